@@ -73,7 +73,7 @@ class Server:
     state: Path
 
     def url(self, database: str = "postgres", user: str | None = None, password: str | None = None) -> str:
-        """A libpq URL. `user` is the superuser unless named; the password is the one `role_password` keeps."""
+        """A libpq URL. `user` is the superuser unless named, the password what `role_password` keeps."""
         user = user or self.superuser
         password = password if password is not None else self.role_password(user)
         credentials = f"{quote(user, safe='')}:{quote(password, safe='')}"
@@ -300,7 +300,7 @@ def _check_version(cluster: _Cluster) -> None:
     found = binaries.major_version(binaries.locate())
     if made_by != str(found):
         raise PostgresError(
-            f"the cluster in {cluster.data_dir} was made by Postgres {made_by}, but version {found} was found: "
+            f"the cluster in {cluster.data_dir} was made by Postgres {made_by}, but {found} was found: "
             f"bring back {made_by}, or remove the cluster (python -m sandbox.postgres destroy)"
         )
 
