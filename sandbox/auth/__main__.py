@@ -1,0 +1,70 @@
+"""`python -m sandbox.auth`: run the server, rotate its signing key, or answer a TOTP challenge."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import time
+from pathlib import Path
+
+import uvicorn
+
+from sandbox.state import state_dir
+
+from .app import create_app
+from .keys import rotate_signing_key
+from .totp import totp
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens once it does, which is what the program that started it waits for."""
+
+    def __init__(self, config: uvicorn.Config, url: str) -> None:
+        super().__init__(config)
+        self._url = url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(f"sandbox auth: {self._url}", flush=True)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    listener = socket.create_server(("127.0.0.1", options.port), backlog=128)
+    url = options.public_url or f"http://127.0.0.1:{listener.getsockname()[1]}"
+    app = create_app(options.database_url, options.state, url, token_seconds=options.token_seconds)
+    config = uvicorn.Config(app, log_level="warning", access_log=False)
+    _Server(config, url).run(sockets=[listener])
+
+
+def _arguments() -> argparse.Namespace:
+    state = state_dir()
+    parser = argparse.ArgumentParser(prog="python -m sandbox.auth", description=__doc__)
+    parser.add_argument("--state", type=Path, default=state, help="directory of keys and mail")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--database-url", help="Postgres, as supabase_auth_admin")
+    parser.add_argument("--public-url", help="the origin clients use, when it is not where this listens")
+    parser.add_argument("--token-seconds", type=int, default=3600, help="life of an access token")
+    commands = parser.add_subparsers(dest="command", metavar="")
+    rotate = commands.add_parser("rotate-key", help="sign with a new key; the last one stays valid")
+    rotate.add_argument("--state", type=Path, default=argparse.SUPPRESS)
+    code = commands.add_parser("totp", help="the code of a TOTP secret, now")
+    code.add_argument("secret")
+    options = parser.parse_args()
+    if options.command is None and not options.database_url:
+        parser.error("--database-url is required")
+    return options
+
+
+def main() -> None:
+    options = _arguments()
+    if options.command == "rotate-key":
+        print(rotate_signing_key(options.state))
+    elif options.command == "totp":
+        print(totp(options.secret, time.time()))
+    else:
+        _serve(options)
+
+
+if __name__ == "__main__":
+    main()
