@@ -1,0 +1,75 @@
+"""Settings, read from the environment once per process.
+
+Every setting has one name, listed in docs/deploy.md. Nothing is read while a module is imported, so that
+the application can be imported without any of them.
+"""
+
+import os
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+
+class ConfigurationError(RuntimeError):
+    """A setting is missing or malformed; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one deployment needs to know.
+
+    database_url: login `countersign_api`, through a transaction-mode pooler or directly.
+    supabase_url: origin of Supabase Auth, which issues the tokens of people.
+    public_url: where browsers reach this deployment; OAuth providers return to it.
+    kek: key-encryption keys by id, 32 bytes each; the first one seals, every one opens.
+    cron_secret: what the scheduler sends as a bearer token.
+    pool_size: database connections per process.
+    """
+
+    database_url: str
+    supabase_url: str
+    public_url: str
+    kek: dict[str, bytes] = field(repr=False)
+    cron_secret: str = field(repr=False)
+    pool_size: int
+
+    @property
+    def auth_issuer(self) -> str:
+        return f"{self.supabase_url}/auth/v1"
+
+
+def _required(name: str) -> str:
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise ConfigurationError(f"The setting {name} is missing; docs/deploy.md lists every setting.")
+    return value
+
+
+def _keys(name: str) -> dict[str, bytes]:
+    """Reads `id:64 hex digits`, several separated by commas."""
+    keys: dict[str, bytes] = {}
+    for part in _required(name).split(","):
+        key_id, _, value = part.strip().partition(":")
+        try:
+            key = bytes.fromhex(value)
+        except ValueError:
+            key = b""
+        if not key_id or len(key) != 32:
+            raise ConfigurationError(f"{name} must read id:64-hex-digits, several separated by commas.")
+        keys[key_id] = key
+    return keys
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process.
+
+    Raises ConfigurationError naming the first setting that is missing or malformed.
+    """
+    return Settings(
+        database_url=_required("DATABASE_URL"),
+        supabase_url=_required("SUPABASE_URL").rstrip("/"),
+        public_url=_required("COUNTERSIGN_PUBLIC_URL").rstrip("/"),
+        kek=_keys("COUNTERSIGN_KEK"),
+        cron_secret=_required("CRON_SECRET"),
+        pool_size=int(os.environ.get("COUNTERSIGN_POOL_SIZE", "8")),
+    )

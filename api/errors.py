@@ -1,0 +1,141 @@
+"""Problem documents (RFC 9457): the one shape of every error this API answers with."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from psycopg_pool import PoolTimeout
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+log = logging.getLogger("countersign")
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457 section 3, with a stable `code`, the `request_id` and, for bad input, what is wrong where."""
+
+    type: str = Field(examples=["urn:countersign:problem:digest_mismatch"])
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str | None = None
+    errors: list[dict[str, Any]] = []
+
+
+class Problem(HTTPException):
+    """An error with an HTTP status, a stable code and a sentence for the person who reads it."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        errors: list[dict[str, Any]] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, detail, headers)
+        self.code = code
+        self.errors = errors or []
+
+
+def from_database(error: psycopg.Error) -> Problem:
+    """The problem that a database error stands for.
+
+    SQLSTATE class CS carries the HTTP status, the error's detail the code (private.fail in the migrations).
+    A check or a cast that refused what a client sent is 422; a lost connection or a timeout is 503.
+    """
+    state = error.sqlstate or ""
+    if state.startswith("CS"):
+        return Problem(
+            int(state[2:]), error.diag.message_detail or "refused", error.diag.message_primary or "Refused."
+        )
+    if state in {"40001", "40P01", "55P03", "57014"} or isinstance(error, psycopg.OperationalError):
+        return Problem(
+            503,
+            "database_unavailable",
+            "The database did not answer in time; nothing was changed or the outcome is not known. "
+            "Repeat the request with the same Idempotency-Key.",
+            headers={"Retry-After": "1"},
+        )
+    if state in {"22P02", "22P05", "22003", "22007", "22008", "22021", "23502", "23503", "23505", "23514"}:
+        log.info("database refused input: %s %s", state, error.diag.constraint_name)
+        return Problem(422, "refused_by_database", "A value is not one that can be kept.")
+    raise error
+
+
+def respond(request: Request, problem: Problem) -> JSONResponse:
+    document = ProblemDocument(
+        type=f"urn:countersign:problem:{problem.code}",
+        title=HTTPStatus(problem.status_code).phrase,
+        status=problem.status_code,
+        detail=str(problem.detail),
+        code=problem.code,
+        request_id=getattr(request.state, "request_id", None),
+        errors=jsonable_encoder(problem.errors),
+    )
+    return JSONResponse(
+        document.model_dump(),
+        problem.status_code,
+        headers=problem.headers,
+        media_type="application/problem+json",
+    )
+
+
+async def _on_problem(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, Problem):
+        return respond(request, error)
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
+    code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+    headers = dict(error.headers or {})
+    return respond(request, Problem(error.status_code, code, str(error.detail), headers=headers))
+
+
+async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
+    # The input itself is left out: it may be large, and may be a secret.
+    errors = [
+        {"pointer": "/" + "/".join(str(p) for p in e["loc"]), "message": e["msg"], "kind": e["type"]}
+        for e in error.errors()
+    ]
+    return respond(request, Problem(422, "invalid_request", "The request is not valid.", errors))
+
+
+async def _on_database(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, psycopg.Error)  # noqa: S101 - registered for this class only
+    try:
+        return respond(request, from_database(error))
+    except psycopg.Error:
+        return await _on_crash(request, error)
+
+
+async def _on_crash(request: Request, error: Exception) -> JSONResponse:
+    log.exception(
+        "request failed", exc_info=error, extra={"request_id": getattr(request.state, "request_id", None)}
+    )
+    return respond(request, Problem(500, "internal_error", "Something failed on our side; it was logged."))
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the application a problem document."""
+    app.add_exception_handler(HTTPException, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(psycopg.Error, _on_database)
+    app.add_exception_handler(PoolTimeout, _on_database)
+    app.add_exception_handler(Exception, _on_crash)
+
+
+#: What every operation of the API documents beside its success.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {
+        "model": ProblemDocument,
+        "description": HTTPStatus(status).phrase,
+        "content": {"application/problem+json": {}},
+    }
+    for status in (400, 401, 403, 404, 409, 413, 422, 500, 503)
+}

@@ -1,0 +1,51 @@
+"""Control 7: only named tools, only with arguments that their contract knows."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import jsonschema_rs
+
+from api.gate.models import Contract, Facts, Finding, Outcome, Proposal
+
+
+@lru_cache(maxsize=512)
+def _validator(name: str, version: int, schema: str) -> Any:
+    # The schema's text is in the key, so that another tenant's tool of the same name cannot borrow it.
+    return jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+
+
+def validator(contract: Contract) -> Any:
+    """The compiled JSON Schema (2020-12) of a contract's arguments."""
+    import json
+
+    return _validator(contract.name, contract.version, json.dumps(contract.input_schema, sort_keys=True))
+
+
+def _deny(message: str, pointer: str | None = None) -> Finding:
+    return Finding(check="contract", outcome=Outcome.DENY, control=7, message=message, pointer=pointer)
+
+
+def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
+    """Denies an unknown tool, a read tool, and arguments that the contract's schema refuses."""
+    contract = facts.contracts.get(proposal.tool)
+    if contract is None:
+        if proposal.tool in facts.known_tools:
+            yield Finding(check="contract", outcome=Outcome.ALLOW, control=7,
+                          message="The tool exists; its arguments are not looked at outside of its workflow.")  # fmt: skip
+        else:
+            yield _deny(f"There is no tool named {proposal.tool[:120]!r}.", "/tool")
+        return
+    if contract.access == "read":
+        yield _deny("This tool reads; use it with POST /v1/runs/{id}/observations.", "/tool")
+        return
+    errors = [
+        _deny(error.message[:500], "/args" + "".join(f"/{part}" for part in error.instance_path))
+        for _, error in zip(range(20), validator(contract).iter_errors(proposal.args), strict=False)
+    ]
+    yield from errors
+    if not errors:
+        yield Finding(
+            check="contract", outcome=Outcome.ALLOW, control=7,
+            message=f"The arguments fit version {contract.version} of the contract.",
+        )  # fmt: skip

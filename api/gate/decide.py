@@ -1,0 +1,88 @@
+"""The gate: one pure function from a proposal, the facts and the time to a decision."""
+
+from datetime import datetime
+from typing import Any
+
+from api.gate.checks import (
+    confidence,
+    constitution,
+    contract,
+    edit,
+    hard_gate,
+    kill_switch,
+    scope,
+    stage,
+    value,
+)
+from api.gate.models import Approvals, Decision, Facts, Finding, Outcome, Proposal, Rule
+
+#: Every check runs on every proposal, so that a reviewer sees all reasons at once.
+CHECKS = (kill_switch, contract, scope, hard_gate, confidence, value, stage, edit)
+
+
+def decide(proposal: Proposal, facts: Facts, now: datetime) -> Decision:
+    """The decision on a proposal.
+
+    Pure, deterministic and total: the same proposal, facts and `now` give the same decision, byte for byte; it
+    never raises on a well-formed proposal and never leaves a check out. Fails closed: a check that errs denies.
+    A rule's `allow` lifts the soft checks that it names (`confidence`, `value`) and nothing else.
+    """
+    findings: list[Finding] = []
+    for check in CHECKS:
+        name = check.__name__.rsplit(".", 1)[-1]
+        try:
+            findings.extend(check.check(proposal, facts))
+        except Exception as error:
+            findings.append(Finding(check=name, outcome=Outcome.DENY, control=5,
+                                    message=f"The check failed ({type(error).__name__}), so nothing happens."))  # fmt: skip
+    matched = list(constitution.check(proposal, facts, now))
+    findings = _lift(findings, [rule for rule, finding in matched if finding.outcome is Outcome.ALLOW])
+    findings.extend(finding for _, finding in matched)
+    outcome = max((finding.outcome for finding in findings), key=lambda o: o.severity)
+    contract_facts = facts.contracts.get(proposal.tool)
+    return Decision(
+        outcome=outcome,
+        findings=findings,
+        required_approvals=_approvals(proposal, facts, findings, [rule for rule, _ in matched], outcome),
+        rules_evaluated=[rule.id for rule in constitution.applicable(proposal, facts, now)],
+        rules_matched=[rule.id for rule, _ in matched],
+        constitution_version=facts.constitution.version,
+        workflow_version=facts.workflow.version,
+        contract_version=contract_facts.version if contract_facts else None,
+        decided_at=now,
+    )
+
+
+def _lift(findings: list[Finding], rules: list[Rule]) -> list[Finding]:
+    lifted = {check: rule.id for rule in rules for check in rule.lifts}
+    return [
+        finding.model_copy(
+            update={
+                "outcome": Outcome.ALLOW,
+                "rule_id": lifted[finding.check],
+                "message": f"{finding.message} Lifted by a rule.",
+            }
+        )
+        if finding.check in lifted and finding.outcome is Outcome.ESCALATE
+        else finding
+        for finding in findings
+    ]
+
+
+def _approvals(
+    proposal: Proposal, facts: Facts, findings: list[Finding], rules: list[Rule], outcome: Outcome
+) -> dict[str, Any]:
+    """The strictest of what the workflow, the tool's grant and the matching rules ask for; none where nothing waits."""
+    spec = facts.workflow.spec
+    grant = spec.tools.get(proposal.tool)
+    asked: list[Approvals] = [(grant.approvals if grant else None) or spec.approvals]
+    asked += [rule.approvals for rule in rules if rule.effect == "require_approval" and rule.approvals]
+    known = facts.contracts.get(proposal.tool) or facts.known_tools.get(proposal.tool)
+    moves_money = known is not None and known.effect == "money_movement"
+    roles = [role for role in asked[0].roles if all(role in other.roles for other in asked)]
+    return {
+        "count": max(a.count for a in asked) if outcome is Outcome.ESCALATE else 0,
+        # Rules whose roles have none in common fall back to the owner, who answers for all.
+        "roles": roles or ["owner"],
+        "aal": "aal2" if moves_money or any(a.aal == "aal2" for a in asked) else "aal1",
+    }

@@ -1,0 +1,271 @@
+"""What the gate reads and what it answers. Nothing here touches a database, a clock or a network."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+ToolName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+){1,3}$", max_length=120)]
+Pointer = Annotated[str, StringConstraints(pattern=r"^(/([^~/]|~[01])*)*$", max_length=200)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+Role = Literal["owner", "admin", "approver", "operator", "developer", "auditor"]
+Environment = Literal["sandbox", "production"]
+Access = Literal["read", "write"]
+Effect = Literal[
+    "read", "write", "outbound_message", "mass_outbound", "money_movement", "pricing", "destructive", "bulk",
+    "legal", "employment", "regulated", "permission_change", "credential_change",
+]  # fmt: skip
+
+#: Effects that always wait for a human (control 9); private.is_hard_gate in the database is the same list.
+HARD_GATES: frozenset[str] = frozenset(
+    {
+        "destructive", "bulk", "money_movement", "pricing", "legal", "employment", "regulated",
+        "permission_change", "credential_change", "mass_outbound",
+    }
+)  # fmt: skip
+
+
+class Strict(BaseModel):
+    """Frozen, and refuses members that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Lenient(BaseModel):
+    """Frozen, and passes over members that a later version added."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Outcome(StrEnum):
+    """A verdict; the most severe of all findings wins."""
+
+    ALLOW = "allow"
+    ESCALATE = "escalate"
+    DENY = "deny"
+
+    @property
+    def severity(self) -> int:
+        return ("allow", "escalate", "deny").index(self.value)
+
+
+class Approvals(Strict):
+    """How many distinct people must approve, with which roles, at which assurance level."""
+
+    count: int = Field(default=1, ge=1, le=10)
+    roles: list[Role] = Field(default=["owner", "approver"], min_length=1)
+    aal: Literal["aal1", "aal2"] = "aal1"
+
+
+class ToolGrant(Strict):
+    """What a workflow may do with one tool.
+
+    read_fields: JSON pointers (`*` matches any item) of the answer that may be kept; empty keeps nothing.
+    arguments: which arguments may be given; None means all that the contract has.
+    records: for an argument (JSON pointer), the only values allowed.
+    """
+
+    access: Access
+    read_fields: list[Pointer] = []
+    arguments: list[Pointer] | None = None
+    records: dict[Pointer, list[str | int]] = {}
+    confidence_min: float | None = Field(default=None, ge=0, le=1)
+    value_max: dict[Currency, int] = {}
+    approvals: Approvals | None = None
+
+
+class Binding(Strict):
+    """The connections through which a workflow reads from and writes to one provider."""
+
+    read: UUID | None = None
+    write: UUID | None = None
+
+
+class AccessSpec(Strict):
+    """Everything that one version of a workflow may do: the document that a reviewer approves.
+
+    stage: `shadow` records only, `supervised` asks a human before every side effect, `autonomous` lets the gate decide.
+    confidence_min: below it a proposal waits for a human. value_max: minor units by currency; above it, too.
+    approval_hours: how long a proposal may wait for its approvals and then for its execution.
+    """
+
+    purpose: str = Field(min_length=1, max_length=2000)
+    owner: str = Field(min_length=1, max_length=320)
+    escalation_contact: str = Field(min_length=1, max_length=320)
+    stage: Literal["shadow", "supervised", "autonomous"] = "supervised"
+    connections: dict[str, Binding] = {}
+    tools: dict[ToolName, ToolGrant] = Field(min_length=1)
+    confidence_min: float = Field(default=0.8, ge=0, le=1)
+    value_max: dict[Currency, int] = {}
+    approvals: Approvals = Approvals()
+    approval_hours: int = Field(default=72, ge=1, le=720)
+    retention_days: int = Field(default=365, ge=1, le=3650)
+
+
+class Argument(Lenient):
+    """The role that an argument plays; `currency` points to the argument that names an amount's currency."""
+
+    role: Literal["recipient", "account", "amount", "url", "object_id", "free_text", "quantity", "setting"]
+    currency: Pointer | None = None
+
+
+class Output(Lenient):
+    """By JSON pointer: which parts of an answer are trusted, and the data class of each."""
+
+    trust: dict[Pointer, Literal["trusted", "untrusted"]] = {"": "untrusted"}
+    data_classes: dict[Pointer, str] = {}
+
+
+class ReadBack(Lenient):
+    """How to learn from the provider whether a write happened: it did when `found` exists in the answer."""
+
+    tool: ToolName
+    args: dict[str, Any] = {}
+    found: Pointer
+
+
+class Execution(Lenient):
+    """How a tool is called: an HTTP request through a connection. `path` takes `{argument}` placeholders."""
+
+    mode: Literal["http"] = "http"
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    path: str
+    body: Literal["json", "none"] = "none"
+    idempotency_header: str | None = None
+
+
+class Contract(Lenient):
+    """What a tool is, takes, answers and does; a change is a new version."""
+
+    name: ToolName
+    version: int = Field(ge=1)
+    provider: str
+    title: str
+    access: Access
+    effect: Effect
+    reversible: bool
+    idempotency: Literal["key", "natural", "none"]
+    input_schema: dict[str, Any]
+    arguments: dict[Pointer, Argument] = {}
+    output: Output = Output()
+    execution: Execution
+    read_back: ReadBack | None = None
+
+
+class Rule(Strict):
+    """One rule of a constitution.
+
+    when: a CEL expression over `action`, `args`, `subject`, `workflow`, `principal` and `now`; the rule matches when true.
+    allow: lifts the soft checks it names, and nothing else.
+    """
+
+    id: Slug
+    title: str = Field(min_length=1, max_length=200)
+    principle: str = Field(min_length=1, max_length=2000)
+    applies_to: list[str] = Field(default=["*"], min_length=1, max_length=50)
+    when: str = Field(min_length=1, max_length=2000)
+    effect: Literal["deny", "require_approval", "allow"]
+    approvals: Approvals | None = None
+    lifts: list[Literal["confidence", "value"]] = []
+    expires_at: datetime | None = None
+
+
+class ConnectionFacts(Lenient):
+    provider: str
+    access: Access
+    environment: Environment
+    status: str
+
+
+class KillSwitchFacts(Lenient):
+    id: UUID
+    scope: Literal["tenant", "workflow", "connection", "tool", "service_account"]
+    target: str
+    reason: str
+
+
+class WorkflowFacts(Lenient):
+    id: UUID
+    slug: str
+    environment: Environment
+    version: int
+    spec: AccessSpec
+
+
+class ConstitutionFacts(Lenient):
+    version: int
+    rules: list[Rule]
+
+
+class KnownTool(Lenient):
+    version: int
+    effect: Effect
+
+
+class Facts(Lenient):
+    """Everything a decision rests on, of one epoch of one tenant and one workflow."""
+
+    epoch: int
+    tenant_id: UUID
+    workflow: WorkflowFacts
+    contracts: dict[str, Contract]
+    known_tools: dict[str, KnownTool]
+    connections: dict[UUID, ConnectionFacts]
+    kill_switches: list[KillSwitchFacts]
+    constitution: ConstitutionFacts
+
+    def connection_of(self, contract: Contract) -> UUID | None:
+        """The connection through which the workflow uses a tool."""
+        binding = self.workflow.spec.connections.get(contract.provider)
+        return getattr(binding, contract.access) if binding else None
+
+
+class Proposer(Lenient):
+    """Who proposes: kind `user`, `service` or `system`, and its id."""
+
+    kind: Literal["user", "service", "system"]
+    id: UUID | None
+
+
+class Proposal(Lenient):
+    """One proposed tool call, as the agent made it (or as a person edited it)."""
+
+    run_id: UUID
+    tool: str
+    args: dict[str, Any]
+    confidence: float | None = Field(default=None, ge=0, le=1)
+    rationale: str = ""
+    citations: list[str] = []
+    evidence: list[dict[str, Any]] = []
+    subject: dict[str, Any] | None = None
+    principal: Proposer
+    edited_by: UUID | None = None
+
+
+class Finding(Strict):
+    """What one check contributes: the control it serves (1 to 9), and the rule or setting it rests on."""
+
+    check: str
+    outcome: Outcome
+    message: str
+    control: int = Field(ge=1, le=9)
+    rule_id: str | None = None
+    setting: str | None = None
+    pointer: str | None = None
+
+
+class Decision(Strict):
+    """The verdict on one proposal, with every finding and the versions it cites."""
+
+    outcome: Outcome
+    findings: list[Finding]
+    required_approvals: dict[str, Any]
+    rules_evaluated: list[str]
+    rules_matched: list[str]
+    constitution_version: int
+    workflow_version: int
+    contract_version: int | None
+    decided_at: datetime
