@@ -71,8 +71,8 @@ _DEALS = [
 _MESSAGES = [
     (
         "msg_001", "2026-11-16T09:12:00Z", "piet@juniper.example", "con_piet", "Order SO-2201 paid twice",
-        ("Hello,\n\nour bank shows that we paid SO-2201 (EUR 240.00) twice on 6 November. Could you refund one"
-        " of the two payments to the account it came from?\n\nKind regards\nPiet Hogan"),
+        ("Hello,\n\nour bank shows that we paid SO-2201 (EUR 240.00) twice on 6 November. Could you refund"
+        " one of the two payments to the account it came from?\n\nKind regards\nPiet Hogan"),
     ),
     (
         "msg_002", "2026-11-16T10:40:00Z", "noor@oakline.example", "con_noor", "New telephone number",
