@@ -1,7 +1,7 @@
 """Playing the client of a sandbox server: from the authorization request to an HTTP client with a token."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,9 @@ from sandbox.oauth.serving import CreateApp, serving
 
 REDIRECT = "http://127.0.0.1:9/oauth/callback"
 SECOND_REDIRECT = "https://client.example/callback?tenant=7"
+
+# One for all tests: to make a client costs more than most calls here.
+HTTP = httpx.Client(timeout=60, trust_env=False)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Sandbox:
 
     def token(self, **fields: str) -> httpx.Response:
         """Call the token endpoint with HTTP Basic."""
-        return httpx.post(f"{self.url}/oauth/token", data=fields, auth=self.client, timeout=60)
+        return HTTP.post(f"{self.url}/oauth/token", data=fields, auth=self.client)
 
     def redeem(self, code: str, verifier: str, /, **changes: str) -> httpx.Response:
         fields = {"grant_type": "authorization_code", "redirect_uri": REDIRECT}
@@ -78,12 +81,34 @@ class Sandbox:
 
     def whoami(self, access_token: str) -> httpx.Response:
         headers = {"Authorization": f"Bearer {access_token}"}
-        return httpx.get(f"{self.url}/v1/whoami", headers=headers, timeout=60)
+        return HTTP.get(f"{self.url}/v1/whoami", headers=headers)
 
     def api(self, scope: str) -> httpx.Client:
         """An HTTP client with an access token for `scope`."""
         headers = {"Authorization": f"Bearer {self.tokens(scope)['access_token']}"}
         return httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False)
+
+    def check_scope(
+        self, scopes: Iterable[str], calls: list[tuple[str, str, str, dict[str, Any] | None]]
+    ) -> None:
+        """Each call `(method, path, scope, body)` is refused with every scope but its own, served with it."""
+        known = set(scopes)
+        issued = self.tokens(" ".join(known))
+        for number, (method, path, scope, body) in enumerate(calls):
+            headers = {"Idempotency-Key": f"scope-{number}"}
+            assert HTTP.request(method, self.url + path, json=body, headers=headers).status_code == 401
+
+            issued = self.refresh(issued["refresh_token"], scope=" ".join(known - {scope})).json()
+            headers["Authorization"] = f"Bearer {issued['access_token']}"
+            refused = HTTP.request(method, self.url + path, json=body, headers=headers)
+            assert refused.status_code == 403, (method, path)
+            challenge = refused.headers["www-authenticate"]
+            assert f'error="insufficient_scope", scope="{scope}"' in challenge
+
+            issued = self.refresh(issued["refresh_token"], scope=scope).json()
+            headers["Authorization"] = f"Bearer {issued['access_token']}"
+            served = HTTP.request(method, self.url + path, json=body, headers=headers)
+            assert served.status_code in (200, 201), (method, path, served.text)
 
     def admin(self) -> httpx.Client:
         headers = {"X-Sandbox-Admin": admin_token(self.state, self.name)}
