@@ -19,3 +19,11 @@ def api(crm: Sandbox) -> Iterator[httpx.Client]:
     """A client with every scope."""
     with crm.api(" ".join(SCOPES)) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client with every scope of a CRM in which nothing changes."""
+    state = tmp_path_factory.mktemp("state")
+    with running("crm", create_app, state) as sandbox, sandbox.api(" ".join(SCOPES)) as client:
+        yield client

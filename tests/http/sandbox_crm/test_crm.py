@@ -58,10 +58,10 @@ def test_an_update_needs_the_current_version(api: httpx.Client) -> None:
 @pytest.mark.parametrize(
     "change", [{}, {"email": "no address"}, {"phone": "call me"}, {"company_id": "com_marlow"}, {"name": ""}]
 )
-def test_a_wrong_change_is_refused(api: httpx.Client, change: dict[str, str]) -> None:
-    before = api.get("/v1/contacts/con_noor").json()
-    assert api.patch("/v1/contacts/con_noor", json=change | {"version": 1}).status_code == 400
-    assert api.get("/v1/contacts/con_noor").json() == before
+def test_a_wrong_change_is_refused(untouched: httpx.Client, change: dict[str, str]) -> None:
+    before = untouched.get("/v1/contacts/con_noor").json()
+    assert untouched.patch("/v1/contacts/con_noor", json=change | {"version": 1}).status_code == 400
+    assert untouched.get("/v1/contacts/con_noor").json() == before
 
 
 def test_of_updates_at_once_one_wins(api: httpx.Client) -> None:
