@@ -64,13 +64,14 @@ def send(pid: int, number: signal.Signals) -> None:
 
 
 def _by_working_directory(data_dir: Path) -> list[int]:
-    wanted = str(data_dir)
+    # The kernel marks a directory that was removed under a living process.
+    wanted = {str(data_dir), f"{data_dir} (deleted)"}
     found = []
     for entry in PROC.iterdir():
         if entry.name.isdecimal():
             # Gone meanwhile, a zombie, or somebody else's: not ours in any case.
             with contextlib.suppress(OSError):
-                if str((entry / "cwd").readlink()) == wanted:
+                if str((entry / "cwd").readlink()) in wanted:
                     found.append(int(entry.name))
     return found
 
