@@ -31,7 +31,7 @@ class _Server(uvicorn.Server):
 
 def _serve(options: argparse.Namespace) -> None:
     listener = socket.create_server(("127.0.0.1", options.port), backlog=128)
-    url = options.public_url or f"http://127.0.0.1:{listener.getsockname()[1]}"
+    url = (options.public_url or f"http://127.0.0.1:{listener.getsockname()[1]}").rstrip("/")
     app = create_app(options.database_url, options.state, url, token_seconds=options.token_seconds)
     config = uvicorn.Config(app, log_level="warning", access_log=False)
     _Server(config, url).run(sockets=[listener])

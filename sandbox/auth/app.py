@@ -4,32 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from psycopg import DataError
 from psycopg_pool import ConnectionPool
 from starlette.exceptions import HTTPException
 
 from . import account_routes, admin_routes, errors, factor_routes, signin_routes, verify_routes
 from .errors import AuthError
 from .keys import SigningKeys, anon_key, service_key
+from .schema import install_schema
 from .service import Auth, GatewayRefusalError, require_api_key
 from .tokens import AccessTokens
-
-_SCHEMA_LOCK = 4_213_770_001  # any number; two servers that start at once must not create types twice
-
-
-def install_schema(database_url: str) -> None:
-    """Creates what is missing in schema `auth`. Connect as the role that owns it. Idempotent."""
-    statements = files(__package__).joinpath("schema.sql").read_bytes()
-    with psycopg.connect(database_url) as conn:
-        conn.execute("select pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
-        conn.execute(statements)
 
 
 def create_app(
@@ -71,6 +61,7 @@ def create_app(
     )
     app.add_exception_handler(AuthError, errors.on_auth_error)
     app.add_exception_handler(RequestValidationError, errors.on_invalid_body)
+    app.add_exception_handler(DataError, errors.on_invalid_data)
     app.add_exception_handler(HTTPException, errors.on_http_exception)
     app.add_exception_handler(GatewayRefusalError, _on_gateway_refusal)
     app.add_exception_handler(Exception, errors.on_unexpected)

@@ -63,6 +63,11 @@ async def on_invalid_body(request: Request, error: Exception) -> JSONResponse:
     return render(request, AuthError(400, "validation_failed", f"{where}: {first['msg']}".lstrip(": ")))
 
 
+async def on_invalid_data(request: Request, _: Exception) -> JSONResponse:
+    """Well-formed JSON that Postgres cannot store: a zero byte, half a surrogate pair, NaN."""
+    return render(request, AuthError(400, "validation_failed", "Request contains text that cannot be stored"))
+
+
 async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
     code = "validation_failed" if error.status_code < 500 else "unexpected_failure"

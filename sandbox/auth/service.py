@@ -40,7 +40,9 @@ class Auth:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """One transaction: committed at the end of the block, rolled back when it raises."""
-        with self.pool.connection() as conn:
+        # Opened here and not by the first statement: where that is itself in a `conn.transaction()`, which is
+        # meant as a savepoint, its end would commit.
+        with self.pool.connection() as conn, conn.transaction():
             yield conn
 
     def answer(self, conn: Connection, refreshed: Refreshed, now: datetime) -> dict[str, Any]:

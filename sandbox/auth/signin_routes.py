@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Body, Depends
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from . import sessions, users
@@ -26,8 +26,8 @@ class Credentials(BaseModel):
     data: dict[str, Any] | None = None
 
 
-class RefreshBody(BaseModel):
-    """The body of the refresh grant."""
+class Grant(Credentials):
+    """The body of either grant."""
 
     refresh_token: str = ""
 
@@ -60,18 +60,16 @@ def sign_up(body: Credentials, auth: Service, caller: From) -> dict[str, Any]:
 
 
 @router.post("/token")
-def token(
-    auth: Service, caller: From, body: Annotated[dict[str, Any], Body()], grant_type: str = ""
-) -> dict[str, Any]:
+def token(body: Grant, auth: Service, caller: From, grant_type: str = "") -> dict[str, Any]:
     """The token endpoint; `grant_type` is `password` or `refresh_token`."""
     if grant_type == "password":
-        return _password_grant(auth, caller, Credentials.model_validate(body), now())
+        return _password_grant(auth, caller, body, now())
     if grant_type == "refresh_token":
-        return _refresh_grant(auth, caller, RefreshBody.model_validate(body), now())
+        return _refresh_grant(auth, caller, body, now())
     raise AuthError(400, "invalid_credentials", "unsupported_grant_type")
 
 
-def _password_grant(auth: Auth, caller: Caller, body: Credentials, moment: datetime) -> dict[str, Any]:
+def _password_grant(auth: Auth, caller: Caller, body: Grant, moment: datetime) -> dict[str, Any]:
     if body.phone:
         raise AuthError(400, "phone_provider_disabled", "Phone logins are disabled")
     email = (body.email or "").strip().lower()
@@ -92,7 +90,7 @@ def _password_grant(auth: Auth, caller: Caller, body: Credentials, moment: datet
         return auth.sign_in(conn, user, "password", caller, moment)
 
 
-def _refresh_grant(auth: Auth, caller: Caller, body: RefreshBody, moment: datetime) -> dict[str, Any]:
+def _refresh_grant(auth: Auth, caller: Caller, body: Grant, moment: datetime) -> dict[str, Any]:
     if not body.refresh_token:
         raise AuthError(400, "validation_failed", "refresh_token required")
     with auth.transaction() as conn:
