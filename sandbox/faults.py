@@ -236,7 +236,11 @@ class Faults:
     async def _deliver(self, request: _Request, fault: str | None) -> _Answer:
         entry = await run_in_threadpool(self._received, request, fault)
         answer = _Answer()
-        await self._app(dict(request.scope), request.receiver(), answer.send)
+        try:
+            await self._app(dict(request.scope), request.receiver(), answer.send)
+        except Exception:
+            await run_in_threadpool(self._finished, entry, "failed", 500)
+            raise
         outcome = "refused" if answer.status < 500 else "failed"
         if answer.status < 400:
             outcome = "replayed" if answer.replayed else "done"

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Collection
 from hmac import compare_digest
 from typing import Annotated
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -172,14 +172,17 @@ class Authorization:
         if state is not None:
             parameters["state"] = state
         parts = urlsplit(redirect_uri)
-        query = urlencode([*parse_qsl(parts.query), *parameters.items(), ("iss", self._at.issuer)])
+        added = urlencode({**parameters, "iss": self._at.issuer})
+        query = f"{parts.query}&{added}" if parts.query else added
         headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
         return RedirectResponse(urlunsplit(parts._replace(query=query)), status_code=303, headers=headers)
 
 
 def _problem(asked: dict[str, str], known_scopes: Collection[str]) -> tuple[str, str] | None:
     """What is wrong with a request whose client is known: `(error, error_description)`."""
-    if asked.get("response_type") != "code":
+    if "response_type" not in asked:
+        return "invalid_request", "The response_type is missing."
+    if asked["response_type"] != "code":
         return "unsupported_response_type", "Only response_type=code is offered."
     if asked.get("code_challenge_method") != "S256":
         return "invalid_request", "PKCE with code_challenge_method=S256 is required."

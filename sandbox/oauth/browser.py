@@ -80,7 +80,7 @@ def walk_consent(
         for _ in range(_MAX_STEPS):
             if answer.is_redirect:
                 target = urljoin(str(answer.url), answer.headers["location"])
-                if redirect_uri and target.startswith(redirect_uri):
+                if redirect_uri and _address(target) == _address(redirect_uri):
                     return target
                 answer = browser.get(target)
                 continue
@@ -100,3 +100,8 @@ def walk_consent(
                 data.setdefault(name, []).append(value)
             answer = browser.post(urljoin(str(answer.url), page.form.action), data=data)
     raise ConsentError(answer.status_code, f"no end after {_MAX_STEPS} pages")
+
+
+def _address(url: str) -> tuple[str, str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc, parts.path

@@ -46,10 +46,12 @@ class Database:
             self._connection.execute(begin)
             try:
                 yield self._connection
+                self._connection.execute("commit")
             except BaseException:
-                self._connection.execute("rollback")
+                # SQLite has already rolled back after some errors, a full disk for one.
+                if self._connection.in_transaction:
+                    self._connection.execute("rollback")
                 raise
-            self._connection.execute("commit")
 
     def close(self) -> None:
         with self._lock:

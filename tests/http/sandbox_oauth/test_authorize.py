@@ -92,6 +92,7 @@ def test_a_doubled_parameter_is_refused(bank: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
+        ({"response_type": None}, "invalid_request"),
         ({"response_type": "token"}, "unsupported_response_type"),
         ({"code_challenge": None}, "invalid_request"),
         ({"code_challenge": "short"}, "invalid_request"),

@@ -71,7 +71,7 @@ def test_a_missing_parameter_is_an_invalid_request(bank: Sandbox, missing: str) 
 
 def test_an_expired_code_is_refused(bank: Sandbox) -> None:
     code = bank.code(SCOPE, VERIFIER)
-    _sql(bank, "update oauth_codes set expires_at = unixepoch() - 1 where used_at is null")
+    _sql(bank, "update oauth_codes set expires_at = 0 where used_at is null")
     assert _error(bank.redeem(code, VERIFIER)) == (400, "invalid_grant")
 
 
