@@ -29,8 +29,9 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-# A throw-away cluster need not survive the machine; it still survives the death of its processes.
-VOLATILE_SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+# A throw-away cluster need not survive the machine. It does survive the death of its processes: what it
+# committed is with the kernel, which synchronous_commit=off would not promise.
+VOLATILE_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 
 
 class PostgresError(Exception):
