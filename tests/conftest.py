@@ -1,0 +1,54 @@
+"""Fixtures that all tests share: one Postgres per run, and cheap databases on it (tests/cluster.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.postgres import Server
+from tests import cluster as clusters
+from tests.cluster import Database, Run
+
+_RUN = pytest.StashKey[Run]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.stash[_RUN] = Run()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tells a worker of pytest-xdist where the run's cluster keeps its state."""
+    node.workerinput["cluster_state"] = str(node.config.stash[_RUN].state())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    run = config.stash.get(_RUN, None)
+    if run is not None:
+        run.end()
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Server:
+    """The run's Postgres, with a migrated template database; fast, not durable."""
+    worker: dict[str, str] | None = getattr(request.config, "workerinput", None)
+    state = Path(worker["cluster_state"]) if worker else request.config.stash[_RUN].state()
+    return clusters.start(state)
+
+
+@pytest.fixture(scope="module")
+def database(cluster: Server) -> Iterator[Database]:
+    """A migrated database for one test module: `database.url(role)`, `database.connect(role)`."""
+    with clusters.cloned(cluster) as made:
+        yield made
+
+
+@pytest.fixture
+def fresh_database(cluster: Server) -> Iterator[Database]:
+    """A migrated database for one test."""
+    with clusters.cloned(cluster) as made:
+        yield made
