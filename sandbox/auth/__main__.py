@@ -29,8 +29,17 @@ class _Server(uvicorn.Server):
             print(f"sandbox auth: {self._url}", flush=True)
 
 
+def _listen(port: int) -> socket.socket:
+    # asyncio sets TCP_NODELAY only on sockets that name their protocol; without it each answer, headers and
+    # body in two writes, waits 40 ms for the client's delayed acknowledgement.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    return listener
+
+
 def _serve(options: argparse.Namespace) -> None:
-    listener = socket.create_server(("127.0.0.1", options.port), backlog=128)
+    listener = _listen(options.port)
     url = (options.public_url or f"http://127.0.0.1:{listener.getsockname()[1]}").rstrip("/")
     app = create_app(options.database_url, options.state, url, token_seconds=options.token_seconds)
     config = uvicorn.Config(app, log_level="warning", access_log=False)

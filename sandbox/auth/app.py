@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from psycopg import DataError
+from psycopg import DataError, OperationalError
 from psycopg_pool import ConnectionPool
 from starlette.exceptions import HTTPException
 
@@ -38,7 +38,7 @@ def create_app(
     """
     origin = public_url.rstrip("/")
     signing_keys = SigningKeys(state)
-    pool = ConnectionPool(database_url, min_size=1, max_size=10, open=False, timeout=30)
+    pool = _pool(database_url)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -62,6 +62,7 @@ def create_app(
     app.add_exception_handler(AuthError, errors.on_auth_error)
     app.add_exception_handler(RequestValidationError, errors.on_invalid_body)
     app.add_exception_handler(DataError, errors.on_invalid_data)
+    app.add_exception_handler(OperationalError, errors.on_database_failure)
     app.add_exception_handler(HTTPException, errors.on_http_exception)
     app.add_exception_handler(GatewayRefusalError, _on_gateway_refusal)
     app.add_exception_handler(Exception, errors.on_unexpected)
@@ -69,6 +70,21 @@ def create_app(
         app.include_router(router.router, prefix="/auth/v1")
     app.include_router(_public_routes(signing_keys), prefix="/auth/v1")
     return app
+
+
+def _pool(database_url: str) -> ConnectionPool:
+    return ConnectionPool(
+        database_url,
+        min_size=1,
+        max_size=10,
+        open=False,
+        # Sooner than the client gives up (five seconds), so that it hears 503.
+        timeout=4,
+        # After a restart of Postgres the pooled connections are dead: each is tried before use, and the pause
+        # between attempts to reconnect, which doubles, starts over every few seconds.
+        check=ConnectionPool.check_connection,
+        reconnect_timeout=5,
+    )
 
 
 async def _on_gateway_refusal(_: Request, error: Exception) -> JSONResponse:

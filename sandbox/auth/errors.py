@@ -68,6 +68,11 @@ async def on_invalid_data(request: Request, _: Exception) -> JSONResponse:
     return render(request, AuthError(400, "validation_failed", "Request contains text that cannot be stored"))
 
 
+async def on_database_failure(request: Request, _: Exception) -> JSONResponse:
+    """Postgres is away or had to give up: 503, which the client knows as worth a retry."""
+    return render(request, AuthError(503, "unexpected_failure", "The database cannot be reached"))
+
+
 async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
     code = "validation_failed" if error.status_code < 500 else "unexpected_failure"

@@ -46,13 +46,13 @@ def sign_up(body: Credentials, auth: Service, caller: From) -> dict[str, Any]:
     password_hash = hash_password(body.password)
     moment = now()
     with auth.transaction() as conn:
-        exists = users.find_by_email(conn, email)
-        if exists is not None:
-            raise AuthError(422, "user_already_exists", "User already registered")
-        user = users.create(
-            conn, moment, email=email, password_hash=password_hash, user_metadata=body.data or {},
-            app_metadata={}, confirmed=True,
-        )  # fmt: skip
+        try:
+            user = users.create(
+                conn, moment, email=email, password_hash=password_hash, user_metadata=body.data or {},
+                app_metadata={}, confirmed=True,
+            )  # fmt: skip
+        except AuthError as error:
+            raise AuthError(422, "user_already_exists", "User already registered") from error
         told = {"sub": str(user.id), "email": email, "email_verified": True, "phone_verified": False}
         metadata = users.merged(user.raw_user_meta_data, told)
         user = users.update(conn, user, moment, {"raw_user_meta_data": metadata})

@@ -117,6 +117,9 @@ def test_codes_are_good_one_step_early_or_late_and_no_further(stack: Stack) -> N
     factor_id, secret = person.enrol()
     for distance in (-90, 90):
         assert refusal(person, factor_id, totp(secret, time.time() + distance)) == FAILED
+    left = 30 - time.time() % 30
+    if left < 5:
+        time.sleep(left)  # a code one step late must not become two steps late on its way
     person.answer(factor_id, totp(secret, time.time() - 30))
     person.answer(factor_id, totp(secret, time.time() + 30))
 

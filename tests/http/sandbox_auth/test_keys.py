@@ -12,11 +12,13 @@ import httpx
 import jwt
 import psycopg
 import pytest
-from supabase_auth.errors import AuthApiError
+from supabase_auth.errors import AuthApiError, AuthRetryableError
 
+from sandbox import postgres
 from sandbox.auth.keys import SigningKeys, anon_key, rotate_signing_key, service_key
 from sandbox.auth.schema import install_schema
 from sandbox.auth.totp import totp
+from sandbox.bootstrap import bootstrap
 from sandbox.state import free_port
 
 from .stack import PASSWORD, ROOT, Person, Stack, running
@@ -117,6 +119,26 @@ def test_a_public_address_is_what_tokens_and_links_name(database_url: str, tmp_p
         claims = stack.person().client.auth.get_claims()
         assert claims is not None
         assert claims["claims"]["iss"] == f"http://localhost:{port}/auth/v1"
+
+
+def test_a_crash_of_the_database_is_worth_a_retry_and_soon_over(tmp_path: Path) -> None:
+    with postgres.ephemeral() as server:
+        bootstrap(server)
+        with running(tmp_path, server.url(user="supabase_auth_admin")) as stack:
+            person = stack.person()
+            token = person.access_token
+            postgres.kill(server.state)
+            with pytest.raises(AuthRetryableError) as away:
+                person.client.auth.get_user(token)
+            assert away.value.status == 503
+            postgres.start(server.state)
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    assert stack.stands(token)
+                    break
+                except AuthRetryableError:
+                    assert time.monotonic() < deadline
 
 
 def test_the_schema_is_installed_any_number_of_times_and_at_once(stack: Stack) -> None:
