@@ -38,6 +38,12 @@ create table if not exists supabase_migrations.schema_migrations (version text n
 alter table supabase_migrations.schema_migrations add column if not exists statements text[];
 alter table supabase_migrations.schema_migrations add column if not exists name text;
 """
+# Asked of the catalog itself: to_regclass would answer from a cache that does not yet know what another runner
+# has committed while this one waited for its turn.
+HISTORY_EXISTS = """
+select from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+where n.nspname = 'supabase_migrations' and c.relname = 'schema_migrations'
+"""
 RECORD = "insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)"
 
 # A file that ends its own transaction would be half applied after an error further down.
@@ -69,9 +75,7 @@ class Status:
     edited: bool
 
 
-def migrate(
-    url: str, folder: Path = FOLDER, log: Callable[[str], None] = print, *, dry_run: bool = False
-) -> list[str]:
+def migrate(url: str, folder: Path = FOLDER, log: Callable[[str], None] = print, *, dry_run: bool = False) -> list[str]:
     """Apply what is pending, oldest first, and return the versions this call applied.
 
     With `dry_run` nothing is written and the returned versions are those that would be applied. Safe against
@@ -192,8 +196,7 @@ def _connection(url: str, log: Callable[[str], None]) -> Iterator[psycopg.Connec
 def _applied(connection: psycopg.Connection) -> dict[str, list[str]]:
     """The versions in the database's history with their recorded statements; empty when there is none yet."""
     try:
-        exists = connection.execute("select to_regclass('supabase_migrations.schema_migrations')").fetchone()
-        if exists is None or exists[0] is None:
+        if not connection.execute(HISTORY_EXISTS).fetchall():
             return {}
         # By way of jsonb: the column is missing in a history begun by an old CLI.
         rows = connection.execute(
