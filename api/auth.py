@@ -46,9 +46,7 @@ class Principal:
         return json.dumps(self.claims | {"request_id": self.request_id})
 
 
-def system(
-    tenant_id: uuid.UUID | str, function: str, on_behalf_of: dict[str, Any] | None = None
-) -> Principal:
+def system(tenant_id: uuid.UUID | str, function: str, on_behalf_of: dict[str, Any] | None = None) -> Principal:
     """A scheduled or internal function, always inside one tenant."""
     claims: dict[str, Any] = {"kind": "system", "tenant_id": str(tenant_id), "function": function}
     return Principal(claims | ({"on_behalf_of": on_behalf_of} if on_behalf_of else {}))
@@ -87,7 +85,10 @@ class _KeySet:
         except (httpx.HTTPError, jwt.PyJWTError, ValueError) as error:
             self._fetched = float("-inf")  # an outage must not lock everyone out for longer than it lasts
             raise Problem(
-                503, "identity_unavailable", "The identity provider did not answer.", headers={"Retry-After": "2"}
+                503,
+                "identity_unavailable",
+                "The identity provider did not answer.",
+                headers={"Retry-After": "2"},
             ) from error
         self._keys = {key.key_id: key.key for key in keys.keys if key.key_id and key.algorithm_name in _ALGORITHMS}
 

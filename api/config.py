@@ -23,6 +23,8 @@ class Settings:
     kek: key-encryption keys by id, 32 bytes each; the first one seals, every one opens.
     cron_secret: what the scheduler sends as a bearer token.
     pool_size: database connections per process.
+    provider_timeout: seconds that one call to a provider may take.
+    lease_seconds: how long an attempt belongs to the function that claimed it; longer than the timeout.
     """
 
     database_url: str
@@ -31,6 +33,8 @@ class Settings:
     kek: dict[str, bytes] = field(repr=False)
     cron_secret: str = field(repr=False)
     pool_size: int
+    provider_timeout: float
+    lease_seconds: int
 
     @property
     def auth_issuer(self) -> str:
@@ -42,6 +46,13 @@ def _required(name: str) -> str:
     if not value:
         raise ConfigurationError(f"The setting {name} is missing; docs/deploy.md lists every setting.")
     return value
+
+
+def _number(name: str, default: float) -> float:
+    try:
+        return float(os.environ.get(name) or default)
+    except ValueError:
+        raise ConfigurationError(f"{name} must be a number.") from None
 
 
 def _keys(name: str) -> dict[str, bytes]:
@@ -71,5 +82,7 @@ def settings() -> Settings:
         public_url=_required("COUNTERSIGN_PUBLIC_URL").rstrip("/"),
         kek=_keys("COUNTERSIGN_KEK"),
         cron_secret=_required("CRON_SECRET"),
-        pool_size=int(os.environ.get("COUNTERSIGN_POOL_SIZE", "8")),
+        pool_size=int(_number("COUNTERSIGN_POOL_SIZE", 8)),
+        provider_timeout=_number("COUNTERSIGN_PROVIDER_TIMEOUT", 20),
+        lease_seconds=int(_number("COUNTERSIGN_LEASE_SECONDS", 60)),
     )

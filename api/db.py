@@ -101,7 +101,7 @@ class Database:
         placeholders = ", ".join(["%s"] * len(args))
         async with self._connection() as connection, connection.transaction():
             await connection.execute("set local role countersign_worker")
-            cursor = await connection.execute(f"select app.{function}({placeholders}) as answer", args)  # type: ignore[arg-type]  # noqa: S608 - function is a literal of ours
+            cursor = await connection.execute(f"select app.{function}({placeholders}) as answer", args)
             row = await cursor.fetchone()
             return row["answer"] if row else None
 
@@ -109,7 +109,7 @@ class Database:
     async def tenant_transaction(
         self, principal: Principal, permission: str
     ) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
-        """A transaction of reads as the principal, who must hold the permission; rows of other tenants do not exist in it."""
+        """A transaction of reads as the principal, who must hold the permission; it has no other tenant's rows."""
         async with self._connection() as connection, connection.transaction():
             await connection.execute("select app.begin_v1(%s, %s)", (principal.to_claims(), permission))
             yield connection
@@ -117,10 +117,10 @@ class Database:
     async def _execute(self, statement: str, parameters: tuple[Any, ...], *, repeatable: bool) -> Row:
         try:
             async with self._connection() as connection:
-                cursor = await connection.execute(statement, parameters)  # type: ignore[arg-type]
+                cursor = await connection.execute(statement, parameters)
                 row = await cursor.fetchone()
         except psycopg.OperationalError as error:
-            if not repeatable or error.sqlstate is not None and not error.sqlstate.startswith(("57P", "08")):
+            if not repeatable or (error.sqlstate is not None and not error.sqlstate.startswith(("57P", "08"))):
                 raise
             await self._pool.check()  # a restarted server leaves every pooled connection dead, not only this one
             return await self._execute(statement, parameters, repeatable=False)

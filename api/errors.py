@@ -52,9 +52,7 @@ def from_database(error: psycopg.Error) -> Problem:
     """
     state = error.sqlstate or ""
     if state.startswith("CS"):
-        return Problem(
-            int(state[2:]), error.diag.message_detail or "refused", error.diag.message_primary or "Refused."
-        )
+        return Problem(int(state[2:]), error.diag.message_detail or "refused", error.diag.message_primary or "Refused.")
     if state in {"40001", "40P01", "55P03", "57014"} or isinstance(error, psycopg.OperationalError):
         return Problem(
             503,
@@ -115,9 +113,7 @@ async def _on_database(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_crash(request: Request, error: Exception) -> JSONResponse:
-    log.exception(
-        "request failed", exc_info=error, extra={"request_id": getattr(request.state, "request_id", None)}
-    )
+    log.exception("request failed", exc_info=error, extra={"request_id": getattr(request.state, "request_id", None)})
     return respond(request, Problem(500, "internal_error", "Something failed on our side; it was logged."))
 
 

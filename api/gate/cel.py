@@ -18,9 +18,9 @@ _FUNCTIONS = (
 _CONFIG = "stdlib:\n  disable_macros: true\n  include_functions:\n" + "".join(
     f'  - name: "{name}"\n' for name in _FUNCTIONS
 )
-_VARIABLES = {
-    name: cel.Type("map<string, dyn>") for name in ("action", "args", "subject", "workflow", "principal")
-} | {"now": cel.Type.TIMESTAMP}
+_VARIABLES = {name: cel.Type("map<string, dyn>") for name in ("action", "args", "subject", "workflow", "principal")} | {
+    "now": cel.Type.TIMESTAMP
+}
 _ENVIRONMENT = cel.NewEnv(config=cel.NewEnvConfigFromYaml(_CONFIG), variables=_VARIABLES)
 
 

@@ -33,8 +33,14 @@ def decide(proposal: Proposal, facts: Facts, now: datetime) -> Decision:
         try:
             findings.extend(check.check(proposal, facts))
         except Exception as error:
-            findings.append(Finding(check=name, outcome=Outcome.DENY, control=5,
-                                    message=f"The check failed ({type(error).__name__}), so nothing happens."))  # fmt: skip
+            findings.append(
+                Finding(
+                    check=name,
+                    outcome=Outcome.DENY,
+                    control=5,
+                    message=f"The check failed ({type(error).__name__}), so nothing happens.",
+                )
+            )
     matched = list(constitution.check(proposal, facts, now))
     findings = _lift(findings, [rule for rule, finding in matched if finding.outcome is Outcome.ALLOW])
     findings.extend(finding for _, finding in matched)

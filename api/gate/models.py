@@ -158,7 +158,7 @@ class Contract(Lenient):
 class Rule(Strict):
     """One rule of a constitution.
 
-    when: a CEL expression over `action`, `args`, `subject`, `workflow`, `principal` and `now`; the rule matches when true.
+    when: a CEL expression over `action`, `args`, `subject`, `workflow`, `principal` and `now`; true is a match.
     allow: lifts the soft checks it names, and nothing else.
     """
 

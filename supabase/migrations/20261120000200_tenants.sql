@@ -63,7 +63,9 @@ begin
             (select array_agg(p.permission) from private.permissions p where m.role = any (p.roles))
         into v_principal
         from app.members m
-        where m.tenant_id = (v_claims ->> 'tenant_id')::uuid and m.user_id = (v_claims ->> 'sub')::uuid;
+        where m.user_id = (v_claims ->> 'sub')::uuid and m.tenant_id = coalesce((v_claims ->> 'tenant_id')::uuid,
+            -- Who belongs to one tenant only need not name it.
+            (select min(o.tenant_id::text)::uuid from app.members o where o.user_id = m.user_id having count(*) = 1));
     elsif v_claims ->> 'kind' = 'service' then
         select 'service', k.service_account_id, k.tenant_id, null, k.environment, null, k.id, null,
             (select array_agg(p.permission) from private.permissions p where p.service and p.permission = any (k.scopes))

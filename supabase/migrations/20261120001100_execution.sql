@@ -12,7 +12,8 @@ create table app.attempts (
     lease_expires_at timestamptz not null,
     approvals uuid[] not null,                       -- the approvals that this attempt uses
     idempotency_key text not null,
-    response jsonb,
+    response jsonb,                                  -- sanitized and bounded; its digest enters the audit log
+    response_digest text,
     error text,
     started_at timestamptz not null default now(),
     finished_at timestamptz,
@@ -38,13 +39,13 @@ $$;
 create trigger attempts_guard before update or delete on app.attempts
     for each row execute function private.guard_attempt();
 create trigger attempts_keep_columns before update on app.attempts
-    for each row execute function private.keep_columns('status', 'response', 'error', 'finished_at');
+    for each row execute function private.keep_columns('status', 'response', 'response_digest', 'error', 'finished_at');
 create trigger attempts_refuse_truncate before truncate on app.attempts
     for each statement execute function private.refuse_change();
 alter table app.attempts enable always trigger attempts_guard;
 alter table app.attempts enable always trigger attempts_keep_columns;
 alter table app.attempts enable always trigger attempts_refuse_truncate;
-select private.audit_table('app.attempts', 'attempt', 'started', 'number approvals idempotency_key response lease_expires_at', 'error');
+select private.audit_table('app.attempts', 'attempt', 'started', 'number approvals idempotency_key response_digest lease_expires_at', 'error');
 
 alter table app.attempts enable row level security;
 alter table app.attempts force row level security;
@@ -53,7 +54,7 @@ create policy "members read their tenant's attempts of their environment" on app
         and environment = coalesce((select private.current_environment()), environment));
 -- The fence stays unreadable: it is what tells the holder of a lease from everybody else.
 grant select (tenant_id, id, environment, action_id, run_id, number, status, lease_expires_at, approvals, idempotency_key,
-    response, error, started_at, finished_at) on app.attempts to authenticated;
+    response, response_digest, error, started_at, finished_at) on app.attempts to authenticated;
 
 -- Work for the executor, of any tenant, as ids: what is authorized and due, and attempts whose lease ran out.
 create function app.claim_due_actions_v1(p_limit integer) returns jsonb
@@ -129,6 +130,9 @@ begin
         'lease_expires_at', v_attempt.lease_expires_at, 'idempotency_key', v_attempt.idempotency_key,
         'action_id', v_action.id, 'tenant_id', v_action.tenant_id, 'environment', v_action.environment, 'run_id', v_action.run_id,
         'args', v_action.payload::jsonb -> 'args', 'digest', v_action.digest,
+        -- Whether an earlier attempt may have reached the provider: then only the provider's answer can settle it.
+        'maybe_reached', exists (select from app.attempts where tenant_id = v_action.tenant_id and action_id = v_action.id
+            and id <> v_attempt.id and response ->> 'reached' = 'maybe'),
         'contract', v_contract.contract || jsonb_build_object('version', v_contract.version),
         'credential', private.release_credential(v_connection, 'attempt', v_attempt.id, v_action.id, v_action.run_id));
 end
@@ -208,7 +212,7 @@ declare
     v_action app.actions;
 begin
     update app.attempts set status = case when v_outcome in ('succeeded', 'unknown') then v_outcome else 'failed' end,
-        response = p_args -> 'response', error = p_args ->> 'error', finished_at = now()
+        response = p_args -> 'response', response_digest = p_args ->> 'response_digest', error = p_args ->> 'error', finished_at = now()
         where tenant_id = p_attempt.tenant_id and id = p_attempt.id;
     select * into v_action from app.actions where tenant_id = p_attempt.tenant_id and id = p_attempt.action_id for update;
     -- An approval that ran out while the attempt was under way does not carry a retry.

@@ -15,8 +15,18 @@ def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
     claimed = proposal.confidence
     if claimed is None or claimed < threshold:
         said = "The agent claims no confidence" if claimed is None else f"The agent's confidence of {claimed:g} is low"
-        yield Finding(check="confidence", outcome=Outcome.ESCALATE, control=5, setting=setting,
-                      message=f"{said}; {threshold:g} is asked for.")  # fmt: skip
+        yield Finding(
+            check="confidence",
+            outcome=Outcome.ESCALATE,
+            control=5,
+            setting=setting,
+            message=f"{said}; {threshold:g} is asked for.",
+        )
     else:
-        yield Finding(check="confidence", outcome=Outcome.ALLOW, control=5, setting=setting,
-                      message=f"The agent's confidence of {claimed:g} reaches {threshold:g}.")  # fmt: skip
+        yield Finding(
+            check="confidence",
+            outcome=Outcome.ALLOW,
+            control=5,
+            setting=setting,
+            message=f"The agent's confidence of {claimed:g} reaches {threshold:g}.",
+        )

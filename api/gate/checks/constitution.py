@@ -50,10 +50,24 @@ def check(proposal: Proposal, facts: Facts, now: datetime) -> Iterator[tuple[Rul
     for rule in applicable(proposal, facts, now):
         try:
             if evaluate(rule.when, context):
-                yield rule, Finding(check="constitution", outcome=_OUTCOMES[rule.effect], control=5, rule_id=rule.id,
-                                    message=f"{rule.title}: {rule.principle}")  # fmt: skip
+                yield (
+                    rule,
+                    Finding(
+                        check="constitution",
+                        outcome=_OUTCOMES[rule.effect],
+                        control=5,
+                        rule_id=rule.id,
+                        message=f"{rule.title}: {rule.principle}",
+                    ),
+                )
         except ExpressionError as error:
-            yield rule, Finding(
-                check="constitution", outcome=Outcome.DENY if rule.effect == "deny" else Outcome.ESCALATE, control=5,
-                rule_id=rule.id, message=f"The rule could not be evaluated, so a person looks: {error}",
-            )  # fmt: skip
+            yield (
+                rule,
+                Finding(
+                    check="constitution",
+                    outcome=Outcome.DENY if rule.effect == "deny" else Outcome.ESCALATE,
+                    control=5,
+                    rule_id=rule.id,
+                    message=f"The rule could not be evaluated, so a person looks: {error}",
+                ),
+            )

@@ -31,8 +31,12 @@ def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
     contract = facts.contracts.get(proposal.tool)
     if contract is None:
         if proposal.tool in facts.known_tools:
-            yield Finding(check="contract", outcome=Outcome.ALLOW, control=7,
-                          message="The tool exists; its arguments are not looked at outside of its workflow.")  # fmt: skip
+            yield Finding(
+                check="contract",
+                outcome=Outcome.ALLOW,
+                control=7,
+                message="The tool exists; its arguments are not looked at outside of its workflow.",
+            )
         else:
             yield _deny(f"There is no tool named {proposal.tool[:120]!r}.", "/tool")
         return
@@ -46,6 +50,8 @@ def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
     yield from errors
     if not errors:
         yield Finding(
-            check="contract", outcome=Outcome.ALLOW, control=7,
+            check="contract",
+            outcome=Outcome.ALLOW,
+            control=7,
             message=f"The arguments fit version {contract.version} of the contract.",
-        )  # fmt: skip
+        )

@@ -10,8 +10,16 @@ def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
     known = facts.contracts.get(proposal.tool) or facts.known_tools.get(proposal.tool)
     if known is None or known.effect in HARD_GATES:
         effect = known.effect.replace("_", " ") if known else "an unknown effect"
-        yield Finding(check="hard_gate", outcome=Outcome.ESCALATE, control=9,
-                      message=f"This is {effect}: a person approves it, every time.")  # fmt: skip
+        yield Finding(
+            check="hard_gate",
+            outcome=Outcome.ESCALATE,
+            control=9,
+            message=f"This is {effect}: a person approves it, every time.",
+        )
     else:
-        yield Finding(check="hard_gate", outcome=Outcome.ALLOW, control=9,
-                      message="The effect is not one that always waits for a person.")  # fmt: skip
+        yield Finding(
+            check="hard_gate",
+            outcome=Outcome.ALLOW,
+            control=9,
+            message="The effect is not one that always waits for a person.",
+        )

@@ -18,10 +18,11 @@ def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
     engaged = [k for k in facts.kill_switches if targets[k.scope] in (None, k.target)]
     for switch in engaged:
         yield Finding(
-            check="kill_switch", outcome=Outcome.DENY, control=8, setting=f"kill_switches/{switch.id}",
+            check="kill_switch",
+            outcome=Outcome.DENY,
+            control=8,
+            setting=f"kill_switches/{switch.id}",
             message=f"Stopped by the kill switch on this {switch.scope.replace('_', ' ')}: {switch.reason}",
-        )  # fmt: skip
-    if not engaged:
-        yield Finding(
-            check="kill_switch", outcome=Outcome.ALLOW, control=8, message="No kill switch covers this."
         )
+    if not engaged:
+        yield Finding(check="kill_switch", outcome=Outcome.ALLOW, control=8, message="No kill switch covers this.")

@@ -15,8 +15,12 @@ def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
     findings = list(_violations(proposal, facts))
     yield from findings
     if not findings:
-        yield Finding(check="scope", outcome=Outcome.ALLOW, control=1,
-                      message="Tool, fields, records and connection are within the access spec.")  # fmt: skip
+        yield Finding(
+            check="scope",
+            outcome=Outcome.ALLOW,
+            control=1,
+            message="Tool, fields, records and connection are within the access spec.",
+        )
 
 
 def _violations(proposal: Proposal, facts: Facts) -> Iterator[Finding]:

@@ -9,11 +9,26 @@ def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
     """`shadow` and `supervised` escalate every side effect; `autonomous` leaves it to the other checks."""
     stage = facts.workflow.spec.stage
     if stage == "shadow":
-        yield Finding(check="stage", outcome=Outcome.DENY, control=2, setting="stage",
-                      message="The workflow is in shadow: proposals are recorded and nothing is done.")  # fmt: skip
+        yield Finding(
+            check="stage",
+            outcome=Outcome.DENY,
+            control=2,
+            setting="stage",
+            message="The workflow is in shadow: proposals are recorded and nothing is done.",
+        )
     elif stage == "supervised":
-        yield Finding(check="stage", outcome=Outcome.ESCALATE, control=2, setting="stage",
-                      message="The workflow is supervised: a person approves every side effect.")  # fmt: skip
+        yield Finding(
+            check="stage",
+            outcome=Outcome.ESCALATE,
+            control=2,
+            setting="stage",
+            message="The workflow is supervised: a person approves every side effect.",
+        )
     else:
-        yield Finding(check="stage", outcome=Outcome.ALLOW, control=2, setting="stage",
-                      message="The workflow may act where no other check objects.")  # fmt: skip
+        yield Finding(
+            check="stage",
+            outcome=Outcome.ALLOW,
+            control=2,
+            setting="stage",
+            message="The workflow may act where no other check objects.",
+        )

@@ -34,10 +34,28 @@ def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
 def _one(amount: object, currency: object, ceilings: dict[str, int], pointer: str) -> Finding:
     ceiling = ceilings.get(currency) if isinstance(currency, str) else None
     if not isinstance(amount, int) or isinstance(amount, bool) or ceiling is None:
-        return Finding(check="value", outcome=Outcome.ESCALATE, control=5, setting="value_max", pointer=pointer,
-                       message=f"There is no ceiling for amounts in {str(currency)[:10]}.")  # fmt: skip
+        return Finding(
+            check="value",
+            outcome=Outcome.ESCALATE,
+            control=5,
+            setting="value_max",
+            pointer=pointer,
+            message=f"There is no ceiling for amounts in {str(currency)[:10]}.",
+        )
     if abs(amount) > ceiling:
-        return Finding(check="value", outcome=Outcome.ESCALATE, control=5, setting="value_max", pointer=pointer,
-                       message=f"{amount / 100:,.2f} {currency} is above the ceiling of {ceiling / 100:,.2f}.")  # fmt: skip
-    return Finding(check="value", outcome=Outcome.ALLOW, control=5, setting="value_max", pointer=pointer,
-                   message=f"{amount / 100:,.2f} {currency} is within the ceiling of {ceiling / 100:,.2f}.")  # fmt: skip
+        return Finding(
+            check="value",
+            outcome=Outcome.ESCALATE,
+            control=5,
+            setting="value_max",
+            pointer=pointer,
+            message=f"{amount / 100:,.2f} {currency} is above the ceiling of {ceiling / 100:,.2f}.",
+        )
+    return Finding(
+        check="value",
+        outcome=Outcome.ALLOW,
+        control=5,
+        setting="value_max",
+        pointer=pointer,
+        message=f"{amount / 100:,.2f} {currency} is within the ceiling of {ceiling / 100:,.2f}.",
+    )

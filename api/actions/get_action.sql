@@ -1,0 +1,16 @@
+-- One action with its decision, exception, approvals and attempts.
+select a.id, a.status, a.status_reason, a.digest, a.environment, a.run_id, w.slug as workflow, a.tool, a.effect,
+    a.payload::jsonb -> 'args' as args, a.confidence::float8 as confidence, a.rationale, a.citations, a.evidence, a.subject,
+    d.document as decision, a.supersedes, a.expires_at, a.created_at, a.updated_at,
+    (select jsonb_build_object('id', e.id, 'status', e.status, 'expires_at', e.expires_at)
+        from app.exceptions e where e.tenant_id = a.tenant_id and e.action_id = a.id) as exception,
+    (select coalesce(jsonb_agg(jsonb_build_object('id', p.id, 'user_id', p.user_id, 'role', p.role, 'aal', p.aal, 'verdict', p.verdict,
+            'digest', p.digest, 'reason', p.reason, 'expires_at', p.expires_at, 'created_at', p.created_at) order by p.created_at), '[]')
+        from app.approvals p where p.tenant_id = a.tenant_id and p.action_id = a.id) as approvals,
+    (select coalesce(jsonb_agg(jsonb_build_object('id', t.id, 'number', t.number, 'status', t.status, 'idempotency_key', t.idempotency_key,
+            'response', t.response, 'error', t.error, 'started_at', t.started_at, 'finished_at', t.finished_at) order by t.number), '[]')
+        from app.attempts t where t.tenant_id = a.tenant_id and t.action_id = a.id) as attempts
+from app.actions a
+join app.workflows w on w.tenant_id = a.tenant_id and w.id = a.workflow_id
+join app.decisions d on d.tenant_id = a.tenant_id and d.action_id = a.id
+where a.id = %(id)s

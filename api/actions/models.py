@@ -1,0 +1,80 @@
+"""Actions as the API shows them."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from api.gate.models import Decision, Slug, Strict
+from api.runs.models import Subject
+
+
+class Evidence(Strict):
+    observation_id: UUID
+
+
+class NewAction(Strict):
+    """One proposed tool call. `confidence` is the agent's own, 0 to 1; `citations` are ids of rules."""
+
+    workflow: Slug
+    run_id: UUID
+    tool: str = Field(min_length=1, max_length=120)
+    args: dict[str, Any]
+    confidence: float | None = Field(default=None, ge=0, le=1)
+    rationale: str = Field(default="", max_length=20_000)
+    citations: list[str] = Field(default=[], max_length=50)
+    evidence: list[Evidence] = Field(default=[], max_length=100)
+    subject: Subject | None = None
+
+
+class Proposed(BaseModel):
+    """The recorded action. A denied or escalated one is a successful call: look at `status`."""
+
+    id: UUID
+    status: str
+    digest: str
+    decision: Decision
+    exception: dict[str, Any] | None
+
+
+class Cancellation(Strict):
+    reason: str = Field(min_length=1, max_length=2000)
+
+
+class Action(BaseModel):
+    id: UUID
+    status: str
+    status_reason: str | None
+    digest: str
+    environment: str
+    run_id: UUID
+    workflow: str
+    tool: str
+    effect: str
+    args: dict[str, Any]
+    confidence: float | None
+    rationale: str
+    citations: list[str]
+    evidence: list[dict[str, Any]]
+    subject: dict[str, Any] | None
+    decision: Decision
+    exception: dict[str, Any] | None
+    approvals: list[dict[str, Any]]
+    attempts: list[dict[str, Any]]
+    supersedes: UUID | None
+    expires_at: datetime
+    created_at: datetime
+    updated_at: datetime
+
+
+class ActionSummary(BaseModel):
+    id: UUID
+    status: str
+    tool: str
+    effect: str
+    workflow: str
+    run_id: UUID
+    environment: str
+    digest: str
+    created_at: datetime

@@ -1,0 +1,92 @@
+"""What is recorded of a proposal: the canonical payload, its digest, and the decision on it."""
+
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+import rfc8785
+
+from api.gate.models import Decision, Facts, Outcome, Proposal
+from api.gate.pointer import resolve
+from api.ids import new_id
+
+
+def payload_of(proposal: Proposal, facts: Facts) -> tuple[str, str]:
+    """The RFC 8785 bytes that an approval binds to, as text, and `sha256:` of them."""
+    contract = facts.contracts.get(proposal.tool)
+    known = facts.known_tools[proposal.tool]
+    connection = facts.connection_of(contract) if contract else None
+    payload = rfc8785.dumps(
+        {
+            "tenant": str(facts.tenant_id),
+            "environment": facts.workflow.environment,
+            "workflow_version": facts.workflow.version,
+            "tool": proposal.tool,
+            "tool_contract_version": known.version,
+            "connection": str(connection) if connection else None,
+            "args": proposal.args,
+        }
+    )
+    return payload.decode(), f"sha256:{sha256(payload).hexdigest()}"
+
+
+def record_of(proposal: Proposal, facts: Facts, decision: Decision, now: datetime) -> dict[str, Any]:
+    """The arguments of record_action_v1, with ids made new for each decision."""
+    payload, digest = payload_of(proposal, facts)
+    contract = facts.contracts.get(proposal.tool)
+    known = facts.known_tools[proposal.tool]
+    return {
+        "id": new_id(),
+        "decision_id": new_id(),
+        "exception_id": new_id(),
+        "run_id": proposal.run_id,
+        "workflow_id": facts.workflow.id,
+        "epoch": facts.epoch,
+        "tool": proposal.tool,
+        "contract_version": known.version,
+        "effect": known.effect,
+        "connection_id": facts.connection_of(contract) if contract else None,
+        "payload": payload,
+        "digest": digest,
+        "confidence": proposal.confidence,
+        "rationale": proposal.rationale,
+        "citations": proposal.citations,
+        "evidence": proposal.evidence,
+        "subject": proposal.subject,
+        "decision": decision.model_dump(mode="json"),
+        "reasons": reasons_of(decision),
+        "severity": _severity(decision),
+        "summary": summary_of(proposal, facts),
+        "expires_at": now + timedelta(hours=facts.workflow.spec.approval_hours),
+    }
+
+
+def reasons_of(decision: Decision) -> list[dict[str, Any]]:
+    """The findings that did not allow: what the audit record keeps of a decision."""
+    return [f.model_dump(mode="json", exclude_none=True) for f in decision.findings if f.outcome is not Outcome.ALLOW]
+
+
+def _severity(decision: Decision) -> str:
+    escalated = {f.check for f in decision.findings if f.outcome is Outcome.ESCALATE}
+    if {"hard_gate", "value"} <= escalated:
+        return "critical"
+    if escalated & {"hard_gate", "value"}:
+        return "high"
+    return "medium" if len(escalated) > 1 else "low"
+
+
+def summary_of(proposal: Proposal, facts: Facts) -> str:
+    """One line for the queue: the tool's title, and every amount with its currency."""
+    contract = facts.contracts.get(proposal.tool)
+    if contract is None:
+        return proposal.tool
+    amounts = []
+    for pattern, argument in contract.arguments.items():
+        if argument.role == "amount":
+            currency = [v for _, v in resolve(proposal.args, argument.currency)] if argument.currency else []
+            amounts += [
+                f"{value / 100:,.2f} {currency[0] if currency else ''}".strip()
+                for _, value in resolve(proposal.args, pattern)
+                if isinstance(value, int)
+            ]
+    return ": ".join([contract.title, ", ".join(amounts)] if amounts else [contract.title])

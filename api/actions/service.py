@@ -1,0 +1,155 @@
+"""Proposing: facts, decision, and one call that records both or says that the rules have moved."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from api.actions.models import NewAction
+from api.actions.record import reasons_of, record_of
+from api.auth import Principal
+from api.db import Answer, Idempotency, database
+from api.errors import Problem
+from api.gate.decide import decide
+from api.gate.models import Decision, Facts, Outcome, Proposal, Proposer
+from api.ids import new_id
+from api.pagination import PageRequest
+from api.sql import query
+from api.workflows import facts as workflow_facts
+
+#: A decision is made anew once when the epoch moved, then the client is told to come back (DESIGN section 2).
+TRIES = 2
+#: States in which nothing more happens by itself.
+SETTLED = {
+    "succeeded",
+    "failed",
+    "rejected",
+    "expired",
+    "superseded",
+    "cancelled",
+    "denied",
+    "dead_letter",
+    "unknown",
+}
+
+
+def well_formed(proposal: Proposal, decision: Decision) -> None:
+    """Refuses what is no proposal at all: an unknown tool, or arguments that are not the contract's.
+
+    Raises Problem 422 with every violation; nothing is recorded.
+    """
+    broken = [f for f in decision.findings if f.check == "contract" and f.outcome is Outcome.DENY]
+    if broken:
+        errors = [{"pointer": f.pointer, "message": f.message} for f in broken]
+        raise Problem(422, "contract_violation", broken[0].message, errors)
+
+
+def _proposal(body: NewAction, proposer: Proposer) -> Proposal:
+    return Proposal(
+        run_id=body.run_id,
+        tool=body.tool,
+        args=body.args,
+        confidence=body.confidence,
+        rationale=body.rationale,
+        citations=body.citations,
+        evidence=[e.model_dump(mode="json") for e in body.evidence],
+        subject=body.subject.model_dump(mode="json") if body.subject else None,
+        principal=proposer,
+    )
+
+
+async def decide_and_record(
+    principal: Principal,
+    workflow: str,
+    propose: Callable[[Proposer], Proposal],
+    function: str,
+    arguments: Callable[[Proposal, Facts, Decision, datetime], dict[str, Any]],
+    once: Idempotency | None,
+) -> Answer:
+    """Decides on the facts in memory and records under their epoch; decides anew on the facts a refusal brings.
+
+    Warm: one round trip. Raises Problem 409 `epoch_moved` when the rules change faster than that.
+    """
+    facts, proposer = await workflow_facts.get(principal, workflow)
+    fresh = False
+    for _ in range(TRIES):
+        proposal = propose(proposer)
+        now = datetime.now(UTC)
+        decision = decide(proposal, facts, now)
+        try:
+            well_formed(proposal, decision)
+        except Problem:
+            if fresh:
+                raise
+            # A refusal rests on current facts too, though nothing is recorded that would check them.
+            facts, proposer = await workflow_facts.load(principal, workflow)
+            fresh = True
+            decision = decide(proposal, facts, now)
+            well_formed(proposal, decision)
+        answer = await database().call(principal, function, arguments(proposal, facts, decision, now), once)
+        if answer.result.get("recorded") is not False:
+            return answer
+        facts = workflow_facts.keep(principal, workflow, answer.result["facts"], proposer)
+        fresh = True
+    raise Problem(409, "epoch_moved", "The rules changed twice while this was decided; try again.")
+
+
+async def propose(principal: Principal, body: NewAction, once: Idempotency) -> Answer:
+    """Records a proposal with its decision; the answer is the action."""
+    return await decide_and_record(
+        principal, body.workflow, lambda p: _proposal(body, p), "record_action_v1", record_of, once
+    )
+
+
+async def evaluate(principal: Principal, body: NewAction, once: Idempotency) -> Answer:
+    """The decision on a proposal that nobody acts on; only the evaluation is recorded."""
+
+    def arguments(proposal: Proposal, facts: Facts, decision: Decision, now: datetime) -> dict[str, Any]:
+        return {
+            "id": new_id(),
+            "workflow_id": facts.workflow.id,
+            "run_id": proposal.run_id,
+            "epoch": facts.epoch,
+            "proposal": proposal.model_dump(mode="json"),
+            "decision": decision.model_dump(mode="json"),
+            "reasons": reasons_of(decision),
+        }
+
+    return await decide_and_record(
+        principal, body.workflow, lambda p: _proposal(body, p), "record_evaluation_v1", arguments, once
+    )
+
+
+async def get(principal: Principal, action_id: UUID) -> dict[str, Any]:
+    """The action with its decision, exception, approvals and attempts; Problem 404 when the tenant has no such."""
+    async with database().tenant_transaction(principal, "actions.read") as connection:
+        row = await (await connection.execute(query("actions/get_action"), {"id": action_id})).fetchone()
+    if row is None:
+        raise Problem(404, "not_found", "There is no such action.")
+    return row
+
+
+async def wait(principal: Principal, action_id: UUID, seconds: float) -> dict[str, Any]:
+    """As `get`, but waits for the action to settle, or for a change of its status, for up to the given seconds."""
+    deadline = time.monotonic() + seconds
+    first = row = await get(principal, action_id)
+    while row["status"] not in SETTLED and row["status"] == first["status"] and time.monotonic() < deadline:
+        await asyncio.sleep(0.25)
+        row = await get(principal, action_id)
+    return row
+
+
+async def list_actions(
+    principal: Principal, page: PageRequest, status: str | None, run_id: UUID | None
+) -> dict[str, Any]:
+    parameters = page.key() | {"status": status, "run_id": run_id}
+    async with database().tenant_transaction(principal, "actions.read") as connection:
+        rows = await (await connection.execute(query("actions/list_actions"), parameters)).fetchall()
+    return page.page(rows, "created_at", "id")
+
+
+async def cancel(principal: Principal, action_id: UUID, reason: str, once: Idempotency) -> Answer:
+    """Cancels what has not started; 409 for what has."""
+    return await database().call(principal, "cancel_action_v1", {"id": action_id, "reason": reason}, once)

@@ -1,0 +1,225 @@
+"""Connections: sign-in at a provider, the tokens' life, and disconnecting."""
+
+import hashlib
+import secrets
+from base64 import urlsafe_b64encode
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from api.auth import Principal
+from api.config import ConfigurationError, settings
+from api.connections import vault
+from api.connections.models import NewConnection
+from api.db import database
+from api.errors import Problem
+from api.ids import new_id
+from api.providers import client
+from api.providers.manifest import Manifest, manifests
+from api.sql import query
+
+FLOW_MINUTES = 10
+
+
+def provider(name: str) -> Manifest:
+    """The manifest of a provider; Problem 404 when there is none."""
+    manifest = manifests().get(name)
+    if manifest is None:
+        raise Problem(404, "unknown_provider", f"There is no provider named {name[:60]!r}.")
+    return manifest
+
+
+def redirect_uri(manifest: Manifest) -> str:
+    """One redirect URI per provider: a mixed-up answer cannot be taken for another's (RFC 9700 section 4.4)."""
+    return f"{settings().public_url}/oauth/{manifest.name}/callback"
+
+
+def _sha256(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()
+
+
+async def begin(principal: Principal, body: NewConnection) -> tuple[dict[str, Any], str]:
+    """Starts a sign-in. Answers the connection with its `authorize_url`, and the secret that binds the browser to it."""
+    manifest = provider(body.provider)
+    try:
+        client_id, _ = manifest.client()
+        manifest.base_url()
+    except ConfigurationError as error:
+        raise Problem(409, "provider_not_configured", str(error)) from None
+    connection_id = new_id()
+    state, binding, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+    scopes = manifest.scopes(body.access)
+    answer = await database().call(
+        principal,
+        "create_connection_v1",
+        {
+            "id": connection_id,
+            "provider": manifest.name,
+            "environment": body.environment,
+            "access": body.access,
+            "scopes": scopes,
+            "state_hash": _sha256(state),
+            "binding_hash": _sha256(binding),
+            "verifier": vault.seal({"verifier": verifier}, vault.context("-", connection_id, body.environment, "flow")),
+            "redirect_uri": redirect_uri(manifest),
+            "expires_at": datetime.now(UTC) + timedelta(minutes=FLOW_MINUTES),
+        },
+    )
+    challenge = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    parameters = {
+        "response_type": "code",
+        "client_id": client_id,
+        "redirect_uri": redirect_uri(manifest),
+        "scope": " ".join(scopes),
+        "state": state,
+        "code_challenge": challenge,
+        "code_challenge_method": "S256",
+    }
+    url = f"{manifest.url(manifest.oauth.authorize_url)}?{urlencode(parameters)}"
+    return answer.result | {"authorize_url": url}, binding
+
+
+async def complete(
+    provider_name: str, state: str, binding: str, code: str | None, error: str | None, issuer: str | None
+) -> dict[str, Any]:
+    """Ends a sign-in: exchanges the code and seals the tokens.
+
+    Raises Problem 400 for a state that was not started in this browser, was used or is over; 409 when the person
+    or the provider refused, or granted other scopes than were asked for.
+    """
+    manifest = provider(provider_name)
+    flow = await database().claim("claim_oauth_flow_v1", bytes.fromhex(_sha256(state)), bytes.fromhex(_sha256(binding)))
+    if flow is None or flow["provider"] != manifest.name:
+        raise Problem(
+            400,
+            "invalid_state",
+            "This sign-in was not started in this browser, was used already, or took too long.",
+        )
+    if manifest.oauth.issuer and issuer and issuer != manifest.url(manifest.oauth.issuer):
+        raise Problem(400, "wrong_issuer", "The answer came from another authorization server.")
+    if error or not code:
+        raise Problem(409, "consent_refused", f"The provider gave no consent: {(error or 'no code')[:100]}.")
+    context = vault.context("-", flow["connection_id"], flow["environment"], "flow")
+    grant = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": flow["redirect_uri"],
+        "code_verifier": vault.unseal(flow["verifier"], context)["verifier"],
+    }
+    try:
+        tokens = await client.exchange(manifest, grant)
+    except client.TokenError as refused:
+        raise Problem(409, "token_refused", str(refused)) from None
+    asked = set(flow["scopes_requested"])
+    granted = set(tokens.scopes) or asked
+    if granted != asked:
+        await client.revoke(manifest, tokens.refresh_token or tokens.access_token)
+        kind, scopes = ("wider", granted - asked) if granted - asked else ("narrower", asked - granted)
+        raise Problem(
+            409, "scopes_differ", f"The consent is {kind} than what was asked for ({', '.join(sorted(scopes))}); connect again."
+        )  # fmt: skip
+    person = Principal({"kind": "user", "sub": flow["user_id"], "tenant_id": flow["tenant_id"], "aal": "aal1"})
+    account = await client.account_of(manifest, tokens.access_token)
+    credential = flow | {"generation": 0}
+    return await _store(person, credential, tokens, {"scopes_granted": sorted(granted), "account": account})
+
+
+async def _store(
+    principal: Principal, credential: dict[str, Any], tokens: client.Tokens, extra: dict[str, Any]
+) -> dict[str, Any]:
+    """Seals a token set as the generation after the credential's."""
+    generation = credential["generation"] + 1
+    context = vault.context(credential["tenant_id"], credential["connection_id"], credential["environment"], generation)
+    answer = await database().call(
+        principal,
+        "store_credential_v1",
+        {
+            "connection_id": credential["connection_id"],
+            "replaces": credential["generation"] or None,
+            "envelope": vault.seal(
+                {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}, context
+            ),
+            "token_expires_at": datetime.now(UTC) + timedelta(seconds=tokens.expires_in),
+            **extra,
+        },
+    )
+    result: dict[str, Any] = answer.result
+    return result
+
+
+def open_credential(credential: dict[str, Any]) -> dict[str, str]:
+    """The tokens of a released credential."""
+    return vault.unseal(
+        credential["envelope"],
+        vault.context(
+            credential["tenant_id"],
+            credential["connection_id"],
+            credential["environment"],
+            credential["generation"],
+        ),
+    )
+
+
+def is_expiring(credential: dict[str, Any], margin_seconds: float = 30) -> bool:
+    """Whether the access token ends within the margin."""
+    expires_at = datetime.fromisoformat(credential["expires_at"])
+    return expires_at <= datetime.now(UTC) + timedelta(seconds=margin_seconds)
+
+
+class RefreshBusyError(RuntimeError):
+    """Somebody else refreshes this connection now; try again in a moment."""
+
+
+async def refresh(credential: dict[str, Any], claimed_for: UUID | str) -> dict[str, str]:
+    """Exchanges the refresh token of a credential that a live claim holds; answers the new tokens, sealed already.
+
+    One refresher per connection at a time, and the new refresh token is stored before the new access token is used.
+    Raises RefreshBusyError, or client.TokenError when the provider refuses.
+    """
+    from api.auth import system
+
+    executor = system(credential["tenant_id"], "refresh_tokens")
+    claimed = (
+        await database().call(
+            executor,
+            "claim_refresh_v1",
+            {"connection_id": credential["connection_id"], "claimed_for": claimed_for},
+        )
+    ).result
+    if not claimed["claimed"]:
+        raise RefreshBusyError("Another function refreshes this connection.")
+    current = claimed["credential"]
+    tokens = open_credential(current)
+    if current["generation"] != credential["generation"] and not is_expiring(current):
+        return tokens  # somebody refreshed it since the claim
+    manifest = provider(credential["provider"])
+    fresh = await client.exchange(manifest, {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]})
+    await _store(executor, current, fresh, {})
+    return {"access_token": fresh.access_token, "refresh_token": fresh.refresh_token or ""}
+
+
+async def list_connections(principal: Principal, connection_id: UUID | None = None) -> list[dict[str, Any]]:
+    async with database().tenant_transaction(principal, "connections.read") as connection:
+        cursor = await connection.execute(query("connections/list_connections"), {"id": connection_id})
+        return await cursor.fetchall()
+
+
+async def get_connection(principal: Principal, connection_id: UUID) -> dict[str, Any]:
+    rows = await list_connections(principal, connection_id)
+    if not rows:
+        raise Problem(404, "not_found", "There is no such connection.")
+    return rows[0]
+
+
+async def disconnect(principal: Principal, connection_id: UUID) -> dict[str, Any]:
+    """Destroys our copy of the tokens, then revokes the grant at the provider; says whether the provider confirmed."""
+    answer = await database().call(principal, "revoke_connection_v1", {"id": connection_id})
+    credential = answer.result.pop("credential")
+    confirmed = False
+    if credential is not None:
+        tokens = open_credential(credential)
+        token = tokens.get("refresh_token") or tokens["access_token"]
+        confirmed = await client.revoke(provider(credential["provider"]), token)
+    result: dict[str, Any] = answer.result | {"revoked_at_provider": confirmed}
+    return result

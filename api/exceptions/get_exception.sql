@@ -1,0 +1,18 @@
+-- One exception with everything needed to decide it. The observations are those the agent named as evidence.
+select e.id, e.status, e.severity, e.summary, e.action_id, e.run_id, w.slug as workflow, a.tool, e.assigned_to, e.expires_at, e.created_at,
+    e.environment, a.digest, a.payload::jsonb -> 'args' as args, a.confidence::float8 as confidence, a.rationale, a.citations, a.evidence,
+    a.subject, d.document as decision, r.instruction, a.supersedes, a.edited_by, e.decided_by, e.reason,
+    jsonb_build_object('kind', a.proposed_by_kind, 'id', a.proposed_by) as proposed_by,
+    (select coalesce(jsonb_agg(jsonb_build_object('id', o.id, 'tool', o.tool, 'source', o.source, 'args', o.args, 'result', o.result,
+            'labels', o.labels, 'created_at', o.created_at) order by o.created_at), '[]')
+        from app.observations o where o.tenant_id = a.tenant_id and o.run_id = a.run_id
+            and o.id in (select (v ->> 'observation_id')::uuid from jsonb_array_elements(a.evidence) v)) as observations,
+    (select coalesce(jsonb_agg(jsonb_build_object('user_id', p.user_id, 'role', p.role, 'aal', p.aal, 'verdict', p.verdict,
+            'reason', p.reason, 'created_at', p.created_at) order by p.created_at), '[]')
+        from app.approvals p where p.tenant_id = a.tenant_id and p.action_id = a.id) as approvals
+from app.exceptions e
+join app.actions a on a.tenant_id = e.tenant_id and a.id = e.action_id
+join app.workflows w on w.tenant_id = a.tenant_id and w.id = a.workflow_id
+join app.decisions d on d.tenant_id = a.tenant_id and d.action_id = a.id
+join app.runs r on r.tenant_id = a.tenant_id and r.id = a.run_id
+where e.id = %(id)s

@@ -1,0 +1,75 @@
+"""The human queue as the API shows it."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field, model_validator
+
+from api.gate.models import Decision, Strict
+
+
+class Verdict(Strict):
+    """A person's verdict on the payload whose digest they saw. `args` with `edit` only: the whole new arguments."""
+
+    verdict: Literal["approve", "reject", "edit", "answer"]
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    args: dict[str, Any] | None = None
+    reason: str = Field(default="", max_length=2000)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Verdict":
+        if (self.verdict == "edit") != (self.args is not None):
+            raise ValueError("args goes with edit, and edit with args")
+        if self.verdict != "approve" and not self.reason:
+            raise ValueError("say why: a reason is needed for every verdict but approve")
+        return self
+
+
+class Assignment(Strict):
+    user_id: UUID | None
+
+
+class Decided(BaseModel):
+    """`approvals` counts those given of those required; the exception stays open until all are given."""
+
+    id: UUID
+    status: str
+    action: dict[str, Any]
+    approvals: dict[str, int] | None = None
+    superseded_by: dict[str, Any] | None = None
+
+
+class ExceptionSummary(BaseModel):
+    id: UUID
+    status: str
+    severity: str
+    summary: str
+    action_id: UUID
+    run_id: UUID
+    workflow: str
+    tool: str
+    assigned_to: UUID | None
+    expires_at: datetime
+    created_at: datetime
+
+
+class ExceptionDetail(ExceptionSummary):
+    """Everything needed to decide: the payload, why the gate stopped it, and what was observed, with trust labels."""
+
+    environment: str
+    digest: str
+    args: dict[str, Any]
+    confidence: float | None
+    rationale: str
+    citations: list[str]
+    subject: dict[str, Any] | None
+    decision: Decision
+    instruction: str
+    observations: list[dict[str, Any]]
+    approvals: list[dict[str, Any]]
+    supersedes: UUID | None
+    proposed_by: dict[str, Any]
+    edited_by: UUID | None
+    decided_by: UUID | None
+    reason: str | None

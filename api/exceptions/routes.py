@@ -1,0 +1,52 @@
+"""The human queue."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+from fastapi import BackgroundTasks, Response
+
+from api.auth import Caller
+from api.exceptions import service
+from api.exceptions.models import Assignment, Decided, ExceptionDetail, ExceptionSummary, Verdict
+from api.execution import service as execution
+from api.idempotency import Once, result_of
+from api.pagination import Page, Paging
+from api.routing import slice_router
+
+router = slice_router("exceptions")
+
+
+@router.get("/exceptions", operation_id="list_exceptions", response_model=Page[ExceptionSummary])
+async def list_exceptions(
+    caller: Caller,
+    page: Paging,
+    status: Literal["open", "approved", "rejected", "edited", "answered", "expired"] | None = None,
+) -> Any:
+    return await service.list_exceptions(caller, page, status)
+
+
+@router.get("/exceptions/{exception_id}", operation_id="get_exception", response_model=ExceptionDetail)
+async def get_exception(exception_id: UUID, caller: Caller) -> Any:
+    """What was observed, what is proposed, which rules apply, and why the gate stopped it."""
+    return await service.get(caller, exception_id)
+
+
+@router.post("/exceptions/{exception_id}/decision", operation_id="decide_exception", response_model=Decided)
+async def decide_exception(
+    exception_id: UUID,
+    body: Verdict,
+    caller: Caller,
+    once: Once,
+    response: Response,
+    background: BackgroundTasks,
+) -> Any:
+    """Approve, reject, edit, or answer by hand. The last approval needed executes the action."""
+    answer = await service.decide(caller, exception_id, body, once)
+    if answer.result["action"]["status"] == "authorized" and not answer.replayed:
+        background.add_task(execution.execute_soon, caller, answer.result["action"]["id"])
+    return result_of(answer, response)
+
+
+@router.post("/exceptions/{exception_id}/assign", operation_id="assign_exception")
+async def assign_exception(exception_id: UUID, body: Assignment, caller: Caller, once: Once, response: Response) -> Any:
+    return result_of(await service.assign(caller, exception_id, body.user_id, once), response)

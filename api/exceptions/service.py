@@ -1,0 +1,95 @@
+"""The human queue: what waits, and the verdicts on it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from api.actions.record import record_of
+from api.actions.service import decide_and_record
+from api.auth import Principal
+from api.db import Answer, Idempotency, database
+from api.errors import Problem
+from api.exceptions.models import Verdict
+from api.gate.models import Decision, Facts, Outcome, Proposal, Proposer
+from api.ids import new_id
+from api.pagination import PageRequest
+from api.sql import query
+
+#: An approval carries its action for this long; execution normally follows within seconds.
+APPROVAL_HOURS = 24
+
+
+async def list_exceptions(principal: Principal, page: PageRequest, status: str | None) -> dict[str, Any]:
+    parameters = page.key() | {"status": status}
+    async with database().tenant_transaction(principal, "exceptions.read") as connection:
+        rows = await (await connection.execute(query("exceptions/list_exceptions"), parameters)).fetchall()
+    return page.page(rows, "created_at", "id")
+
+
+async def get(principal: Principal, exception_id: UUID) -> dict[str, Any]:
+    async with database().tenant_transaction(principal, "exceptions.read") as connection:
+        cursor = await connection.execute(query("exceptions/get_exception"), {"id": exception_id})
+        row = await cursor.fetchone()
+    if row is None:
+        raise Problem(404, "not_found", "There is no such exception.")
+    return row
+
+
+async def decide(principal: Principal, exception_id: UUID, body: Verdict, once: Idempotency) -> Answer:
+    """A person's verdict.
+
+    Raises Problem 409 for another digest than the one shown, or when it was decided already; 403 for who proposed or
+    edited the payload, has no role that was asked for, or needs a second factor.
+    """
+    if body.verdict == "edit":
+        return await _edit(principal, exception_id, body, once)
+    args = {
+        "id": exception_id,
+        "approval_id": new_id(),
+        "verdict": body.verdict,
+        "digest": body.digest,
+        "reason": body.reason,
+        "approval_expires_at": datetime.now(UTC) + timedelta(hours=APPROVAL_HOURS),
+    }
+    return await database().call(principal, "decide_exception_v1", args, once)
+
+
+async def _edit(principal: Principal, exception_id: UUID, body: Verdict, once: Idempotency) -> Answer:
+    """Replaces the payload by an edited one, which goes through every check again and needs somebody else's approval.
+
+    Raises Problem 422 `edit_denied` when the gate would deny it; then nothing changes.
+    """
+    old = await get(principal, exception_id)
+
+    def propose(_: Proposer) -> Proposal:
+        return Proposal(
+            run_id=old["run_id"],
+            tool=old["tool"],
+            args=body.args or {},
+            confidence=old["confidence"],
+            rationale=old["rationale"],
+            citations=old["citations"],
+            evidence=old["evidence"],
+            subject=old["subject"],
+            principal=Proposer.model_validate(old["proposed_by"]),
+            edited_by=UUID(principal.claims["sub"]) if principal.kind == "user" else None,
+        )
+
+    def arguments(proposal: Proposal, facts: Facts, decision: Decision, now: datetime) -> dict[str, Any]:
+        if decision.outcome is Outcome.DENY:
+            errors = [
+                {"pointer": f.pointer, "message": f.message} for f in decision.findings if f.outcome is Outcome.DENY
+            ]
+            raise Problem(422, "edit_denied", "The gate denies the edited payload; nothing was changed.", errors)
+        return {
+            "exception_id": exception_id,
+            "digest": body.digest,
+            "reason": body.reason,
+            "action": record_of(proposal, facts, decision, now),
+        }
+
+    return await decide_and_record(principal, old["workflow"], propose, "edit_exception_v1", arguments, once)
+
+
+async def assign(principal: Principal, exception_id: UUID, user_id: UUID | None, once: Idempotency) -> Answer:
+    return await database().call(principal, "assign_exception_v1", {"id": exception_id, "user_id": user_id}, once)

@@ -1,0 +1,151 @@
+"""Executes authorized actions: claim, one call to the provider, finish. Each step can die and nothing is lost."""
+
+import json
+import logging
+import random
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from api.auth import Principal, system
+from api.config import settings
+from api.db import Answer, Idempotency, database
+from api.errors import Problem
+from api.execution.models import Reconciliation, Requeue
+from api.execution.retry import settle
+from api.gate.models import Contract
+from api.gate.pointer import resolve
+from api.ids import new_id
+from api.providers.client import Outcome
+from api.runs import service as runs
+from api.runs.models import NewObservation
+from api.sql import query
+
+log = logging.getLogger("countersign.execution")
+_rng = random.SystemRandom()
+#: Of an answer, this many bytes are kept with the attempt; beyond it only the digest.
+MAX_KEPT = 8_000
+
+
+async def execute_soon(principal: Principal, action_id: str) -> None:
+    """Executes right after the request that authorized; what fails here is picked up by functions/execute_actions."""
+    try:
+        tenant_id = principal.claims.get("tenant_id")
+        if tenant_id is None:
+            me = (await database().call(principal, "me_v1", {})).result
+            tenant_id = me["tenant"]["id"]
+        await execute(tenant_id, action_id)
+    except psycopg.Error as error:
+        log.warning("action %s is left to the schedule: %s", action_id, error.sqlstate)
+
+
+async def execute(tenant_id: UUID | str, action_id: UUID | str) -> dict[str, Any]:
+    """Makes one attempt at an authorized action.
+
+    Answers {status} of the action, or {claimed: false, reason} when it may not start now. A lease that ran out while
+    the provider was slow changes nothing here: who holds the action then settles it.
+    """
+    executor = system(tenant_id, "execute_actions")
+    claim = {"action_id": action_id, "attempt_id": new_id(), "lease_seconds": settings().lease_seconds}
+    claimed = (await database().call(executor, "claim_attempt_v1", claim)).result
+    if not claimed["claimed"]:
+        return dict(claimed)
+    contract = Contract.model_validate(claimed["contract"])
+    ended = await runs.call_with_credential(
+        claimed["credential"], claimed["attempt_id"], contract, claimed["args"], claimed["idempotency_key"]
+    )
+    settlement = settle(
+        ended, contract.idempotency, claimed["number"], claimed["maybe_reached"], datetime.now(UTC), _rng
+    )
+    finish = {
+        "attempt_id": claimed["attempt_id"],
+        "fence": claimed["fence"],
+        "outcome": settlement.outcome,
+        "next_attempt_at": settlement.next_attempt_at,
+        "error": ended.error,
+        **sanitize(ended),
+    }
+    try:
+        result: dict[str, Any] = (await database().call(executor, "finish_attempt_v1", finish)).result
+    except psycopg.Error as error:
+        if error.sqlstate != "CS409":
+            raise
+        log.warning("attempt %s finished after its lease", claimed["attempt_id"])
+        return {"claimed": True, "reason": "lease_lost"}
+    return result
+
+
+def sanitize(ended: Outcome) -> dict[str, Any]:
+    """What is kept of a provider's answer: status, whether it acted, and a bounded body; the digest covers it all."""
+    body = ended.body
+    text = json.dumps(body, sort_keys=True)
+    kept = body if len(text) <= MAX_KEPT and "\\u0000" not in text else None
+    return {
+        "response": {"status": ended.status, "reached": ended.reached, "body": kept},
+        "response_digest": "sha256:" + sha256(text.encode()).hexdigest() if body is not None else None,
+    }
+
+
+async def expire(tenant_id: UUID | str, attempt_id: UUID | str) -> dict[str, Any]:
+    """Settles an attempt whose function died: retried under an idempotency key, else `unknown`."""
+    executor = system(tenant_id, "execute_actions")
+    async with database().tenant_transaction(executor, "actions.read") as connection:
+        cursor = await connection.execute(query("execution/expired_attempt"), {"id": attempt_id})
+        attempt = await cursor.fetchone()
+    if attempt is None:
+        return {"recorded": False}
+    tools = (await database().call(executor, "list_tools_v1", {"name": attempt["tool"]})).result
+    ended = Outcome("maybe", error="The function that held this attempt died.")
+    settlement = settle(ended, tools[0]["idempotency"], attempt["number"], True, datetime.now(UTC), _rng)
+    args = {
+        "attempt_id": attempt_id,
+        "outcome": settlement.outcome,
+        "next_attempt_at": settlement.next_attempt_at,
+        "error": ended.error,
+        "response": {"status": None, "reached": "maybe", "body": None},
+    }
+    result: dict[str, Any] = (await database().call(executor, "expire_attempt_v1", args)).result
+    return result
+
+
+async def reconcile(principal: Principal, action_id: UUID, body: Reconciliation, once: Idempotency) -> Answer:
+    """Closes an unknown outcome.
+
+    Without a verdict of the caller's, the provider is asked through the contract's read-back: what is found there has
+    succeeded; what is not found stays unknown, because it may still be on its way, and a person decides.
+    Raises Problem 409 when there is no read-back or it found nothing.
+    """
+    outcome = body.outcome or await _read_back(principal, action_id)
+    args = {"id": action_id, "outcome": outcome, "reason": body.reason}
+    return await database().call(principal, "reconcile_action_v1", args, once)
+
+
+async def _read_back(principal: Principal, action_id: UUID) -> str:
+    async with database().tenant_transaction(principal, "actions.read") as connection:
+        row = await (await connection.execute(query("execution/unknown_action"), {"id": action_id})).fetchone()
+    if row is None:
+        raise Problem(404, "not_found", "There is no such action.")
+    tools = (await database().call(principal, "list_tools_v1", {"name": row["tool"]})).result
+    read_back = Contract.model_validate(tools[0]).read_back
+    if read_back is None:
+        raise Problem(409, "no_read_back", "This tool cannot be read back; say what the outcome is.")
+    known = row["args"] | {"idempotency_key": row["idempotency_key"]}
+    args = {
+        name: value.format_map(known) if isinstance(value, str) else value for name, value in read_back.args.items()
+    }
+    observer = system(row["tenant_id"], "reconcile", {"kind": principal.kind, "id": principal.claims.get("sub")})
+    seen = await runs.observe(observer, row["run_id"], NewObservation(tool=read_back.tool, args=args), None)
+    if seen.result["status"] != "succeeded" or not list(resolve(seen.result["result"], read_back.found)):
+        raise Problem(
+            409,
+            "not_found_at_provider",
+            "The provider shows no trace of it; if you are sure, say that it failed.",
+        )
+    return "succeeded"
+
+
+async def requeue(principal: Principal, action_id: UUID, body: Requeue, once: Idempotency) -> Answer:
+    return await database().call(principal, "requeue_action_v1", {"id": action_id, "reason": body.reason}, once)

@@ -1,0 +1,103 @@
+"""Builds the application: `app` for Vercel and uvicorn, `handler` for Lambda."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import errors
+from api.actions.routes import router as actions
+from api.audit.routes import router as audit
+from api.connections.routes import callback_router
+from api.connections.routes import router as connections
+from api.constitution.routes import router as constitution
+from api.exceptions.routes import router as exceptions
+from api.ids import new_id
+from api.monitoring.routes import router as monitoring
+from api.providers.routes import router as providers
+from api.runs.routes import router as runs
+from api.tenants.routes import router as tenants
+from api.workflows.routes import router as workflows
+
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"strict-transport-security", b"max-age=63072000; includeSubDomains"),
+)
+
+
+class RequestContext:
+    """Names every request, and answers with that name and with the headers that every answer carries."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = str(new_id())
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                names = {name.lower() for name, _ in message["headers"]}
+                extra = [(b"x-request-id", request_id.encode())]
+                extra += [(name, value) for name, value in SECURITY_HEADERS if name not in names]
+                if b"cache-control" not in names:
+                    extra.append((b"cache-control", b"no-store"))
+                message["headers"] = [*message["headers"], *extra]
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+@asynccontextmanager
+async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+    yield
+    from api.db import database
+
+    if database.cache_info().currsize:
+        await database().close()
+
+
+def create_app() -> FastAPI:
+    """The application with all slices mounted. Settings are read at the first request, not here."""
+    app = FastAPI(
+        title="Countersign",
+        version="1",
+        summary="The control plane between AI agents and the systems they act on.",
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    errors.install(app)
+    app.add_middleware(RequestContext)
+    for router in (
+        tenants, providers, connections, callback_router, workflows, constitution,
+        runs, actions, exceptions, audit, monitoring,
+    ):  # fmt: skip
+        app.include_router(router)
+    return app
+
+
+app = create_app()
+
+
+def handler(event: dict[str, Any], context: Any) -> Any:
+    """Lambda entry point (API Gateway v2, function URL)."""
+    return _mangum()(event, context)
+
+
+def _mangum() -> Any:
+    global _adapter
+    if _adapter is None:
+        from mangum import Mangum
+
+        _adapter = Mangum(app, lifespan="off")
+    return _adapter
+
+
+_adapter: Any = None

@@ -1,0 +1,168 @@
+"""Runs, and reading through the gateway: scoped, minimised, labelled."""
+
+import asyncio
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import rfc8785
+
+from api.auth import Principal
+from api.connections import service as connections
+from api.db import Answer, Idempotency, database
+from api.errors import Problem
+from api.gate.checks.contract import validator
+from api.gate.models import Contract, Facts, ToolGrant
+from api.gate.pointer import resolve
+from api.ids import new_id
+from api.providers import client
+from api.runs.minimise import label, minimise
+from api.runs.models import NewObservation, NewRun
+from api.sql import query
+from api.workflows import facts as workflow_facts
+
+REFRESH_TRIES = 20
+
+
+async def start(principal: Principal, body: NewRun, once: Idempotency) -> Answer:
+    """Starts a run of the workflow's live version."""
+    args = {"id": new_id()} | body.model_dump(mode="json")
+    return await database().call(principal, "start_run_v1", args, once)
+
+
+async def get(principal: Principal, run_id: UUID) -> dict[str, Any]:
+    """The trace of a run; Problem 404 when this tenant has none of this id."""
+    async with database().tenant_transaction(principal, "runs.read") as connection:
+        row = await (await connection.execute(query("runs/get_run"), {"id": run_id})).fetchone()
+    if row is None:
+        raise Problem(404, "not_found", "There is no such run.")
+    return row
+
+
+def _granted(facts: Facts, body: NewObservation) -> tuple[Contract, ToolGrant]:
+    """The contract and grant of a read, if the access spec allows it.
+
+    Raises Problem 404 for an unknown tool, 403 for one outside of the spec, 422 for arguments that do not fit.
+    """
+    contract, grant = facts.contracts.get(body.tool), facts.workflow.spec.tools.get(body.tool)
+    if body.tool not in facts.known_tools:
+        raise Problem(404, "unknown_tool", f"There is no tool named {body.tool}.")
+    if contract is None or grant is None:
+        raise Problem(403, "outside_access_spec", f"The workflow {facts.workflow.slug} may not use {body.tool}.")
+    if contract.access != "read" or grant.access != "read":
+        raise Problem(403, "not_a_read_tool", "Only read tools can be observed with; propose an action instead.")
+    errors = [
+        {
+            "pointer": "/args" + "".join(f"/{part}" for part in error.instance_path),
+            "message": error.message[:500],
+        }
+        for _, error in zip(range(20), validator(contract).iter_errors(body.args), strict=False)
+    ]
+    if errors:
+        raise Problem(422, "contract_violation", "The arguments do not fit the tool's contract.", errors)
+    for pattern, allowed in grant.records.items():
+        if any(value not in allowed for _, value in resolve(body.args, pattern)):
+            raise Problem(403, "outside_access_spec", "The workflow may not read this record.")
+    return contract, grant
+
+
+async def _facts_of_run(principal: Principal, run_id: UUID, fresh: bool) -> Facts:
+    run = await get(principal, run_id)
+    load = workflow_facts.load if fresh else workflow_facts.get
+    return (await load(principal, run["workflow"]))[0]
+
+
+async def observe(principal: Principal, run_id: UUID, body: NewObservation, once: Idempotency | None) -> Answer:
+    """Reads through the gateway, or takes what the client says it read, and keeps what the access spec names.
+
+    A failed read is an observation with status `failed`, not an error: it never blocks the run.
+    """
+    facts = await _facts_of_run(principal, run_id, fresh=False)
+    if body.tool not in facts.contracts:
+        facts = await _facts_of_run(principal, run_id, fresh=True)
+    contract, grant = _granted(facts, body)
+    if body.result is not None:
+        kept = _kept(contract, grant, body.result)
+        args = {"id": new_id(), "run_id": run_id, "tool": contract.name, "args": body.args}
+        args |= {"contract_version": contract.version} | kept
+        return await database().call(principal, "assert_observation_v1", args, once)
+    for attempt in range(2):
+        connection_id = facts.connection_of(contract)
+        claimed = await database().call(
+            principal,
+            "claim_observation_v1",
+            {
+                "id": new_id(),
+                "run_id": run_id,
+                "epoch": facts.epoch,
+                "tool": contract.name,
+                "contract_version": contract.version,
+                "connection_id": connection_id,
+                "args": body.args,
+                "lease_seconds": 60,
+            },
+        )
+        if "credential" in claimed.result:
+            return await _read(principal, contract, grant, body.args, claimed.result, once)
+        if attempt == 0:
+            facts = await _facts_of_run(principal, run_id, fresh=True)
+            contract, grant = _granted(facts, body)
+    raise Problem(409, "epoch_moved", "The rules changed twice while this was read; try again.")
+
+
+def _kept(contract: Contract, grant: ToolGrant, result: Any) -> dict[str, Any]:
+    """What is kept of an answer, its labels and its digest (SHA-256 over RFC 8785)."""
+    kept = minimise(result, grant.read_fields)
+    digest = "sha256:" + sha256(rfc8785.dumps(kept)).hexdigest()
+    return {"result": kept, "labels": label(contract, kept), "digest": digest}
+
+
+async def _read(
+    principal: Principal,
+    contract: Contract,
+    grant: ToolGrant,
+    args: dict[str, Any],
+    claimed: dict[str, Any],
+    once: Idempotency | None,
+) -> Answer:
+    outcome = await call_with_credential(claimed["credential"], claimed["id"], contract, args, None)
+    finish: dict[str, Any] = {"id": claimed["id"], "status": "failed", "error": outcome.error}
+    if outcome.reached == "yes":
+        try:
+            finish = {"id": claimed["id"], "status": "succeeded"} | _kept(contract, grant, outcome.body)
+        except rfc8785.CanonicalizationError:
+            finish["error"] = "The answer contains numbers that cannot be kept exactly."
+    return await database().call(principal, "finish_observation_v1", finish, once)
+
+
+async def call_with_credential(
+    credential: dict[str, Any],
+    claimed_for: str,
+    contract: Contract,
+    args: dict[str, Any],
+    idempotency_key: str | None,
+) -> client.Outcome:
+    """Calls a tool with a released credential: refreshes it when it is about to end, and once more after a 401."""
+    manifest = connections.provider(credential["provider"])
+    try:
+        tokens = connections.open_credential(credential)
+        if connections.is_expiring(credential):
+            tokens = await _refresh(credential, claimed_for)
+        outcome = await client.call_tool(manifest, contract, args, tokens["access_token"], idempotency_key)
+        if outcome.status == 401:
+            tokens = await _refresh(credential, claimed_for)
+            outcome = await client.call_tool(manifest, contract, args, tokens["access_token"], idempotency_key)
+    except client.TokenError as error:
+        return client.Outcome("no", error=str(error))
+    except connections.RefreshBusyError as error:
+        return client.Outcome("no", error=str(error))
+    return outcome
+
+
+async def _refresh(credential: dict[str, Any], claimed_for: str) -> dict[str, str]:
+    for _ in range(REFRESH_TRIES):
+        try:
+            return await connections.refresh(credential, claimed_for)
+        except connections.RefreshBusyError:
+            await asyncio.sleep(0.25)
+    return await connections.refresh(credential, claimed_for)

@@ -1,0 +1,92 @@
+"""Workflows and kill switches."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import Query, Response
+
+from api.auth import Caller
+from api.idempotency import Once, result_of
+from api.routing import slice_router
+from api.workflows import service
+from api.workflows.models import (
+    AccessSpecDocument,
+    Approval,
+    KillSwitch,
+    NewKillSwitch,
+    NewVersion,
+    NewWorkflow,
+    Release,
+    Workflow,
+    WorkflowVersion,
+)
+
+router = slice_router("workflows")
+
+
+@router.post("/workflows", status_code=201, operation_id="create_workflow", response_model=WorkflowVersion)
+async def create_workflow(body: NewWorkflow, caller: Caller, once: Once, response: Response) -> Any:
+    """Creates a workflow with its first version, a draft."""
+    return result_of(await service.create_workflow(caller, body, once), response)
+
+
+@router.get("/workflows", operation_id="list_workflows", response_model=list[Workflow])
+async def list_workflows(caller: Caller) -> Any:
+    return await service.list_workflows(caller)
+
+
+@router.get("/workflows/{slug}/versions", operation_id="list_workflow_versions", response_model=list[WorkflowVersion])
+async def list_versions(slug: str, caller: Caller) -> Any:
+    return await service.list_versions(caller, slug)
+
+
+@router.post(
+    "/workflows/{slug}/versions",
+    status_code=201,
+    operation_id="create_workflow_version",
+    response_model=WorkflowVersion,
+)
+async def create_version(slug: str, body: NewVersion, caller: Caller, once: Once, response: Response) -> Any:
+    return result_of(await service.create_version(caller, slug, body, once), response)
+
+
+@router.post(
+    "/workflows/{slug}/versions/{version}/submit",
+    operation_id="submit_workflow_version",
+    response_model=WorkflowVersion,
+)
+async def submit(slug: str, version: int, caller: Caller, once: Once, response: Response) -> Any:
+    """Hands a draft to a reviewer."""
+    return result_of(await service.submit(caller, slug, version, once), response)
+
+
+@router.post(
+    "/workflows/{slug}/versions/{version}/approve",
+    operation_id="approve_workflow_version",
+    response_model=WorkflowVersion,
+)
+async def approve(slug: str, version: int, body: Approval, caller: Caller, once: Once, response: Response) -> Any:
+    """Puts a version live. Its author cannot."""
+    return result_of(await service.approve(caller, slug, version, body, once), response)
+
+
+@router.get("/workflows/{slug}/access-spec", operation_id="get_access_spec", response_model=AccessSpecDocument)
+async def get_access_spec(slug: str, caller: Caller, version: Annotated[int | None, Query(ge=1)] = None) -> Any:
+    return await service.access_spec(caller, slug, version)
+
+
+@router.post("/kill-switches", status_code=201, operation_id="engage_kill_switch", response_model=KillSwitch)
+async def engage(body: NewKillSwitch, caller: Caller, once: Once, response: Response) -> Any:
+    """Stops a tenant, workflow, connection, tool or service account at once."""
+    return result_of(await service.engage(caller, body, once), response)
+
+
+@router.get("/kill-switches", operation_id="list_kill_switches", response_model=list[KillSwitch])
+async def list_kill_switches(caller: Caller, status: Literal["engaged", "released"] | None = None) -> Any:
+    return await service.list_kill_switches(caller, status)
+
+
+@router.post("/kill-switches/{switch_id}/release", operation_id="release_kill_switch", response_model=KillSwitch)
+async def release(switch_id: UUID, body: Release, caller: Caller, once: Once, response: Response) -> Any:
+    """Lets it run again: a person with a second factor."""
+    return result_of(await service.release(caller, switch_id, body, once), response)

@@ -1,0 +1,236 @@
+"""The whole of Countersign on one machine: Postgres, Supabase Auth, a bank, a CRM and the API, each its own process.
+
+Everything listens on 127.0.0.1, on ports that are chosen once and kept. What is started here is stopped here; state
+lasts in the state directory, so a stopped stack starts again with its data.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sandbox import bootstrap, postgres
+from sandbox.auth import keys
+from sandbox.oauth import clients
+from sandbox.state import CHECKOUT, free_port, port_is_free, private_dir, secret, write_private
+from scripts.migrate import migrate
+from scripts.publish_tools import publish
+
+PROVIDERS = ("bank", "crm")
+SERVERS = ("auth", *PROVIDERS, "api")
+START_SECONDS = 60
+
+
+class StackError(RuntimeError):
+    """A part did not start; the message holds the end of its log."""
+
+
+@dataclass(frozen=True)
+class Databases:
+    """Where the application logs in, and where the Auth stand-in keeps its tables."""
+
+    api: str
+    auth: str
+
+
+@dataclass
+class Stack:
+    """A running stack: `url[name]` of auth, bank, crm and api; use it as a context manager.
+
+    schedule: seconds between calls of the scheduled functions; None leaves them to the caller (`tick`).
+    settings: environment variables of the API beside those that the stack sets itself.
+    """
+
+    state: Path
+    databases: Databases
+    schedule: float | None = 1.0
+    access_seconds: int = 300
+    settings: Mapping[str, str] = field(default_factory=dict)
+    url: dict[str, str] = field(init=False)
+    _processes: dict[str, subprocess.Popen[bytes]] = field(init=False, default_factory=dict)
+    _stopping: threading.Event = field(init=False, default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        private_dir(self.state)
+        self.url = {name: f"http://127.0.0.1:{port}" for name, port in _ports(self.state).items()}
+        try:
+            for name in SERVERS:
+                self.launch(name)
+            for name in SERVERS:
+                self._wait(name)
+        except BaseException:
+            self.stop()
+            raise
+        if self.schedule is not None:
+            threading.Thread(target=self._tick_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def cron_secret(self) -> str:
+        return secret(self.state / "cron.secret")
+
+    def environment(self) -> dict[str, str]:
+        """The settings of the API: what docs/deploy.md lists, for this machine."""
+        values = {
+            "DATABASE_URL": self.databases.api,
+            "SUPABASE_URL": self.url["auth"],
+            "COUNTERSIGN_PUBLIC_URL": self.url["api"],
+            "COUNTERSIGN_KEK": f"local:{_kek(self.state)}",
+            "CRON_SECRET": self.cron_secret,
+        }
+        for name in PROVIDERS:
+            client_id, client_secret = clients.client(self.state, name)
+            values |= {
+                f"SANDBOX_{name.upper()}_URL": self.url[name],
+                f"SANDBOX_{name.upper()}_CLIENT_ID": client_id,
+                f"SANDBOX_{name.upper()}_CLIENT_SECRET": client_secret,
+            }
+        return values | dict(self.settings)
+
+    def launch(self, name: str) -> None:
+        """Starts one part; `ready` says when it answers."""
+        with (self.state / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, *self._command(name)],
+                cwd=CHECKOUT,
+                env=os.environ | (self.environment() if name == "api" else {}),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches the program that started the stack, which then stops it
+            )
+
+    def ready(self, name: str) -> None:
+        """Waits until a part answers; StackError when it does not."""
+        self._wait(name)
+
+    def kill(self, name: str) -> None:
+        """Ends one part as a crash would (SIGKILL)."""
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def restart(self, name: str) -> None:
+        """Starts a part that was killed, on its port, with its state."""
+        self.launch(name)
+        self._wait(name)
+
+    def tick(self, function: str = "execute_actions") -> dict[str, int]:
+        """Calls one scheduled function, as the scheduler does."""
+        request = urllib.request.Request(  # noqa: S310 - loopback
+            f"{self.url['api']}/cron/{function}", headers={"Authorization": f"Bearer {self.cron_secret}"}
+        )
+        with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310 - loopback
+            counts: dict[str, int] = json.load(answer)
+            return counts
+
+    def stop(self) -> None:
+        """Stops every part that this stack started."""
+        self._stopping.set()
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._processes.clear()
+
+    def _command(self, name: str) -> list[str]:
+        port = self.url[name].rsplit(":", 1)[1]
+        if name == "api":
+            return ["-m", "uvicorn", "api.index:app", "--port", port, "--no-access-log", "--log-level", "warning"]
+        own = ["-m", f"sandbox.{name}", "--port", port, "--state", str(self.state)]
+        if name == "auth":
+            return [*own, "--database-url", self.databases.auth]
+        redirect = f"{self.url['api']}/oauth/sandbox_{name}/callback"
+        return [*own, "--redirect-uri", redirect, "--access-seconds", str(self.access_seconds)]
+
+    def _wait(self, name: str) -> None:
+        path = {"auth": "/auth/v1/health", "api": "/v1/health"}.get(name, "/.well-known/oauth-authorization-server")
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self._processes[name].poll() is not None:
+                break
+            with contextlib.suppress(OSError):
+                try:
+                    urllib.request.urlopen(self.url[name] + path, timeout=2).close()  # noqa: S310 - loopback
+                except urllib.error.HTTPError:
+                    return  # it answers, which is all that is asked
+                return
+            time.sleep(0.05)
+        log = (self.state / f"{name}.log").read_text(errors="replace").splitlines()
+        raise StackError(f"{name} did not start. Its log ends:\n" + "\n".join(log[-15:]))
+
+    def _tick_forever(self) -> None:
+        while not self._stopping.wait(self.schedule):
+            for function in ("execute_actions", "expire_exceptions"):
+                # A scheduler that gets no answer tries again at the next tick.
+                with contextlib.suppress(OSError, ValueError):
+                    self.tick(function)
+
+
+def _ports(state: Path) -> dict[str, int]:
+    """The ports of this stack, chosen once; chosen anew when somebody else has taken one meanwhile."""
+    file = state / "ports.json"
+    ports: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
+    if set(ports) != set(SERVERS) or not all(port_is_free(port) for port in ports.values()):
+        chosen: set[int] = set()
+        while len(chosen) < len(SERVERS):
+            chosen.add(free_port())
+        ports = dict(zip(SERVERS, sorted(chosen), strict=True))
+        write_private(file, json.dumps(ports))
+    return ports
+
+
+def _kek(state: Path) -> str:
+    file = state / "kek.hex"
+    if not file.exists():
+        write_private(file, secrets.token_hex(32))
+    return file.read_text()
+
+
+def prepare(server: postgres.Server, database: str = "postgres") -> Databases:
+    """Bootstraps, migrates and publishes on a Postgres of ours; answers where the parts log in. Idempotent."""
+    bootstrap.bootstrap(server)
+    return prepare_database(server.url(database, user="postgres"), server, database)
+
+
+def prepare_database(owner_url: str, server: postgres.Server, database: str) -> Databases:
+    migrate(owner_url, log=lambda _: None)
+    publish(owner_url, log=lambda _: None)
+    bootstrap.enable_login(server, "countersign_api")
+    return Databases(
+        api=server.url(database, user="countersign_api"), auth=server.url(database, user="supabase_auth_admin")
+    )
+
+
+@contextmanager
+def running(state: Path) -> Iterator[Stack]:
+    """The stack of a state directory with its own embedded Postgres; both are stopped at the end, their data stays."""
+    server = postgres.start(state)
+    previous = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with Stack(state, prepare(server)) as stack:
+            yield stack
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        postgres.stop(state)
