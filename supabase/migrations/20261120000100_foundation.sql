@@ -5,6 +5,10 @@
 create schema if not exists app;
 create schema if not exists private;
 
+-- Every function below names its search_path with pg_temp last. An empty one would not do: the temporary
+-- schema is then searched first for types, and whoever may create a domain `pg_temp.uuid` with a check of
+-- his own would run that check as the owner of the function.
+
 -- The application's only login. It owns nothing and inherits nothing: until a transaction names a
 -- principal through one of the doors below, it can read no row and call no other function.
 -- Its password is set outside of migrations (docs/deploy.md).
@@ -31,7 +35,7 @@ grant usage on schema app to countersign_api, countersign_worker;
 -- Errors carry an HTTP status in their SQLSTATE (class CS) and a stable code in their detail;
 -- api/errors.py turns them into problem documents.
 create function private.fail(p_status integer, p_code text, p_message text) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     raise exception using errcode = 'CS' || p_status, message = p_message, detail = p_code;
 end
@@ -81,7 +85,7 @@ revoke all on private.permissions from public;
 
 -- The claims of the current transaction. A finished transaction leaves '' behind, not null.
 create function private.claims() returns jsonb
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
     select nullif(current_setting('request.jwt.claims', true), '')::jsonb
 $$;
 
@@ -102,7 +106,7 @@ create type private.principal as (
 -- run as their owner, so each begins by asking for a permission with this function.
 -- Errors: CS401 nobody valid is calling, CS403 the permission is missing or needs aal2.
 create function private.require(p_permission text) returns private.principal
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.current_principal();
 begin
@@ -122,7 +126,7 @@ $$;
 
 -- A key of one environment can neither see nor touch the other's rows.
 create function private.require_environment(p_principal private.principal, p_environment text) returns void
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
     if p_principal.environment is not null and p_principal.environment is distinct from p_environment then
         perform private.fail(403, 'wrong_environment', format(
@@ -134,7 +138,7 @@ $$;
 -- Changes that the gate depends on take this lock alone, decisions and claims share it: whichever
 -- commits first is seen by the other. Only READ COMMITTED sees what was committed while it waited.
 create function private.lock_tenant(p_tenant uuid, p_exclusive boolean) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         perform private.fail(409, 'wrong_isolation', 'Decisions and claims run at READ COMMITTED.');
@@ -149,7 +153,7 @@ $$;
 
 -- Append-only tables refuse change, for their owner too (section 4, invariant 2).
 create function private.refuse_change() returns trigger
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     raise exception using errcode = 'CS409', detail = 'append_only',
         message = format('%s.%s is append-only: %s is refused.', tg_table_schema, tg_table_name, tg_op);
@@ -158,7 +162,7 @@ $$;
 
 -- Rows that live on change in their named columns only. Arguments: the columns that may change.
 create function private.keep_columns() returns trigger
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     if (to_jsonb(new) - tg_argv) is distinct from (to_jsonb(old) - tg_argv) then
         raise exception using errcode = 'CS409', detail = 'immutable_column',
@@ -170,7 +174,7 @@ $$;
 
 -- Door one: a transaction of reads. Sets role and claims and asks for the permission in one statement.
 create function app.begin_v1(p_claims text, p_permission text) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     perform set_config('request.jwt.claims', p_claims, true);
     perform set_config('role', 'authenticated', true);
@@ -183,7 +187,7 @@ $$;
 -- key and request give the stored answer, another request under the key is refused with CS422.
 -- A function that wrote nothing says so with {"recorded": false}; such an answer is not stored.
 create function app.call_v1(p_claims text, p_function text, p_args jsonb, p_key text default null, p_request text default null)
-returns jsonb language plpgsql set search_path = '' as $$
+returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     v_result jsonb;
 begin

@@ -53,7 +53,7 @@ create index api_keys_by_service_account on app.api_keys (tenant_id, service_acc
 -- Who is calling, true to the database and not only to the token: a user must be a member now, a key
 -- must be active now. All null when nobody valid is calling.
 create function private.current_principal() returns private.principal
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_claims jsonb := private.claims();
     v_principal private.principal;
@@ -87,19 +87,19 @@ $$;
 
 -- What row-level security compares with: one scalar, verified once per statement.
 create function private.current_tenant() returns uuid
-language sql stable security definer set search_path = '' as $$
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select (private.current_principal()).tenant_id
 $$;
 
 -- The environment an API key is confined to; null for people and scheduled functions.
 create function private.current_environment() returns text
-language sql stable security definer set search_path = '' as $$
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select (private.current_principal()).environment
 $$;
 
 -- Every change that could alter a verdict raises the tenant's epoch, after waiting for decisions in flight.
 create function private.raise_epoch() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_tenant uuid := case when tg_op = 'DELETE' then old.tenant_id else new.tenant_id end;
 begin
@@ -120,7 +120,7 @@ create trigger api_keys_keep_columns before update on app.api_keys
 
 -- A key never holds a permission that only people may hold, whoever writes the row.
 create function private.check_key_scopes() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if exists (select from unnest(new.scopes) s where s not in (select permission from private.permissions where service)) then
         perform private.fail(422, 'scope_not_grantable', 'A scope is unknown or may be held by people only.');
@@ -133,7 +133,7 @@ create trigger api_keys_check_scopes before insert on app.api_keys
 
 -- The tenant always keeps an owner.
 create function private.keep_an_owner() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform private.lock_tenant(old.tenant_id, true);
     if old.role = 'owner' and not exists (
@@ -162,7 +162,7 @@ create trigger idempotency_keys_are_final before update on app.idempotency_keys
 alter table app.idempotency_keys enable always trigger idempotency_keys_are_final;
 
 create function private.find_answer(p_key text, p_request text) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.current_principal();
     v_row app.idempotency_keys;
@@ -183,7 +183,7 @@ end
 $$;
 
 create function private.keep_answer(p_key text, p_request text, p_answer jsonb) returns void
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.current_principal();
 begin
@@ -226,7 +226,7 @@ grant select (tenant_id, id, service_account_id, environment, prefix, scopes, ex
 -- Creates a tenant; the person who calls becomes its owner.
 -- args: {id, name, user_name, email, constitution: {rules, reason}}
 create function app.create_tenant_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_claims jsonb := private.claims();
     v_tenant uuid := (p_args ->> 'id')::uuid;
@@ -253,7 +253,7 @@ $$;
 
 -- The tenants that the calling person belongs to.
 create function app.list_tenants_v1(p_args jsonb) returns jsonb
-language sql stable security definer set search_path = '' as $$
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select coalesce(jsonb_agg(jsonb_build_object('id', t.tenant_id, 'name', t.name, 'role', m.role) order by t.tenant_id), '[]')
     from app.members m join app.tenants t using (tenant_id)
     where private.claims() ->> 'kind' = 'user' and m.user_id = (private.claims() ->> 'sub')::uuid
@@ -261,7 +261,7 @@ $$;
 
 -- The principal as the database sees it.
 create function app.me_v1(p_args jsonb) returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('tenant.read');
 begin
@@ -277,7 +277,7 @@ $$;
 -- Adds a person to the tenant, or changes the role they have. Only an owner makes owners.
 -- args: {user_id, role, email, name}
 create function app.put_member_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('members.manage');
 begin
@@ -295,7 +295,7 @@ $$;
 
 -- Removes a person; their tokens lose the tenant with the next statement.
 create function app.remove_member_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('members.manage');
     v_role text;
@@ -314,7 +314,7 @@ end
 $$;
 
 create function app.create_service_account_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('service_accounts.manage');
     v_id uuid := (p_args ->> 'id')::uuid;
@@ -330,7 +330,7 @@ $$;
 -- Issues a key. The secret never reaches the database; only its hash does.
 -- args: {id, service_account_id, environment, prefix, secret_hash (hex), scopes, expires_at}
 create function app.create_api_key_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('service_accounts.manage');
 begin
@@ -349,7 +349,7 @@ $$;
 -- Replaces a key: the new one works at once, the old one until the grace period ends (0 = not any more).
 -- args: {old_id, id, prefix, secret_hash, expires_at, grace_seconds}
 create function app.rotate_api_key_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('service_accounts.manage');
     v_old app.api_keys;
@@ -375,7 +375,7 @@ end
 $$;
 
 create function app.revoke_api_key_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('service_accounts.manage');
 begin

@@ -56,7 +56,7 @@ alter table app.audit_checkpoints enable always trigger audit_checkpoints_refuse
 
 -- Who the record names: the verified claims, or the database login itself when somebody writes past the doors.
 create function private.audit_principal() returns jsonb
-language plpgsql stable set search_path = '' as $$
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
     v_claims jsonb := private.claims();
 begin
@@ -71,7 +71,7 @@ $$;
 
 -- Stamps, chains and attributes an event, whoever inserts it: seq, time, principal and hashes are never the caller's.
 create function private.chain_event() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_seq bigint;
     v_hash bytea;
@@ -96,7 +96,7 @@ alter table app.audit_events enable always trigger audit_events_chain;
 
 -- The head follows the log and nothing else.
 create function private.guard_head() returns trigger
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     if tg_op = 'DELETE' or pg_trigger_depth() < 2 then
         raise exception using errcode = 'CS409', detail = 'append_only', message = 'The head of the chain follows the log.';
@@ -115,7 +115,7 @@ alter table app.audit_heads enable always trigger audit_heads_refuse_truncate;
 -- Arguments: noun; word for an insert; columns that tell what happened; columns that tell why.
 -- An update is an event when `status` moved (noun.status), or, without a status column, noun.updated.
 create function private.audit_change() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_new jsonb := case when tg_op = 'DELETE' then to_jsonb(old) else to_jsonb(new) end;
     v_old jsonb := case when tg_op = 'INSERT' then '{}' else to_jsonb(old) end;
@@ -147,14 +147,14 @@ $$;
 
 -- The named members of a document, for the audit record.
 create function private.pick(p_row jsonb, p_columns text) returns jsonb
-language sql immutable set search_path = '' as $$
+language sql immutable set search_path = pg_catalog, pg_temp as $$
     select jsonb_object_agg(key, value) from jsonb_each(p_row)
     where key = any (string_to_array(p_columns, ' ')) and value <> 'null'::jsonb
 $$;
 
 -- Attaches the audit trigger to a table: the one line that every state-bearing table has.
 create function private.audit_table(p_table regclass, p_noun text, p_word text, p_what text, p_why text default '') returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     execute format('create constraint trigger zz_audit_change after insert or update or delete on %s '
         'deferrable initially deferred for each row execute function private.audit_change(%L, %L, %L, %L)',
@@ -184,7 +184,7 @@ grant select on app.audit_heads, app.audit_events, app.audit_checkpoints to auth
 
 -- Recomputes the whole chain from the stored bytes. Answers {ok, events, head, broken_at}.
 create function app.verify_audit_v1(p_args jsonb) returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('audit.read');
     v_head app.audit_heads;

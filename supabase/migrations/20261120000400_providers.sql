@@ -25,14 +25,14 @@ alter table private.tool_catalog enable always trigger tool_catalog_refuse_trunc
 
 -- The effects that always wait for a human (control 9). No row, rule or setting changes this list.
 create function private.is_hard_gate(p_effect text) returns boolean
-language sql immutable set search_path = '' as $$
+language sql immutable set search_path = pg_catalog, pg_temp as $$
     select p_effect in ('destructive', 'bulk', 'money_movement', 'pricing', 'legal', 'employment', 'regulated',
         'permission_change', 'credential_change', 'mass_outbound')
 $$;
 
 -- A new version of a contract can alter any tenant's verdicts.
 create function private.raise_every_epoch() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_tenant uuid;
 begin
@@ -53,7 +53,7 @@ create view private.tools_in_force as
 revoke all on private.tools_in_force from public;
 
 create function app.list_tools_v1(p_args jsonb) returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('tools.read');
 begin

@@ -77,7 +77,7 @@ select private.audit_table('app.connections', 'connection', 'created', 'provider
 select private.audit_table('app.credential_releases', 'credential', 'released', 'connection_id generation', 'purpose released_for');
 
 create function private.connection_transition() returns trigger
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     if new.status <> old.status and (old.status, new.status) not in (
         ('pending', 'active'), ('pending', 'revoked'), ('pending', 'expired'), ('active', 'degraded'), ('degraded', 'active'),
@@ -111,7 +111,7 @@ grant select on app.connections, app.credential_releases to authenticated;
 -- Hands out the sealed token set. Only the functions that claim an attempt or an observation call this,
 -- and no role may execute it: invariant 8 rests here.
 create function private.release_credential(p_connection app.connections, p_purpose text, p_for uuid, p_action uuid, p_run uuid)
-returns jsonb language plpgsql security definer set search_path = '' as $$
+returns jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_credential app.credentials;
     v_envelope text;
@@ -132,7 +132,7 @@ $$;
 
 -- Begins a connection and its sign-in. args: {id, provider, environment, access, scopes, state_hash, binding_hash, verifier, redirect_uri, expires_at}
 create function app.create_connection_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('connections.manage');
     v_id uuid := (p_args ->> 'id')::uuid;
@@ -150,7 +150,7 @@ $$;
 -- Takes the sign-in that a callback names, once. The callback carries no token of ours, so this runs for
 -- countersign_worker and answers who began it; the rest of the callback runs as that person.
 create function app.claim_oauth_flow_v1(p_state_hash bytea, p_binding_hash bytea) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_flow app.oauth_flows;
 begin
@@ -169,7 +169,7 @@ $$;
 -- Seals a token set into the vault as the generation after the one named (null: the first). The old secret is destroyed.
 -- args: {connection_id, replaces, envelope, token_expires_at, scopes_granted?, account?}
 create function app.store_credential_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('tenant.read');
     v_connection app.connections;
@@ -212,7 +212,7 @@ $$;
 
 -- Destroys the secret and closes the connection; what the provider was told is the caller's to do first or after.
 create function app.revoke_connection_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('connections.manage');
     v_connection app.connections;

@@ -79,7 +79,7 @@ create trigger kill_switches_refuse_truncate before truncate on app.kill_switche
 -- A kill switch goes from engaged to released, once, by a person with a second factor; it is never deleted.
 -- Holds for every caller, the table's owner included (invariants 5 and 6).
 create function private.guard_kill_switch() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if tg_op = 'DELETE' then
         perform private.fail(409, 'append_only', 'A kill switch is released, never deleted.');
@@ -96,7 +96,7 @@ create trigger kill_switches_guard before update or delete on app.kill_switches
 alter table app.kill_switches enable always trigger kill_switches_guard;
 
 create function private.review_transition() returns trigger
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     if (old.status, new.status) not in (('draft', 'in_review'), ('in_review', 'draft'), ('in_review', 'live'), ('live', 'superseded')) then
         perform private.fail(409, 'invalid_transition', format('A workflow version cannot go from %s to %s.', old.status, new.status));
@@ -114,7 +114,7 @@ select private.audit_table('app.kill_switches', 'kill_switch', 'engaged', 'scope
 
 -- The kill switch that covers this work, if any.
 create function private.kill_switch_over(p_tenant uuid, p_workflow uuid, p_connection uuid, p_tool text, p_service_account uuid)
-returns app.kill_switches language sql stable security definer set search_path = '' as $$
+returns app.kill_switches language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select k from app.kill_switches k
     where k.tenant_id = p_tenant and k.status = 'engaged' and (
         k.scope = 'tenant'
@@ -148,7 +148,7 @@ grant select on app.workflows, app.workflow_versions, app.workflow_reviews, app.
 
 -- Creates a workflow with its first version as a draft. args: {id, slug, environment, title, spec}
 create function app.create_workflow_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('workflows.write');
     v_id uuid := (p_args ->> 'id')::uuid;
@@ -162,7 +162,7 @@ end
 $$;
 
 create function private.draft_version(p_principal private.principal, p_workflow uuid, p_spec jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_workflow app.workflows;
     v_version integer;
@@ -193,7 +193,7 @@ end
 $$;
 
 create function private.workflow_by_slug(p_principal private.principal, p_slug text) returns app.workflows
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_workflow app.workflows;
 begin
@@ -208,7 +208,7 @@ $$;
 
 -- args: {slug, spec}
 create function app.create_workflow_version_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('workflows.write');
     v_workflow app.workflows := private.workflow_by_slug(v_principal, p_args ->> 'slug');
@@ -219,7 +219,7 @@ $$;
 
 -- Hands a draft to a reviewer. args: {slug, version}
 create function app.submit_workflow_version_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('workflows.write');
     v_workflow app.workflows := private.workflow_by_slug(v_principal, p_args ->> 'slug');
@@ -235,7 +235,7 @@ $$;
 
 -- Puts a version live: a person other than its author. args: {slug, version, reason}
 create function app.approve_workflow_version_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('workflows.approve');
     v_workflow app.workflows := private.workflow_by_slug(v_principal, p_args ->> 'slug');

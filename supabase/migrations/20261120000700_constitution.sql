@@ -20,7 +20,7 @@ create trigger constitution_versions_raise_epoch after insert on app.constitutio
 
 -- Only a person publishes a constitution, whoever writes the row (invariant 6).
 create function private.guard_constitution() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal;
 begin
@@ -40,7 +40,7 @@ alter table app.constitution_versions enable always trigger constitution_version
 -- The calling person as an owner of the named tenant; needed while a tenant is being created, when the
 -- claims cannot name it yet.
 create function private.current_member(p_tenant uuid) returns private.principal
-language sql stable security definer set search_path = '' as $$
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select row('user', m.user_id, m.tenant_id, m.role, null, null, null, null, '{}'::text[])::private.principal
     from app.members m
     where private.claims() ->> 'kind' = 'user' and m.tenant_id = p_tenant
@@ -57,7 +57,7 @@ grant select on app.constitution_versions to authenticated;
 
 -- Publishes the next version. args: {rules, reason, expected_version}
 create function app.publish_constitution_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('constitution.publish');
     v_version integer;

@@ -51,7 +51,7 @@ select private.audit_table('app.runs', 'run', 'started', 'workflow_id workflow_v
 select private.audit_table('app.observations', 'observation', 'recorded', 'tool contract_version connection_id source digest', 'error');
 
 create function private.observation_transition() returns trigger
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     if old.status <> 'reading' then
         perform private.fail(409, 'observation_closed', 'The observation is closed.');
@@ -76,7 +76,7 @@ grant select on app.runs, app.observations to authenticated;
 
 -- Starts a run of the live version. args: {id, workflow, trigger, instruction, subject}
 create function app.start_run_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('runs.write');
     v_workflow app.workflows := private.workflow_by_slug(v_principal, p_args ->> 'workflow');
@@ -93,7 +93,7 @@ end
 $$;
 
 create function private.active_run(p_principal private.principal, p_run uuid) returns app.runs
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_run app.runs;
 begin
@@ -113,7 +113,7 @@ $$;
 -- the run's own workflow's read connection, only while nothing covers it with a kill switch).
 -- args: {id, run_id, epoch, tool, contract_version, connection_id, args, lease_seconds}
 create function app.claim_observation_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('runs.write');
     v_run app.runs := private.active_run(v_principal, (p_args ->> 'run_id')::uuid);
@@ -152,7 +152,7 @@ $$;
 
 -- Keeps what was read, minimised and labelled. args: {id, status: succeeded | failed, result, labels, digest, error}
 create function app.finish_observation_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('runs.write');
     v_row app.observations;
@@ -170,7 +170,7 @@ end
 $$;
 
 create function private.observation_document(p_row app.observations) returns jsonb
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
     select jsonb_build_object('id', p_row.id, 'run_id', p_row.run_id, 'tool', p_row.tool, 'contract_version', p_row.contract_version,
         'source', p_row.source, 'status', p_row.status, 'args', p_row.args, 'result', p_row.result, 'labels', p_row.labels,
         'digest', p_row.digest, 'error', p_row.error, 'created_at', p_row.created_at)
@@ -179,7 +179,7 @@ $$;
 -- Records what a client read itself; it is marked as such for ever.
 -- args: {id, run_id, tool, contract_version, args, result, labels, digest}
 create function app.assert_observation_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('runs.write');
     v_run app.runs := private.active_run(v_principal, (p_args ->> 'run_id')::uuid);

@@ -98,7 +98,7 @@ alter table app.gate_facts enable always trigger gate_facts_refuse_truncate;
 -- Approvals that count for an action: this digest, distinct people, neither proposer nor editor, unexpired,
 -- a role that was asked for, and a second factor where money moves.
 create function private.approvals_for(p_action app.actions) returns integer
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
     return (select count(distinct a.user_id) from app.approvals a
     where a.tenant_id = p_action.tenant_id and a.action_id = p_action.id and a.verdict = 'approve'
@@ -111,7 +111,7 @@ $$;
 
 -- Invariants 3, 4 and 5 for every caller, the owner of the table included.
 create function private.guard_action() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_contract private.tools_in_force;
     v_switch app.kill_switches;
@@ -182,7 +182,7 @@ grant select on app.actions, app.gate_facts, app.decisions to authenticated;
 
 -- Everything the gate decides on, as of now, kept under the epoch so that the decision can be replayed.
 create function private.gate_facts(p_tenant uuid, p_workflow app.workflows) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_facts jsonb;
     v_spec jsonb;
@@ -219,7 +219,7 @@ $$;
 
 -- The facts of a workflow, for a function instance that holds none. args: {workflow}
 create function app.gate_facts_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('workflows.read');
     v_workflow app.workflows := private.workflow_by_slug(v_principal, p_args ->> 'workflow');
@@ -234,7 +234,7 @@ $$;
 
 -- Writes an action with its decision and, when a human is needed, its exception. Called with the epoch's lock held.
 create function private.insert_action(p_principal private.principal, p_run app.runs, p_args jsonb, p_edited_by uuid, p_supersedes app.actions)
-returns jsonb language plpgsql security definer set search_path = '' as $$
+returns jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_id uuid := (p_args ->> 'id')::uuid;
     v_decision jsonb := p_args -> 'decision';
@@ -269,7 +269,7 @@ $$;
 
 -- Whether a decision made on these facts may still be recorded; null when it may, else the answer that carries new facts.
 create function private.stale_answer(p_principal private.principal, p_run app.runs, p_epoch bigint) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_workflow app.workflows;
 begin
@@ -290,7 +290,7 @@ $$;
 -- args: {id, decision_id, exception_id, run_id, workflow_id, epoch, tool, contract_version, effect, connection_id, payload, digest,
 --   confidence, rationale, citations, evidence, subject, decision, reasons, severity, summary, expires_at}
 create function app.record_action_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('actions.propose');
     v_run app.runs := private.active_run(v_principal, (p_args ->> 'run_id')::uuid);
@@ -311,7 +311,7 @@ $$;
 
 -- Records an evaluation that nobody acts on. args: {id, workflow_id, run_id, epoch, proposal, decision, reasons}
 create function app.record_evaluation_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('actions.propose');
     v_run app.runs := private.active_run(v_principal, (p_args ->> 'run_id')::uuid);
@@ -330,7 +330,7 @@ $$;
 
 -- Cancels what has not started. args: {id, reason}
 create function app.cancel_action_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('actions.cancel');
     v_action app.actions;

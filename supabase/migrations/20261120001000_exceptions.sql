@@ -53,7 +53,7 @@ alter table app.approvals enable always trigger approvals_refuse_truncate;
 -- An approval is a person's own, of exactly this payload, and names the session that the database sees,
 -- whatever the row says (invariants 4 and 6).
 create function private.guard_approval() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('exceptions.decide');
     v_action app.actions;
@@ -86,7 +86,7 @@ create trigger approvals_guard before insert on app.approvals
 alter table app.approvals enable always trigger approvals_guard;
 
 create function private.guard_exception() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal;
 begin
@@ -129,7 +129,7 @@ grant select on app.exceptions, app.approvals to authenticated;
 
 -- An open exception and its action, locked, in that order. Refuses another digest than the one that was shown.
 create function private.open_exception(p_principal private.principal, p_id uuid, p_digest text) returns app.actions
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_exception app.exceptions;
     v_action app.actions;
@@ -152,7 +152,7 @@ $$;
 
 -- Decides an exception. args: {id, approval_id, verdict: approve | reject | answer, digest, reason, approval_expires_at}
 create function app.decide_exception_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('exceptions.decide');
     v_id uuid := (p_args ->> 'id')::uuid;
@@ -192,7 +192,7 @@ $$;
 -- Replaces the payload of an exception by an edited one, which begins anew: its own decision, its own exception, and an
 -- approval by somebody else than its editor. args: {exception_id, digest, reason, action: as record_action_v1}
 create function app.edit_exception_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('exceptions.decide');
     v_old app.actions := private.open_exception(v_principal, (p_args ->> 'exception_id')::uuid, p_args ->> 'digest');
@@ -217,7 +217,7 @@ $$;
 
 -- Hands an exception to a member. args: {id, user_id}
 create function app.assign_exception_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('exceptions.decide');
 begin
@@ -236,14 +236,14 @@ $$;
 
 -- Exceptions of any tenant whose time is over, as ids.
 create function app.claim_expired_exceptions_v1(p_limit integer) returns jsonb
-language sql stable security definer set search_path = '' as $$
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select coalesce(jsonb_agg(jsonb_build_object('tenant_id', tenant_id, 'id', id)), '[]')
     from (select tenant_id, id from app.exceptions where status = 'open' and expires_at <= now() order by expires_at limit p_limit) e
 $$;
 
 -- Expires one exception and its action. args: {id}
 create function app.expire_exception_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('exceptions.expire');
     v_action uuid;

@@ -26,7 +26,7 @@ create unique index attempts_one_live on app.attempts (tenant_id, action_id) whe
 create index attempts_expired on app.attempts (lease_expires_at) where status = 'executing';
 
 create function private.guard_attempt() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if tg_op = 'DELETE' then
         perform private.fail(409, 'append_only', 'An attempt is never deleted.');
@@ -58,7 +58,7 @@ grant select (tenant_id, id, environment, action_id, run_id, number, status, lea
 
 -- Work for the executor, of any tenant, as ids: what is authorized and due, and attempts whose lease ran out.
 create function app.claim_due_actions_v1(p_limit integer) returns jsonb
-language sql stable security definer set search_path = '' as $$
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select coalesce(jsonb_agg(to_jsonb(w)), '[]') from (
         (select a.tenant_id, a.id as action_id, null::uuid as attempt_id from app.actions a
             where a.status = 'authorized' and a.next_attempt_at <= now() order by a.next_attempt_at limit p_limit)
@@ -69,7 +69,7 @@ $$;
 
 -- Ends an authorized action that may not run any more, and says why.
 create function private.lapse_action(p_action app.actions, p_reason text) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     update app.actions set status = 'expired', status_reason = p_reason, updated_at = now()
         where tenant_id = p_action.tenant_id and id = p_action.id;
@@ -81,7 +81,7 @@ $$;
 -- lease and releases the write credential for this attempt only. Answers {claimed: false, reason} when it may not start.
 -- args: {action_id, attempt_id, lease_seconds}
 create function app.claim_attempt_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('actions.execute');
     v_action app.actions;
@@ -141,7 +141,7 @@ $$;
 -- Releases a credential that a live attempt or observation already holds, to exchange it for a fresh one; one at a time
 -- per connection. Answers {claimed: false} while somebody else does. args: {connection_id, claimed_for}
 create function app.claim_refresh_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('actions.execute');
     v_connection app.connections;
@@ -171,7 +171,7 @@ $$;
 -- Records how an attempt ended. A late finisher, whose lease has run out, is refused and changes nothing.
 -- args: {attempt_id, fence, outcome: succeeded | retry | failed | unknown | dead_letter, next_attempt_at, response, error}
 create function app.finish_attempt_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('actions.execute');
     v_attempt app.attempts;
@@ -187,7 +187,7 @@ $$;
 
 -- Settles an attempt whose function died. args: {attempt_id, outcome: retry | unknown | dead_letter, next_attempt_at, error}
 create function app.expire_attempt_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('actions.execute');
     v_attempt app.attempts;
@@ -205,7 +205,7 @@ end
 $$;
 
 create function private.settle_attempt(p_attempt app.attempts, p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_outcome text := p_args ->> 'outcome';
     v_status text := case v_outcome when 'retry' then 'authorized' else v_outcome end;
@@ -229,7 +229,7 @@ $$;
 
 -- Closes an unknown outcome with what the world shows. args: {id, outcome: succeeded | failed | authorized, reason, response}
 create function app.reconcile_action_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('actions.reconcile');
     v_action app.actions;
@@ -250,7 +250,7 @@ $$;
 
 -- Takes an action out of the dead-letter queue; its approvals must still hold. args: {id, reason}
 create function app.requeue_action_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('actions.requeue');
 begin
@@ -266,7 +266,7 @@ $$;
 -- Engages a kill switch. Answers what it stopped and what was already in flight and could not be stopped.
 -- args: {id, scope, target, reason}
 create function app.engage_kill_switch_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('kill_switches.engage');
     v_switch app.kill_switches;
@@ -279,7 +279,7 @@ end
 $$;
 
 create function private.kill_switch_document(p_switch app.kill_switches) returns jsonb
-language sql stable security definer set search_path = '' as $$
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     with covered as (
         select id, status from app.actions a
         where a.tenant_id = p_switch.tenant_id and a.status in ('awaiting_approval', 'authorized', 'executing') and (
@@ -297,7 +297,7 @@ $$;
 
 -- Kill switches of the tenant, newest first. args: {status?}
 create function app.list_kill_switches_v1(p_args jsonb) returns jsonb
-language plpgsql stable security definer set search_path = '' as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('kill_switches.read');
 begin
@@ -308,7 +308,7 @@ $$;
 
 -- Releases a kill switch: a person with a second factor. args: {id, reason}
 create function app.release_kill_switch_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('kill_switches.release');
     v_switch app.kill_switches;
