@@ -4,18 +4,21 @@
 -- not: the strength. The real Vault uses libsodium's deterministic AEAD; here a secret is masked with a keystream
 -- of SHA-256 and tagged with it, enough that a dump shows no secret and a tampered one is refused. That is why
 -- Countersign seals whatever it stores here beforehand.
+--
+-- Functions name pg_temp last: left out of the search path it would come first, for types too, and a caller's
+-- temporary type could then run inside a function of the superuser.
 
 create schema vault;
 
 -- The root key of the cluster (cluster.sql). Only the definer functions below can call this.
 create function vault._root_key() returns bytea
-language sql stable set search_path = '' as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
     select decode(trim(e'\n' from pg_read_file('vault_root_key')), 'hex')
 $$;
 
 -- Masks or unmasks a message: word n (8 bytes) is combined with the first word of sha256(stream key || n).
 create function vault._mask(message bytea, stream_key bytea) returns bytea
-language sql immutable strict set search_path = '' as $$
+language sql immutable strict set search_path = pg_catalog, pg_temp as $$
     select coalesce(substring(string_agg(int8send(word # mask), ''::bytea order by n) from 1 for length(message)), '')
     from generate_series(0, (length(message) + 7) / 8 - 1) as n
     cross join lateral (
@@ -29,7 +32,7 @@ $$;
 
 -- One key per purpose and secret. The parts are hashed one by one, so that no two ways of cutting them collide.
 create function vault._derive(purpose text, additional bytea, key_id bigint, context bytea, nonce bytea)
-returns bytea language sql stable strict set search_path = '' as $$
+returns bytea language sql stable strict set search_path = pg_catalog, pg_temp as $$
     select sha256(
         vault._root_key() || sha256(convert_to(purpose, 'utf8')) || sha256(additional) || int8send(key_id)
         || sha256(context) || sha256(nonce)
@@ -37,21 +40,21 @@ returns bytea language sql stable strict set search_path = '' as $$
 $$;
 
 create function vault._crypto_aead_det_noncegen() returns bytea
-language sql volatile set search_path = '' as $$
+language sql volatile set search_path = pg_catalog, pg_temp as $$
     select substring(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) from 1 for 16)
 $$;
 
 -- Tag (32 bytes), then the masked message. Null in, null out: the table's NOT NULL reports it.
 create function vault._crypto_aead_det_encrypt(
     message bytea, additional bytea, key_id bigint, context bytea default 'pgsodium', nonce bytea default null
-) returns bytea language sql stable security definer set search_path = '' as $$
+) returns bytea language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select sha256(vault._derive('tag', additional, key_id, context, nonce) || sha256(masked)) || masked
     from vault._mask(message, vault._derive('mask', additional, key_id, context, nonce)) as masked
 $$;
 
 create function vault._crypto_aead_det_decrypt(
     message bytea, additional bytea, key_id bigint, context bytea default 'pgsodium', nonce bytea default null
-) returns bytea language plpgsql stable security definer set search_path = '' as $$
+) returns bytea language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_masked constant bytea := substring(message from 33);
     v_tag constant bytea :=
@@ -92,7 +95,7 @@ from vault.secrets as s;
 -- new_key_id is ignored, as in the real one.
 create function vault.create_secret(
     new_secret text, new_name text default null, new_description text default '', new_key_id uuid default null
-) returns uuid language plpgsql security definer set search_path = '' as $$
+) returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_id constant uuid := gen_random_uuid();
     v_nonce constant bytea := vault._crypto_aead_det_noncegen();
@@ -117,7 +120,7 @@ $$;
 create function vault.update_secret(
     secret_id uuid, new_secret text default null, new_name text default null, new_description text default null,
     new_key_id uuid default null
-) returns void language plpgsql security definer set search_path = '' as $$
+) returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform d.decrypted_secret from vault.decrypted_secrets as d where d.id = secret_id;
     update vault.secrets as s
