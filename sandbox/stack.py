@@ -23,7 +23,6 @@ from types import TracebackType
 from typing import Self
 
 from sandbox import bootstrap, postgres
-from sandbox.auth import keys
 from sandbox.oauth import clients
 from sandbox.state import CHECKOUT, free_port, port_is_free, private_dir, secret, write_private
 from scripts.migrate import migrate

@@ -117,8 +117,10 @@ async def complete(
         await client.revoke(manifest, tokens.refresh_token or tokens.access_token)
         kind, scopes = ("wider", granted - asked) if granted - asked else ("narrower", asked - granted)
         raise Problem(
-            409, "scopes_differ", f"The consent is {kind} than what was asked for ({', '.join(sorted(scopes))}); connect again."
-        )  # fmt: skip
+            409,
+            "scopes_differ",
+            f"The consent is {kind} than what was asked for ({', '.join(sorted(scopes))}); connect again.",
+        )
     person = Principal({"kind": "user", "sub": flow["user_id"], "tenant_id": flow["tenant_id"], "aal": "aal1"})
     account = await client.account_of(manifest, tokens.access_token)
     credential = flow | {"generation": 0}

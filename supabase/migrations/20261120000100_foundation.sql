@@ -106,7 +106,7 @@ create type private.principal as (
 -- run as their owner, so each begins by asking for a permission with this function.
 -- Errors: CS401 nobody valid is calling, CS403 the permission is missing or needs aal2.
 create function private.require(p_permission text) returns private.principal
-language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.current_principal();
 begin
