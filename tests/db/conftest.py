@@ -1,0 +1,29 @@
+"""A database with two busy tenants in it (tests/db/world.py), for every test its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.postgres import Server
+from tests import cluster as clusters
+from tests.db.world import World, build
+
+_PEOPLED = "peopled"
+
+
+@pytest.fixture(scope="session")
+def peopled(cluster: Server) -> str:
+    """The template database that holds both tenants."""
+    clusters.shared(cluster, _PEOPLED, clusters.TEMPLATE, build)
+    return _PEOPLED
+
+
+@pytest.fixture
+def world(cluster: Server, peopled: str) -> Iterator[World]:
+    """Both tenants, in a database of this test's own."""
+    with clusters.cloned(cluster, peopled) as database:
+        made = World(database)
+        yield made
+        made.close()
