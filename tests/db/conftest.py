@@ -8,7 +8,8 @@ import pytest
 
 from sandbox.postgres import Server
 from tests import cluster as clusters
-from tests.db.world import World, build
+from tests.db.founding import build
+from tests.db.world import World
 
 _PEOPLED = "peopled"
 

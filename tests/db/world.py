@@ -1,20 +1,17 @@
-"""Two tenants with everything in them, built through the application's own doors, for attacks to be short.
+"""Two tenants with everything in them, and the ways to attack them, for attacks to be short.
 
-`acme` and `globex` are alike: people of every role, a service account with a key per environment, connections
-with a sealed (made-up) envelope, and per environment a live workflow and a run. Ids follow from names, so that
-the database can be built once, cloned for every test, and still be talked about.
+People of every role, a service account with a key per environment, connections with a sealed (made-up)
+envelope, and per environment a live workflow and a run: tests/db/founding.py builds them.
 """
 
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any
 
 import psycopg
 import rfc8785
@@ -23,98 +20,10 @@ from psycopg.types.json import Jsonb
 
 from api.ids import new_id
 from tests.cluster import Database
+from tests.db.names import ACME, BILLS, EFFECTS, NOTE, PAY, Environment, Row, Tenant, soon
 
-Row = dict[str, Any]
-Environment = Literal["sandbox", "production"]
-ENVIRONMENTS: tuple[Environment, ...] = ("sandbox", "production")
-TENANTS = ("acme", "globex")
-#: Two people of each role that can approve, so that two can.
-ROLES = {
-    "owner": "owner", "owner2": "owner", "approver": "approver", "approver2": "approver", "admin": "admin",
-    "operator": "operator", "developer": "developer", "auditor": "auditor",
-}  # fmt: skip
-PROVIDERS = {"bank": "sandbox_bank", "crm": "sandbox_crm"}
-PAY, NOTE = "sandbox_bank.payments.create", "sandbox_crm.notes.create"
-DELETE, BILLS = "sandbox_crm.contacts.delete", "sandbox_bank.bills.list"
-EFFECTS = {PAY: "money_movement", NOTE: "write", DELETE: "destructive"}
-#: Every permission that an API key may hold.
-SCOPES = [
-    "tenant.read", "connections.read", "tools.read", "workflows.read", "constitution.read", "kill_switches.read",
-    "kill_switches.engage", "runs.read", "runs.write", "actions.read", "actions.propose", "actions.cancel",
-    "exceptions.read", "audit.read",
-]  # fmt: skip
-
-
-def named(*parts: str) -> str:
-    """The id of what these parts name."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(parts)))
-
-
-def soon(**delta: float) -> str:
-    """A time from now, as `timedelta` takes it; an hour unless told otherwise."""
-    return (datetime.now(UTC) + timedelta(**(delta or {"hours": 1}))).isoformat()
-
-
-@dataclass(frozen=True)
-class Tenant:
-    """Names things of one tenant; says nothing about whether they are there."""
-
-    name: str
-
-    @property
-    def id(self) -> str:
-        return named(self.name)
-
-    def person(self, who: str) -> str:
-        return named(self.name, "person", who)
-
-    @property
-    def agent(self) -> str:
-        """The service account."""
-        return named(self.name, "agent")
-
-    def key(self, environment: str = "production") -> str:
-        return named(self.name, "key", environment)
-
-    def key_hash(self, environment: str = "production") -> str:
-        return sha256(self.key(environment).encode()).hexdigest()
-
-    def connection(self, kind: str, environment: str = "production") -> str:
-        """`kind` is one of bank/read, bank/write, crm/read, crm/write."""
-        return named(self.name, "connection", kind, environment)
-
-    def envelope(self, kind: str, environment: str = "production") -> str:
-        return f"sealed:{self.name}/{kind}/{environment}"
-
-    def slug(self, environment: str = "production") -> str:
-        return f"operations-{environment}"
-
-    def workflow(self, environment: str = "production") -> str:
-        return named(self.name, "workflow", environment)
-
-    def run(self, environment: str = "production") -> str:
-        return named(self.name, "run", environment)
-
-    def user(self, who: str = "owner", aal: str = "aal2", **more: Any) -> Row:
-        """Claims of a person, as api/auth.py makes them."""
-        base = {"kind": "user", "sub": self.person(who), "tenant_id": self.id, "aal": aal, "session_id": f"s-{who}"}
-        return base | more
-
-    def service(self, environment: str = "production", **more: Any) -> Row:
-        """Claims of an API key."""
-        return {
-            "kind": "service",
-            "key_id": self.key(environment),
-            "key_hash": self.key_hash(environment),
-        } | more
-
-    def system(self, function: str = "execute_actions") -> Row:
-        """Claims of a scheduled function."""
-        return {"kind": "system", "tenant_id": self.id, "function": function}
-
-
-ACME, GLOBEX = Tenant("acme"), Tenant("globex")
-NOBODY: Row = {"kind": "nobody"}
+#: What Postgres itself says to who lacks a privilege.
+DENIED = errors.InsufficientPrivilege
 
 
 @dataclass(frozen=True)
@@ -374,8 +283,8 @@ class World:
     def fingerprint(self) -> dict[str, str]:
         """A hash of every table's rows, the vault's and the internal ones included."""
         tables = self.rows(
-            "select format('%%I.%%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace"
-            " where c.relkind in ('r', 'p') and n.nspname in ('app', 'private', 'vault') order by 1"
+            "select format('%%I.%%I', n.nspname, c.relname)"
+            " from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p') and n.nspname in ('app', 'private', 'vault') order by 1"
         )
         parts = [
             f"select '{t}', md5(coalesce(string_agg(r::text, '|' order by r::text), '')) from {t} r" for (t,) in tables
@@ -420,74 +329,3 @@ class World:
     def verified(self, tenant: Tenant = ACME) -> Row:
         """What verify_audit_v1 says about the tenant's chain."""
         return self.call(tenant.user("auditor"), "verify_audit_v1")
-
-
-DENIED = errors.InsufficientPrivilege
-
-
-def build(database: Database) -> None:
-    """Fills a migrated database with both tenants."""
-    world = World(database)
-    for name in TENANTS:
-        _found(world, Tenant(name))
-    world.close()
-
-
-def _found(world: World, tenant: Tenant) -> None:
-    """Founds a tenant, peoples it, and opens both environments for business."""
-    founder = tenant.user() | {"tenant_id": None}
-    constitution = {"rules": [], "reason": "to begin with"}
-    creation = {"id": tenant.id, "name": tenant.name, "email": "owner@example.com", "constitution": constitution}
-    world.call(founder, "create_tenant_v1", creation)
-    for who, role in ROLES.items():
-        if who != "owner":
-            member = {"user_id": tenant.person(who), "role": role, "email": f"{who}@example.com", "name": who}
-            world.call(tenant.user(), "put_member_v1", member)
-    world.call(tenant.user("developer"), "create_service_account_v1", {"id": tenant.agent, "name": "agent"})
-    for environment in ENVIRONMENTS:
-        key = {
-            "id": tenant.key(environment), "service_account_id": tenant.agent, "environment": environment,
-            "prefix": "cs_test", "secret_hash": tenant.key_hash(environment), "scopes": SCOPES,
-            "expires_at": soon(days=30),
-        }  # fmt: skip
-        world.call(tenant.user("developer"), "create_api_key_v1", key)
-        _open(world, tenant, environment)
-
-
-def _open(world: World, tenant: Tenant, environment: Environment) -> None:
-    """Connects the bank and the CRM, puts a workflow live and starts a run of it."""
-    for short, provider in PROVIDERS.items():
-        for access in ("read", "write"):
-            connect(world, tenant, f"{short}/{access}", environment, provider)
-    spec = {
-        "connections": {
-            provider: {a: tenant.connection(f"{short}/{a}", environment) for a in ("read", "write")}
-            for short, provider in PROVIDERS.items()
-        },
-        "tools": {PAY: {"access": "write"}, NOTE: {"access": "write"}, DELETE: {"access": "write"}, BILLS: {"access": "read"}},
-    }  # fmt: skip
-    slug = tenant.slug(environment)
-    workflow = {"id": tenant.workflow(environment), "slug": slug, "environment": environment, "title": slug}
-    world.call(tenant.user("developer"), "create_workflow_v1", workflow | {"spec": spec})
-    world.call(tenant.user("developer"), "submit_workflow_version_v1", {"slug": slug, "version": 1})
-    approval = {"slug": slug, "version": 1, "reason": "reviewed"}
-    world.call(tenant.user("admin"), "approve_workflow_version_v1", approval)
-    run = {"id": tenant.run(environment), "workflow": slug, "trigger": "call", "instruction": "Pay the bills"}
-    world.call(tenant.service(environment), "start_run_v1", run | {"subject": None})
-
-
-def connect(world: World, tenant: Tenant, kind: str, environment: str, provider: str) -> None:
-    """Begins a connection and stores its envelope, as a sign-in at the provider does."""
-    connection = tenant.connection(kind, environment)
-    state = sha256(connection.encode()).hexdigest()
-    begin = {
-        "id": connection, "provider": provider, "environment": environment, "access": kind.partition("/")[2],
-        "scopes": ["all"], "state_hash": state, "binding_hash": state, "verifier": "sealed",
-        "redirect_uri": "https://example.com/callback", "expires_at": soon(minutes=10),
-    }  # fmt: skip
-    world.call(tenant.user("admin"), "create_connection_v1", begin)
-    tokens = {
-        "connection_id": connection, "replaces": None, "envelope": tenant.envelope(kind, environment),
-        "token_expires_at": soon(hours=1), "scopes_granted": ["all"], "account": {"id": "1"},
-    }  # fmt: skip
-    world.call(tenant.user("admin"), "store_credential_v1", tokens)

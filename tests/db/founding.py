@@ -1,0 +1,90 @@
+"""Builds both tenants through the application's own doors, as people and the application would."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from tests.cluster import Database
+from tests.db.names import (
+    BILLS,
+    DELETE,
+    ENVIRONMENTS,
+    NOTE,
+    PAY,
+    PROVIDERS,
+    ROLES,
+    SCOPES,
+    TENANTS,
+    Environment,
+    Tenant,
+    soon,
+)
+from tests.db.world import World
+
+
+def build(database: Database) -> None:
+    """Fills a migrated database with both tenants."""
+    world = World(database)
+    for name in TENANTS:
+        _found(world, Tenant(name))
+    world.close()
+
+
+def _found(world: World, tenant: Tenant) -> None:
+    """Founds a tenant, peoples it, and opens both environments for business."""
+    founder = tenant.user() | {"tenant_id": None}
+    constitution = {"rules": [], "reason": "to begin with"}
+    creation = {"id": tenant.id, "name": tenant.name, "email": "owner@example.com", "constitution": constitution}
+    world.call(founder, "create_tenant_v1", creation)
+    for who, role in ROLES.items():
+        if who != "owner":
+            member = {"user_id": tenant.person(who), "role": role, "email": f"{who}@example.com", "name": who}
+            world.call(tenant.user(), "put_member_v1", member)
+    world.call(tenant.user("developer"), "create_service_account_v1", {"id": tenant.agent, "name": "agent"})
+    for environment in ENVIRONMENTS:
+        key = {
+            "id": tenant.key(environment), "service_account_id": tenant.agent, "environment": environment,
+            "prefix": "cs_test", "secret_hash": tenant.key_hash(environment), "scopes": SCOPES,
+            "expires_at": soon(days=30),
+        }  # fmt: skip
+        world.call(tenant.user("developer"), "create_api_key_v1", key)
+        _open(world, tenant, environment)
+
+
+def _open(world: World, tenant: Tenant, environment: Environment) -> None:
+    """Connects the bank and the CRM, puts a workflow live and starts a run of it."""
+    for short, provider in PROVIDERS.items():
+        for access in ("read", "write"):
+            connect(world, tenant, f"{short}/{access}", environment, provider)
+    spec = {
+        "connections": {
+            provider: {a: tenant.connection(f"{short}/{a}", environment) for a in ("read", "write")}
+            for short, provider in PROVIDERS.items()
+        },
+        "tools": {tool: {"access": "read" if tool == BILLS else "write"} for tool in (PAY, NOTE, DELETE, BILLS)},
+    }  # fmt: skip
+    slug = tenant.slug(environment)
+    workflow = {"id": tenant.workflow(environment), "slug": slug, "environment": environment, "title": slug}
+    world.call(tenant.user("developer"), "create_workflow_v1", workflow | {"spec": spec})
+    world.call(tenant.user("developer"), "submit_workflow_version_v1", {"slug": slug, "version": 1})
+    approval = {"slug": slug, "version": 1, "reason": "reviewed"}
+    world.call(tenant.user("admin"), "approve_workflow_version_v1", approval)
+    run = {"id": tenant.run(environment), "workflow": slug, "trigger": "call", "instruction": "Pay the bills"}
+    world.call(tenant.service(environment), "start_run_v1", run | {"subject": None})
+
+
+def connect(world: World, tenant: Tenant, kind: str, environment: str, provider: str) -> None:
+    """Begins a connection and stores its envelope, as a sign-in at the provider does."""
+    connection = tenant.connection(kind, environment)
+    state = sha256(connection.encode()).hexdigest()
+    begin = {
+        "id": connection, "provider": provider, "environment": environment, "access": kind.partition("/")[2],
+        "scopes": ["all"], "state_hash": state, "binding_hash": state, "verifier": "sealed",
+        "redirect_uri": "https://example.com/callback", "expires_at": soon(minutes=10),
+    }  # fmt: skip
+    world.call(tenant.user("admin"), "create_connection_v1", begin)
+    tokens = {
+        "connection_id": connection, "replaces": None, "envelope": tenant.envelope(kind, environment),
+        "token_expires_at": soon(hours=1), "scopes_granted": ["all"], "account": {"id": "1"},
+    }  # fmt: skip
+    world.call(tenant.user("admin"), "store_credential_v1", tokens)
