@@ -13,6 +13,7 @@ from api.audit.routes import router as audit
 from api.connections.routes import callback_router
 from api.connections.routes import router as connections
 from api.constitution.routes import router as constitution
+from api.docs import router as docs
 from api.exceptions.routes import router as exceptions
 from api.ids import new_id
 from api.monitoring.routes import router as monitoring
@@ -77,7 +78,7 @@ def create_app() -> FastAPI:
     app.add_middleware(RequestContext)
     for router in (
         tenants, providers, connections, callback_router, workflows, constitution,
-        runs, actions, exceptions, audit, monitoring,
+        runs, actions, exceptions, audit, monitoring, docs,
     ):  # fmt: skip
         app.include_router(router)
     return app

@@ -31,7 +31,7 @@ def provider(name: str) -> Manifest:
 
 
 def redirect_uri(manifest: Manifest) -> str:
-    """One redirect URI per provider: a mixed-up answer cannot be taken for another's (RFC 9700 section 4.4)."""
+    """One redirect URI per provider: a mixed-up answer cannot be taken for another's (RFC 9700)."""
     return f"{settings().public_url}/oauth/{manifest.name}/callback"
 
 

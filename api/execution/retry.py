@@ -28,9 +28,9 @@ def settle(
 ) -> Settlement:
     """How the attempt with this number (from 1) is settled.
 
-    A success succeeds and a refusal fails. What did not reach the provider is retried with full jitter, as is
-    what may have reached it under an idempotency key, up to MAX_ATTEMPTS; then it is a dead letter, or `unknown` when
-    any attempt may have had its effect. Without such a key, what may have reached the provider is `unknown` at once, never retried.
+    A success succeeds and a refusal fails. What did not reach the provider is retried with full jitter, as is what
+    may have reached it under an idempotency key, up to MAX_ATTEMPTS; then it is a dead letter, or `unknown` when any
+    attempt may have had its effect. Without such a key, what may have reached the provider is `unknown` at once.
     """
     if ended.reached == "yes":
         return Settlement("succeeded")
