@@ -1,6 +1,5 @@
 """Picks up what is authorized and due, and what a dead function left behind."""
 
-import asyncio
 import logging
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +8,7 @@ import psycopg
 
 from api.db import database
 from api.execution import service
+from functions.runtime import run_until_complete
 
 log = logging.getLogger("countersign.execute_actions")
 BATCH = 50
@@ -38,4 +38,4 @@ async def run(now: datetime) -> dict[str, int]:
 
 def handler(event: dict[str, Any], context: object) -> dict[str, int]:
     """Lambda entry point."""
-    return asyncio.get_event_loop().run_until_complete(run(datetime.now(UTC)))
+    return run_until_complete(run(datetime.now(UTC)))

@@ -1,11 +1,11 @@
 """Expires what nobody decided in time."""
 
-import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
 from api.auth import system
 from api.db import database
+from functions.runtime import run_until_complete
 
 BATCH = 200
 
@@ -22,4 +22,4 @@ async def run(now: datetime) -> dict[str, int]:
 
 def handler(event: dict[str, Any], context: object) -> dict[str, int]:
     """Lambda entry point."""
-    return asyncio.get_event_loop().run_until_complete(run(datetime.now(UTC)))
+    return run_until_complete(run(datetime.now(UTC)))
