@@ -1,16 +1,22 @@
 """Evaluates the rules' expressions in CEL: no loops, no string building, no unknown names, no side effects.
 
 The environment lists the functions it has (comparison, logic, membership, indexing, size, prefixes and times)
-and switches macros off, so that an expression's cost is bounded by its length. An expression that errs, or
-answers anything but a boolean, is an error: the library hands errors out as values, and a value is truthy.
+and switches macros off, so that an expression costs at most its length times the size of the values. Two functions
+would escape that, so what they are given must be written in the rule: `contains` searches in quadratic time, and a
+time zone is the name of a file that gets opened. An expression that errs, or answers anything but a boolean, is an
+error: the library hands errors out as values, and a value is truthy.
 """
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from cel_expr_python import cel
 
+from api.gate.expression_tree import calls
+
+MAX_LENGTH = 2000
 _FUNCTIONS = (
     "_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "_&&_", "_||_", "!_", "_?_:_", "@in", "_[_]",
     "size", "startsWith", "endsWith", "contains", "getHours", "getDayOfWeek", "timestamp",
@@ -24,36 +30,49 @@ _VARIABLES = {name: cel.Type("map<string, dyn>") for name in ("action", "args", 
 _ENVIRONMENT = cel.NewEnv(config=cel.NewEnvConfigFromYaml(_CONFIG), variables=_VARIABLES)
 
 
+# As in the IANA database, or an offset. Without dots and a leading slash it is a file of that database.
+_ZONE = re.compile(r"UTC|[+-][0-9]{2}:[0-9]{2}|[A-Z][A-Za-z_]{1,30}(/[A-Z][A-Za-z0-9_+-]{1,30}){1,2}")
+
+
 class ExpressionError(ValueError):
     """The expression is not one that a rule may have; the message says where and why."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)  # a long expression keeps 150 KB
 def compile_expression(text: str) -> Any:
     """The compiled program of an expression.
 
-    Raises ExpressionError for a syntax error, an unknown name or function, or a type that cannot be boolean.
+    Raises ExpressionError for a syntax error, an unknown name or function, a type that cannot be boolean, more than
+    MAX_LENGTH characters or 32 levels, and for a `contains` or a time zone that is not given as a literal text.
     """
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(f"The expression is longer than {MAX_LENGTH} characters.")
     try:
         program = _ENVIRONMENT.compile(text)
     except Exception as error:
         raise ExpressionError(str(error).removesuffix(" [INVALID_ARGUMENT]")) from None
     if program.return_type() not in (cel.Type.BOOL, cel.Type.DYN):
         raise ExpressionError("The expression does not answer true or false.")
+    for call in calls(program.serialize()):
+        if call.function == "contains" and None in call.arguments:
+            raise ExpressionError("contains() looks for a text that is written in the rule.")
+        if call.function in ("getHours", "getDayOfWeek") and not all(_ZONE.fullmatch(a or "") for a in call.arguments):
+            raise ExpressionError(f"{call.function}() takes a time zone like 'Europe/Berlin' or '+02:00'.")
     return program
 
 
 def evaluate(text: str, values: Mapping[str, Any]) -> bool:
     """Whether the expression holds for the values.
 
-    Raises ExpressionError when it errs or answers something else than a boolean.
+    The values nest at most 32 levels (arguments.MAX_DEPTH); far deeper ones overflow the engine's stack. Raises
+    ExpressionError when it errs or answers something else than a boolean.
     """
+    program = compile_expression(text)
     try:
-        value = compile_expression(text).eval(data=values)
-    except ExpressionError:
-        raise
+        value = program.eval(data=values)
+        answer = value.plain_value()
     except Exception as error:
         raise ExpressionError(str(error)) from None
     if value.type() != cel.Type.BOOL:
-        raise ExpressionError(str(value.plain_value())[:300])
-    return bool(value.plain_value())
+        raise ExpressionError(str(answer)[:300])
+    return bool(answer)

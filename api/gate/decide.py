@@ -29,19 +29,17 @@ def decide(proposal: Proposal, facts: Facts, now: datetime) -> Decision:
     """
     findings: list[Finding] = []
     for check in CHECKS:
-        name = check.__name__.rsplit(".", 1)[-1]
         try:
             findings.extend(check.check(proposal, facts))
         except Exception as error:
-            findings.append(
-                Finding(
-                    check=name,
-                    outcome=Outcome.DENY,
-                    control=5,
-                    message=f"The check failed ({type(error).__name__}), so nothing happens.",
-                )
-            )
-    matched = list(constitution.check(proposal, facts, now))
+            findings.append(_failed(check.__name__.rsplit(".", 1)[-1], error))
+    evaluated: list[Rule] = []
+    matched: list[tuple[Rule, Finding]] = []
+    try:
+        evaluated = constitution.applicable(proposal, facts, now)
+        matched = list(constitution.check(proposal, facts, now))
+    except Exception as error:
+        findings.append(_failed("constitution", error))
     findings = _lift(findings, [rule for rule, finding in matched if finding.outcome is Outcome.ALLOW])
     findings.extend(finding for _, finding in matched)
     outcome = max((finding.outcome for finding in findings), key=lambda o: o.severity)
@@ -50,12 +48,21 @@ def decide(proposal: Proposal, facts: Facts, now: datetime) -> Decision:
         outcome=outcome,
         findings=findings,
         required_approvals=_approvals(proposal, facts, findings, [rule for rule, _ in matched], outcome),
-        rules_evaluated=[rule.id for rule in constitution.applicable(proposal, facts, now)],
+        rules_evaluated=[rule.id for rule in evaluated],
         rules_matched=[rule.id for rule, _ in matched],
         constitution_version=facts.constitution.version,
         workflow_version=facts.workflow.version,
         contract_version=contract_facts.version if contract_facts else None,
         decided_at=now,
+    )
+
+
+def _failed(check: str, error: Exception) -> Finding:
+    return Finding(
+        check=check,
+        outcome=Outcome.DENY,
+        control=5,
+        message=f"The check failed ({type(error).__name__}), so nothing happens.",
     )
 
 

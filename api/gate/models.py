@@ -5,12 +5,19 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from api.gate.arguments import canonical
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 ToolName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+){1,3}$", max_length=120)]
 Pointer = Annotated[str, StringConstraints(pattern=r"^(/([^~/]|~[01])*)*$", max_length=200)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+#: Names of tools, where `*` stands for any characters and `?` for one. What could never name a tool is refused: a rule
+#: that silently applies to nothing protects nobody.
+ToolPattern = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.*?]+$", max_length=120)]
+#: An object of JSON, as it is read back from its stored form; see arguments.canonical.
+Arguments = Annotated[dict[str, Any], AfterValidator(canonical)]
 Role = Literal["owner", "admin", "approver", "operator", "developer", "auditor"]
 Environment = Literal["sandbox", "production"]
 Access = Literal["read", "write"]
@@ -26,6 +33,21 @@ HARD_GATES: frozenset[str] = frozenset(
         "permission_change", "credential_change", "mass_outbound",
     }
 )  # fmt: skip
+
+
+def _number(value: Any) -> Any:
+    """Refuses what Python takes for a number and JSON does not; a negative zero is a zero."""
+    if isinstance(value, bool | str | bytes):
+        raise ValueError("not a number")
+    return value + 0.0 if isinstance(value, float) else value
+
+
+#: What an agent says of its own certainty, 0 to 1. `true` is no number: as one, it would be all of it.
+Confidence = Annotated[float, Field(ge=0, le=1), BeforeValidator(_number)]
+
+
+def _cut(length: int) -> BeforeValidator:
+    return BeforeValidator(lambda text: f"{text[: length - 1]}…" if text and len(text) > length else text)
 
 
 class Strict(BaseModel):
@@ -165,12 +187,12 @@ class Rule(Strict):
     id: Slug
     title: str = Field(min_length=1, max_length=200)
     principle: str = Field(min_length=1, max_length=2000)
-    applies_to: list[str] = Field(default=["*"], min_length=1, max_length=50)
+    applies_to: list[ToolPattern] = Field(default=["*"], min_length=1, max_length=50)
     when: str = Field(min_length=1, max_length=2000)
     effect: Literal["deny", "require_approval", "allow"]
     approvals: Approvals | None = None
     lifts: list[Literal["confidence", "value"]] = []
-    expires_at: datetime | None = None
+    expires_at: AwareDatetime | None = None
 
 
 class ConnectionFacts(Lenient):
@@ -235,26 +257,29 @@ class Proposal(Lenient):
 
     run_id: UUID
     tool: str
-    args: dict[str, Any]
-    confidence: float | None = Field(default=None, ge=0, le=1)
+    args: Arguments
+    confidence: Confidence | None = None
     rationale: str = ""
     citations: list[str] = []
     evidence: list[dict[str, Any]] = []
-    subject: dict[str, Any] | None = None
+    subject: Arguments | None = None
     principal: Proposer
     edited_by: UUID | None = None
 
 
 class Finding(Strict):
-    """What one check contributes: the control it serves (1 to 9), and the rule or setting it rests on."""
+    """What one check contributes: the control it serves (1 to 9), and the rule or setting it rests on.
+
+    A message or pointer that quotes too much of a proposal is cut.
+    """
 
     check: str
     outcome: Outcome
-    message: str
+    message: Annotated[str, _cut(3000)]
     control: int = Field(ge=1, le=9)
     rule_id: str | None = None
     setting: str | None = None
-    pointer: str | None = None
+    pointer: Annotated[str | None, _cut(300)] = None
 
 
 class Decision(Strict):

@@ -6,21 +6,21 @@ from api.gate.models import Facts, Finding, Outcome, Proposal
 
 
 def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
-    """Escalates below the tool's threshold, else the workflow's. A missing confidence is none."""
+    """Escalates what does not reach the tool's threshold, else the workflow's. A missing confidence is none."""
     spec = facts.workflow.spec
     grant = spec.tools.get(proposal.tool)
     own = grant.confidence_min if grant else None
     threshold = spec.confidence_min if own is None else own
     setting = "confidence_min" if own is None else f"tools.{proposal.tool}.confidence_min"
     claimed = proposal.confidence
-    if claimed is None or claimed < threshold:
-        said = "The agent claims no confidence" if claimed is None else f"The agent's confidence of {claimed:g} is low"
+    if claimed is None or not claimed >= threshold:
+        said = "The agent claims no confidence" if claimed is None else f"The agent's confidence of {claimed} is low"
         yield Finding(
             check="confidence",
             outcome=Outcome.ESCALATE,
             control=5,
             setting=setting,
-            message=f"{said}; {threshold:g} is asked for.",
+            message=f"{said}; {threshold} is asked for.",
         )
     else:
         yield Finding(
@@ -28,5 +28,5 @@ def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
             outcome=Outcome.ALLOW,
             control=5,
             setting=setting,
-            message=f"The agent's confidence of {claimed:g} reaches {threshold:g}.",
+            message=f"The agent's confidence of {claimed} reaches {threshold}.",
         )

@@ -1,24 +1,28 @@
 """Control 7: only named tools, only with arguments that their contract knows."""
 
+import json
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 import jsonschema_rs
 
+from api.gate.arguments import MAX_SIZE, size
 from api.gate.models import Contract, Facts, Finding, Outcome, Proposal
+from api.gate.pointer import escape
+
+_SHOWN = 20  # one mistake repeated in a thousand items is still one to correct
 
 
 @lru_cache(maxsize=512)
 def _validator(name: str, version: int, schema: str) -> Any:
     # The schema's text is in the key, so that another tenant's tool of the same name cannot borrow it.
-    return jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+    # Offline, because a reference to another document would have the gate read files and call addresses.
+    return jsonschema_rs.Draft202012Validator(schema, validate_formats=True, offline=True)
 
 
 def validator(contract: Contract) -> Any:
     """The compiled JSON Schema (2020-12) of a contract's arguments."""
-    import json
-
     return _validator(contract.name, contract.version, json.dumps(contract.input_schema, sort_keys=True))
 
 
@@ -27,7 +31,7 @@ def _deny(message: str, pointer: str | None = None) -> Finding:
 
 
 def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
-    """Denies an unknown tool, a read tool, and arguments that the contract's schema refuses."""
+    """Denies an unknown tool, a read tool, and arguments that are too large or that the contract's schema refuses."""
     contract = facts.contracts.get(proposal.tool)
     if contract is None:
         if proposal.tool in facts.known_tools:
@@ -43,9 +47,12 @@ def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
     if contract.access == "read":
         yield _deny("This tool reads; use it with POST /v1/runs/{id}/observations.", "/tool")
         return
+    if size(proposal.args) > MAX_SIZE:
+        yield _deny(f"The arguments are larger than {MAX_SIZE:,} characters.", "/args")
+        return
     errors = [
-        _deny(error.message[:500], "/args" + "".join(f"/{part}" for part in error.instance_path))
-        for _, error in zip(range(20), validator(contract).iter_errors(proposal.args), strict=False)
+        _deny(error.message[:500], "/args" + "".join(f"/{escape(str(part))}" for part in error.instance_path))
+        for _, error in zip(range(_SHOWN), validator(contract).iter_errors(proposal.args), strict=False)
     ]
     yield from errors
     if not errors:

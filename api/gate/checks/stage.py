@@ -6,7 +6,7 @@ from api.gate.models import Facts, Finding, Outcome, Proposal
 
 
 def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
-    """`shadow` and `supervised` escalate every side effect; `autonomous` leaves it to the other checks."""
+    """`shadow` denies every side effect, `supervised` escalates it, `autonomous` leaves it to the other checks."""
     stage = facts.workflow.spec.stage
     if stage == "shadow":
         yield Finding(

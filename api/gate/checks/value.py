@@ -1,15 +1,20 @@
 """Control 5: ceilings on what one action may be worth."""
 
 from collections.abc import Iterator
+from itertools import islice
 
-from api.gate.models import Facts, Finding, Outcome, Proposal
-from api.gate.pointer import resolve
+from api.gate.models import Contract, Facts, Finding, Outcome, Proposal
+from api.gate.money import format_amount
+from api.gate.pointer import missing, resolve
+
+_SHOWN = 20  # one mistake repeated in a thousand items is still one to correct
 
 
 def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
-    """Escalates an amount (minor units) above the tool's ceiling, else the workflow's, in its currency.
+    """Escalates what is worth more (in minor units) than the tool's ceiling, else the workflow's, in its currency.
 
-    An amount in a currency without a ceiling, or whose currency is not named, escalates too.
+    What an action is worth is the sum of its amounts, so that many small ones count as what they are. An amount that
+    is left out, is not a whole number, or whose currency has no ceiling or is not named, escalates too.
     """
     spec = facts.workflow.spec
     contract = facts.contracts.get(proposal.tool)
@@ -18,44 +23,52 @@ def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
         yield Finding(check="value", outcome=Outcome.ESCALATE, control=5, message="What this is worth is not known.")
         return
     ceilings = spec.value_max | grant.value_max
-    amounts = 0
-    for pattern, argument in contract.arguments.items():
-        if argument.role != "amount":
-            continue
-        currencies = [v for _, v in resolve(proposal.args, argument.currency)] if argument.currency else []
-        currency = currencies[0] if len(currencies) == 1 else None
-        for pointer, amount in resolve(proposal.args, pattern):
-            amounts += 1
-            yield _one(amount, currency, ceilings, f"/args{pointer}")
-    if not amounts:
+    totals: dict[str, list[tuple[str, int]]] = {}
+    unknown = list(islice(_unknown(proposal, contract, ceilings, totals), _SHOWN))
+    yield from unknown
+    for currency, amounts in totals.items():
+        yield _total(amounts, currency, ceilings[currency])
+    if not unknown and not totals:
         yield Finding(check="value", outcome=Outcome.ALLOW, control=5, message="No amount is involved.")
 
 
-def _one(amount: object, currency: object, ceilings: dict[str, int], pointer: str) -> Finding:
-    ceiling = ceilings.get(currency) if isinstance(currency, str) else None
-    if not isinstance(amount, int) or isinstance(amount, bool) or ceiling is None:
-        return Finding(
-            check="value",
-            outcome=Outcome.ESCALATE,
-            control=5,
-            setting="value_max",
-            pointer=pointer,
-            message=f"There is no ceiling for amounts in {str(currency)[:10]}.",
-        )
-    if abs(amount) > ceiling:
-        return Finding(
-            check="value",
-            outcome=Outcome.ESCALATE,
-            control=5,
-            setting="value_max",
-            pointer=pointer,
-            message=f"{amount / 100:,.2f} {currency} is above the ceiling of {ceiling / 100:,.2f}.",
-        )
-    return Finding(
-        check="value",
-        outcome=Outcome.ALLOW,
-        control=5,
-        setting="value_max",
-        pointer=pointer,
-        message=f"{amount / 100:,.2f} {currency} is within the ceiling of {ceiling / 100:,.2f}.",
+def _unknown(
+    proposal: Proposal, contract: Contract, ceilings: dict[str, int], totals: dict[str, list[tuple[str, int]]]
+) -> Iterator[Finding]:
+    """Findings on what cannot be compared with a ceiling; collects what can be in `totals`."""
+    for pattern, argument in contract.arguments.items():
+        if argument.role != "amount":
+            continue
+        for pointer in missing(proposal.args, pattern):
+            yield _escalate("The amount is not named.", f"/args{pointer}")
+        currencies = [v for _, v in resolve(proposal.args, argument.currency)] if argument.currency else []
+        currency = currencies[0] if len(currencies) == 1 else None
+        for pointer, amount in resolve(proposal.args, pattern):
+            if not isinstance(amount, int) or isinstance(amount, bool):
+                yield _escalate("The amount is not a whole number of minor units.", f"/args{pointer}")
+            elif not isinstance(currency, str):
+                yield _escalate("The amount's currency is not named.", f"/args{pointer}")
+            elif currency not in ceilings:
+                yield _escalate(f"There is no ceiling for amounts in {currency[:10]}.", f"/args{pointer}")
+            else:
+                totals.setdefault(currency, []).append((f"/args{pointer}", abs(amount)))
+
+
+def _escalate(message: str, pointer: str | None) -> Finding:
+    return _finding(Outcome.ESCALATE, message, pointer)
+
+
+def _finding(outcome: Outcome, message: str, pointer: str | None) -> Finding:
+    return Finding(check="value", outcome=outcome, control=5, setting="value_max", message=message, pointer=pointer)
+
+
+def _total(amounts: list[tuple[str, int]], currency: str, ceiling: int) -> Finding:
+    total = sum(amount for _, amount in amounts)
+    alone = len(amounts) == 1
+    worth = format_amount(total, currency) + ("" if alone else f", the sum of {len(amounts)} amounts,")
+    place = "above" if total > ceiling else "within"
+    return _finding(
+        Outcome.ESCALATE if total > ceiling else Outcome.ALLOW,
+        f"{worth} is {place} the ceiling of {format_amount(ceiling, currency)}.",
+        amounts[0][0] if alone else None,
     )
