@@ -1,0 +1,43 @@
+"""A whole stack for each worker of a run, and organisations on it: one that tests share, and fresh ones."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.organisation import Organisation
+from sandbox.postgres import Server
+from tests.cluster import cloned
+from tests.http.integrator import Agent, access_spec, at_work, new_organisation
+from tests.http.world import World, running
+
+
+@pytest.fixture(scope="session")
+def world(cluster: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Postgres, Supabase Auth, a bank, a CRM and the API, all running."""
+    with cloned(cluster) as database, running(tmp_path_factory.mktemp("state"), database) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def shared(world: World) -> Organisation:
+    """An organisation with a live workflow, for tests that change nothing but their own runs and actions."""
+    return _ready(world)
+
+
+@pytest.fixture
+def fresh(world: World) -> Organisation:
+    """An organisation with a live workflow, for one test, which may do with it what it likes."""
+    return _ready(world)
+
+
+@pytest.fixture
+def agent(shared: Organisation) -> Iterator[Agent]:
+    """The shared organisation's agent, in a run of its own."""
+    with at_work(shared) as working:
+        yield working
+
+
+def _ready(world: World) -> Organisation:
+    organisation = new_organisation(world)
+    organisation.go_live("pay-vendor-bills", "Pay vendor bills", access_spec(organisation))
+    return organisation
