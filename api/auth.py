@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from fastapi import Depends, Header, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.config import settings
 from api.errors import Problem
@@ -140,17 +141,22 @@ def read_key(token: str) -> dict[str, Any]:
     }
 
 
+_bearer = HTTPBearer(
+    auto_error=False, description="A Supabase Auth access token (a person) or an API key `cs_...` (a service account)."
+)
+
+
 async def authenticate(
     request: Request,
-    authorization: Annotated[str | None, Header(include_in_schema=False)] = None,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     x_tenant_id: Annotated[uuid.UUID | None, Header(description="Which tenant, for a person in several.")] = None,
 ) -> Principal:
     """The principal of a request.
 
     Raises Problem 401 with `WWW-Authenticate` (RFC 6750 section 3) when there is no valid credential.
     """
-    scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not token or len(token) > 8192:
+    token = credentials.credentials if credentials else ""
+    if not token or len(token) > 8192:
         raise Problem(
             401, "unauthenticated", "Send Authorization: Bearer with a token or an API key.",
             headers={"WWW-Authenticate": "Bearer"},

@@ -13,6 +13,8 @@ from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from api.crash_reports import report
+
 log = logging.getLogger("countersign")
 
 
@@ -113,7 +115,9 @@ async def _on_database(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_crash(request: Request, error: Exception) -> JSONResponse:
-    log.exception("request failed", exc_info=error, extra={"request_id": getattr(request.state, "request_id", None)})
+    request_id = getattr(request.state, "request_id", None)
+    log.exception("request failed", exc_info=error, extra={"request_id": request_id})
+    report(error, request_id)
     return respond(request, Problem(500, "internal_error", "Something failed on our side; it was logged."))
 
 
