@@ -49,7 +49,11 @@ create table private.permissions (
     service boolean not null default false,
     system boolean not null default false,
     aal2 boolean not null default false,
-    meaning text not null
+    meaning text not null,
+    -- Invariant 6, out of reach of whoever may only write rows.
+    constraint held_by_people_only check (not (service or system) or permission not in
+        ('exceptions.decide', 'constitution.publish', 'workflows.approve', 'kill_switches.release', 'actions.requeue')),
+    constraint needs_a_second_factor check (aal2 or permission <> 'kill_switches.release')
 );
 
 insert into private.permissions (permission, roles, service, system, aal2, meaning) values
@@ -104,12 +108,16 @@ create type private.principal as (
 
 -- Versions of functions that change rows are public (app.*_v1) and take one JSON document; they
 -- run as their owner, so each begins by asking for a permission with this function.
--- Errors: CS401 nobody valid is calling, CS403 the permission is missing or needs aal2.
+-- Errors: CS401 nobody valid is calling, CS403 the permission is missing or needs aal2, CS409 a change is tried in
+-- an isolation level whose snapshot would hide that the caller was revoked meanwhile.
 create function private.require(p_permission text) returns private.principal
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.current_principal();
 begin
+    if current_setting('transaction_isolation') <> 'read committed' and current_setting('transaction_read_only') = 'off' then
+        perform private.fail(409, 'wrong_isolation', 'Changes are made at READ COMMITTED.');
+    end if;
     if v_principal.kind is null then
         perform private.fail(401, 'unauthenticated', 'The credential is missing, expired, revoked or not valid for this tenant.');
     end if;
@@ -169,6 +177,33 @@ begin
             message = format('Only %s of %s.%s may change.', array_to_string(tg_argv, ', '), tg_table_schema, tg_table_name);
     end if;
     return new;
+end
+$$;
+
+-- Makes the guards of a table hold for every session, also one that replays changes as a replica (which a hosted
+-- project's `postgres` may set), and refuses TRUNCATE, which no row's trigger would see. Every table ends with this.
+create function private.guard_table(p_table regclass) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    v_trigger name;
+begin
+    if not exists (select from pg_trigger where tgrelid = p_table and tgname = 'refuse_truncate') then
+        execute format('create trigger refuse_truncate before truncate on %s '
+            'for each statement execute function private.refuse_change()', p_table);
+    end if;
+    for v_trigger in select tgname from pg_trigger where tgrelid = p_table and not tgisinternal loop
+        execute format('alter table %s enable always trigger %I', p_table, v_trigger);
+    end loop;
+end
+$$;
+
+-- Makes a table refuse UPDATE, DELETE and TRUNCATE, for its owner too (invariant 2).
+create function private.append_only(p_table regclass) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    execute format('create trigger refuse_change before update or delete on %s '
+        'for each row execute function private.refuse_change()', p_table);
+    perform private.guard_table(p_table);
 end
 $$;
 

@@ -43,12 +43,6 @@ create table app.approvals (
     unique (tenant_id, action_id, user_id),
     foreign key (tenant_id, action_id) references app.actions (tenant_id, id)
 );
-create trigger approvals_refuse_change before update or delete on app.approvals
-    for each row execute function private.refuse_change();
-create trigger approvals_refuse_truncate before truncate on app.approvals
-    for each statement execute function private.refuse_change();
-alter table app.approvals enable always trigger approvals_refuse_change;
-alter table app.approvals enable always trigger approvals_refuse_truncate;
 
 -- An approval is a person's own, of exactly this payload, and names the session that the database sees,
 -- whatever the row says (invariants 4 and 6).
@@ -73,6 +67,8 @@ begin
         and (v_action.required_aal = 'aal2' or v_action.effect = 'money_movement') then
         perform private.fail(403, 'aal2_required', 'This approval needs a session with a second factor (aal2).');
     end if;
+    new.environment := v_action.environment;
+    new.run_id := v_action.run_id;
     new.role := v_principal.role;
     new.aal := coalesce(v_principal.aal, 'aal1');
     new.session_id := v_principal.session_id;
@@ -83,37 +79,48 @@ end
 $$;
 create trigger approvals_guard before insert on app.approvals
     for each row execute function private.guard_approval();
-alter table app.approvals enable always trigger approvals_guard;
 
 create function private.guard_exception() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal;
+    v_action app.actions;
 begin
     if tg_op = 'DELETE' then
         perform private.fail(409, 'append_only', 'An exception is never deleted.');
-    elsif new.status <> old.status and old.status <> 'open' then
-        perform private.fail(409, 'already_decided', format('This exception is %s already.', old.status));
-    elsif new.status <> old.status and new.status in ('approved', 'rejected', 'edited') then
+    end if;
+    select * into v_action from app.actions where tenant_id = new.tenant_id and id = new.action_id;
+    if tg_op = 'INSERT' then
+        if new.status <> 'open' or new.decided_by is not null or v_action.status is distinct from 'awaiting_approval' then
+            perform private.fail(409, 'invalid_transition', 'An exception begins open, for an action that waits.');
+        end if;
+        new.environment := v_action.environment;
+        new.run_id := v_action.run_id;
+    elsif old.status <> 'open' then
+        if (new.status, new.decided_by, new.decided_at, new.reason) is distinct from (old.status, old.decided_by, old.decided_at, old.reason) then
+            perform private.fail(409, 'already_decided', format('This exception is %s already.', old.status));
+        end if;
+    elsif new.status = 'expired' then
+        if old.expires_at > clock_timestamp() then
+            perform private.fail(409, 'not_expired', 'There is still time to decide this exception.');
+        end if;
+    -- Cancelling an action answers its exception; everything else is a person's decision.
+    elsif new.status <> 'open' and not (new.status = 'answered' and v_action.status = 'cancelled') then
         v_principal := private.require('exceptions.decide');
-        if v_principal.tenant_id <> new.tenant_id or v_principal.id is distinct from new.decided_by then
+        if v_principal.kind <> 'user' or v_principal.tenant_id <> new.tenant_id or v_principal.id is distinct from new.decided_by then
             perform private.fail(403, 'people_only', 'Only a person of the tenant decides an exception.');
         end if;
     end if;
     return new;
 end
 $$;
-create trigger exceptions_guard before update or delete on app.exceptions
+create trigger exceptions_guard before insert or update or delete on app.exceptions
     for each row execute function private.guard_exception();
 create trigger exceptions_keep_columns before update on app.exceptions
     for each row execute function private.keep_columns('status', 'assigned_to', 'decided_by', 'decided_at', 'reason');
-create trigger exceptions_refuse_truncate before truncate on app.exceptions
-    for each statement execute function private.refuse_change();
-alter table app.exceptions enable always trigger exceptions_guard;
-alter table app.exceptions enable always trigger exceptions_keep_columns;
-alter table app.exceptions enable always trigger exceptions_refuse_truncate;
 select private.audit_table('app.exceptions', 'exception', 'opened', 'severity summary assigned_to decided_by', 'reason');
 select private.audit_table('app.approvals', 'approval', 'recorded', 'digest user_id role aal verdict expires_at', 'reason');
+select private.append_only('app.approvals');
 
 alter table app.exceptions enable row level security;
 alter table app.exceptions force row level security;
@@ -139,7 +146,7 @@ begin
         perform private.fail(404, 'not_found', 'There is no such exception.');
     elsif v_exception.status <> 'open' then
         perform private.fail(409, 'already_decided', format('This exception is %s already.', v_exception.status));
-    elsif v_exception.expires_at <= now() then
+    elsif v_exception.expires_at <= clock_timestamp() then
         perform private.fail(409, 'exception_expired', 'The time to decide this exception is over.');
     end if;
     select * into v_action from app.actions where tenant_id = p_principal.tenant_id and id = v_exception.action_id for update;
@@ -161,7 +168,9 @@ declare
     v_given integer;
     v_status text;
 begin
-    if v_verdict = 'approve' and exists (select from app.approvals where tenant_id = v_principal.tenant_id
+    if v_verdict is null or v_verdict not in ('approve', 'reject', 'answer') then
+        perform private.fail(422, 'unknown_verdict', 'A verdict is approve, reject or answer.');
+    elsif v_verdict = 'approve' and exists (select from app.approvals where tenant_id = v_principal.tenant_id
         and action_id = v_action.id and user_id = v_principal.id) then
         perform private.fail(409, 'already_approved', 'You have approved this already; another person has to.');
     end if;
