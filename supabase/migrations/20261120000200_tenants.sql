@@ -74,7 +74,7 @@ begin
         join app.service_accounts s on s.tenant_id = k.tenant_id and s.id = k.service_account_id
         where k.id = (v_claims ->> 'key_id')::uuid
             and k.secret_hash = decode(v_claims ->> 'key_hash', 'hex')
-            and k.revoked_at is null and k.expires_at > now() and s.disabled_at is null;
+            and k.revoked_at is null and k.expires_at > clock_timestamp() and s.disabled_at is null;
     elsif v_claims ->> 'kind' = 'system' then
         select 'system', null, t.tenant_id, null, null, null, null, null,
             (select array_agg(p.permission) from private.permissions p where p.system)
@@ -109,6 +109,26 @@ begin
 end
 $$;
 
+-- The epoch only rises: a decision made on facts that are over stays refused. A tenant stays what its rows point to.
+create function private.guard_tenant() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if tg_op = 'DELETE' then
+        perform private.fail(409, 'append_only', 'A tenant is never deleted.');
+    elsif new.control_epoch < old.control_epoch then
+        perform private.fail(409, 'epoch_fell', 'The control epoch only rises.');
+    end if;
+    return new;
+end
+$$;
+create trigger tenants_guard before update or delete on app.tenants
+    for each row execute function private.guard_tenant();
+create trigger tenants_keep_columns before update on app.tenants
+    for each row execute function private.keep_columns('name', 'control_epoch');
+create trigger members_keep_columns before update on app.members
+    for each row execute function private.keep_columns('role', 'email', 'name');
+create trigger service_accounts_keep_columns before update on app.service_accounts
+    for each row execute function private.keep_columns('name', 'description', 'disabled_at');
 create trigger members_raise_epoch after insert or update or delete on app.members
     for each row execute function private.raise_epoch();
 create trigger service_accounts_raise_epoch after update or delete on app.service_accounts
@@ -117,6 +137,19 @@ create trigger api_keys_raise_epoch after insert or update or delete on app.api_
     for each row execute function private.raise_epoch();
 create trigger api_keys_keep_columns before update on app.api_keys
     for each row execute function private.keep_columns('expires_at', 'revoked_at');
+
+-- A key's life is only ever cut short: what was revoked or has ended does not come back.
+create function private.keep_key_ended() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if old.revoked_at is not null and new.revoked_at is distinct from old.revoked_at or new.expires_at > old.expires_at then
+        perform private.fail(409, 'key_ended', 'A key is never brought back or prolonged; issue a new one.');
+    end if;
+    return new;
+end
+$$;
+create trigger api_keys_keep_ended before update on app.api_keys
+    for each row execute function private.keep_key_ended();
 
 -- A key never holds a permission that only people may hold, whoever writes the row.
 create function private.check_key_scopes() returns trigger
@@ -157,9 +190,18 @@ create table app.idempotency_keys (
     created_at timestamptz not null default now(),
     primary key (tenant_id, principal_id, key)
 );
-create trigger idempotency_keys_are_final before update on app.idempotency_keys
-    for each row execute function private.refuse_change();
-alter table app.idempotency_keys enable always trigger idempotency_keys_are_final;
+create function private.guard_idempotency_key() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if tg_op = 'UPDATE' or old.created_at > now() - interval '30 days' then
+        perform private.fail(409, 'append_only', 'An idempotency key names one request for ever.');
+    end if;
+    return old;
+end
+$$;
+create trigger idempotency_keys_guard before update or delete on app.idempotency_keys
+    for each row execute function private.guard_idempotency_key();
+select private.guard_table('app.idempotency_keys');
 
 create function private.find_answer(p_key text, p_request text) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -175,13 +217,14 @@ begin
         concat_ws('/', v_principal.tenant_id, v_principal.id, p_key), 20261121));
     select * into v_row from app.idempotency_keys
         where tenant_id = v_principal.tenant_id and principal_id = coalesce(v_principal.id, v_principal.tenant_id) and key = p_key;
-    if found and v_row.request <> p_request then
+    if found and v_row.request is distinct from p_request then
         perform private.fail(422, 'idempotency_key_reused', 'This Idempotency-Key was used with another request.');
     end if;
     return v_row.answer;
 end
 $$;
 
+-- A credential that an answer carries is not kept with it: each release is an event of its own (invariant 8).
 create function private.keep_answer(p_key text, p_request text, p_answer jsonb) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -189,7 +232,7 @@ declare
 begin
     if v_principal.kind is not null then
         insert into app.idempotency_keys (tenant_id, principal_id, key, request, answer)
-        values (v_principal.tenant_id, coalesce(v_principal.id, v_principal.tenant_id), p_key, p_request, p_answer);
+        values (v_principal.tenant_id, coalesce(v_principal.id, v_principal.tenant_id), p_key, p_request, p_answer - 'credential');
     end if;
 end
 $$;
@@ -234,6 +277,8 @@ begin
     if v_claims ->> 'kind' is distinct from 'user' then
         perform private.fail(403, 'people_only', 'Only a person can create a tenant.');
     end if;
+    -- A second caller with the same id waits here until the first has committed.
+    perform private.lock_tenant(v_tenant, true);
     -- The id is derived from person and idempotency key: the same request again finds its own tenant.
     if exists (select from app.tenants where tenant_id = v_tenant) then
         if not exists (select from app.tenants t join app.members m using (tenant_id)
