@@ -38,21 +38,11 @@ create table app.audit_checkpoints (
     signature text not null,
     key_id text not null,
     created_at timestamptz not null default now(),
-    primary key (tenant_id, seq)
+    primary key (tenant_id, seq),
+    foreign key (tenant_id, seq) references app.audit_events (tenant_id, seq)
 );
 
-create trigger audit_events_refuse_change before update or delete on app.audit_events
-    for each row execute function private.refuse_change();
-create trigger audit_events_refuse_truncate before truncate on app.audit_events
-    for each statement execute function private.refuse_change();
-create trigger audit_checkpoints_refuse_change before update or delete on app.audit_checkpoints
-    for each row execute function private.refuse_change();
-create trigger audit_checkpoints_refuse_truncate before truncate on app.audit_checkpoints
-    for each statement execute function private.refuse_change();
-alter table app.audit_events enable always trigger audit_events_refuse_change;
-alter table app.audit_events enable always trigger audit_events_refuse_truncate;
-alter table app.audit_checkpoints enable always trigger audit_checkpoints_refuse_change;
-alter table app.audit_checkpoints enable always trigger audit_checkpoints_refuse_truncate;
+select private.append_only('app.audit_checkpoints');
 
 -- Who the record names: the verified claims, or the database login itself when somebody writes past the doors.
 create function private.audit_principal() returns jsonb
@@ -76,6 +66,9 @@ declare
     v_seq bigint;
     v_hash bytea;
 begin
+    if pg_trigger_depth() < 2 then
+        raise exception using errcode = 'CS409', detail = 'append_only', message = 'Only a change itself writes its event.';
+    end if;
     insert into app.audit_heads (tenant_id, seq, hash)
     values (new.tenant_id, 0, sha256(convert_to(new.tenant_id::text, 'UTF8'))) on conflict do nothing;
     select seq, hash into v_seq, v_hash from app.audit_heads where tenant_id = new.tenant_id for update;
@@ -92,13 +85,13 @@ end
 $$;
 create trigger audit_events_chain before insert on app.audit_events
     for each row execute function private.chain_event();
-alter table app.audit_events enable always trigger audit_events_chain;
+select private.append_only('app.audit_events');
 
 -- The head follows the log and nothing else.
 create function private.guard_head() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    if tg_op = 'DELETE' or pg_trigger_depth() < 2 then
+    if tg_op = 'DELETE' or pg_trigger_depth() < 3 then
         raise exception using errcode = 'CS409', detail = 'append_only', message = 'The head of the chain follows the log.';
     end if;
     return new;
@@ -106,36 +99,33 @@ end
 $$;
 create trigger audit_heads_guard before insert or update or delete on app.audit_heads
     for each row execute function private.guard_head();
-create trigger audit_heads_refuse_truncate before truncate on app.audit_heads
-    for each statement execute function private.refuse_change();
-alter table app.audit_heads enable always trigger audit_heads_guard;
-alter table app.audit_heads enable always trigger audit_heads_refuse_truncate;
+select private.guard_table('app.audit_heads');
 
 -- Writes the event of one changed row. Deferred to the commit, so that the head of the chain is locked last.
 -- Arguments: noun; word for an insert; columns that tell what happened; columns that tell why.
--- An update is an event when `status` moved (noun.status), or, without a status column, noun.updated.
+-- An update is noun.status when `status` moved, else noun.updated; changes of mere bookkeeping are no events.
 create function private.audit_change() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_new jsonb := case when tg_op = 'DELETE' then to_jsonb(old) else to_jsonb(new) end;
     v_old jsonb := case when tg_op = 'INSERT' then '{}' else to_jsonb(old) end;
+    v_bookkeeping constant text[] := '{updated_at, control_epoch, refresh_lease_until}';
     v_word text;
 begin
     if tg_op = 'INSERT' then
         v_word := tg_argv[1];
     elsif tg_op = 'DELETE' then
         v_word := 'removed';
-    elsif v_new ? 'status' then
-        if v_new ->> 'status' = v_old ->> 'status' then
-            return null;
-        end if;
+    elsif v_new - v_bookkeeping = v_old - v_bookkeeping then
+        return null;
+    elsif v_new ->> 'status' is distinct from v_old ->> 'status' then
         v_word := v_new ->> 'status';
     else
         v_word := 'updated';
     end if;
     insert into app.audit_events (tenant_id, record) values ((v_new ->> 'tenant_id')::uuid, jsonb_strip_nulls(jsonb_build_object(
         'type', tg_argv[0] || '.' || v_word,
-        'subject', jsonb_build_object('type', tg_argv[0], 'id', coalesce(v_new ->> 'id', v_new ->> 'user_id', v_new ->> 'version', v_new ->> 'tenant_id')),
+        'subject', jsonb_build_object('type', tg_argv[0], 'id', coalesce(v_new ->> 'id', v_new ->> 'user_id', v_new ->> 'version', v_new ->> 'connection_id', v_new ->> 'tenant_id')),
         'environment', v_new ->> 'environment',
         'run_id', case when tg_argv[0] = 'run' then v_new ->> 'id' else v_new ->> 'run_id' end,
         'action_id', case when tg_argv[0] = 'action' then v_new ->> 'id' else v_new ->> 'action_id' end,
@@ -152,17 +142,18 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     where key = any (string_to_array(p_columns, ' ')) and value <> 'null'::jsonb
 $$;
 
--- Attaches the audit trigger to a table: the one line that every state-bearing table has.
+-- Attaches the audit trigger to a table, after its other triggers: the one line that every state-bearing table has.
 create function private.audit_table(p_table regclass, p_noun text, p_word text, p_what text, p_why text default '') returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     execute format('create constraint trigger zz_audit_change after insert or update or delete on %s '
         'deferrable initially deferred for each row execute function private.audit_change(%L, %L, %L, %L)',
         p_table, p_noun, p_word, p_what, p_why);
-    execute format('alter table %s enable always trigger zz_audit_change', p_table);
+    perform private.guard_table(p_table);
 end
 $$;
 
+select private.audit_table('app.tenants', 'tenant', 'created', 'name');
 select private.audit_table('app.members', 'member', 'added', 'user_id role email');
 select private.audit_table('app.service_accounts', 'service_account', 'created', 'name disabled_at');
 select private.audit_table('app.api_keys', 'key', 'issued', 'service_account_id prefix scopes expires_at revoked_at');
@@ -182,7 +173,7 @@ create policy "members read their tenant's checkpoints" on app.audit_checkpoints
     using (tenant_id = (select private.current_tenant()));
 grant select on app.audit_heads, app.audit_events, app.audit_checkpoints to authenticated;
 
--- Recomputes the whole chain from the stored bytes. Answers {ok, events, head, broken_at}.
+-- Recomputes the whole chain from the stored bytes and compares it with the heads that were signed. Answers {ok, events, head, broken_at}.
 create function app.verify_audit_v1(p_args jsonb) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -201,12 +192,17 @@ begin
         from app.audit_events where tenant_id = v_principal.tenant_id
         window w as (order by seq)
     ) e;
-    if v_broken is null and v_count <> coalesce(v_head.seq, 0) then
+    -- A tenant begins with events, so none at all means that they were removed.
+    if v_broken is null and (v_count = 0 or v_count <> coalesce(v_head.seq, 0)) then
         v_broken := v_count + 1;  -- events are missing at the end
     end if;
     if v_broken is null and v_count > 0 and v_head.hash is distinct from (
         select hash from app.audit_events where tenant_id = v_principal.tenant_id and seq = v_count) then
         v_broken := v_count;
+    end if;
+    if v_broken is null then
+        select min(c.seq) into v_broken from app.audit_checkpoints c where c.tenant_id = v_principal.tenant_id
+            and not exists (select from app.audit_events e where e.tenant_id = c.tenant_id and e.seq = c.seq and e.hash = c.hash);
     end if;
     return jsonb_build_object('ok', v_broken is null, 'events', v_count, 'head', encode(v_head.hash, 'hex'), 'broken_at', v_broken);
 end
