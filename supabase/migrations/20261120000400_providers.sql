@@ -13,15 +13,11 @@ create table private.tool_catalog (
     published_at timestamptz not null default now(),
     primary key (name, version),
     check (access = 'write' or effect = 'read'),
-    check (access = 'read' or effect <> 'read')
+    check (access = 'read' or effect <> 'read'),
+    -- The document that the gate reads says what the columns say that the database reads.
+    check (contract ->> 'name' = name and contract ->> 'access' = access and contract ->> 'effect' = effect)
 );
 revoke all on private.tool_catalog from public;
-create trigger tool_catalog_refuse_change before update or delete on private.tool_catalog
-    for each row execute function private.refuse_change();
-create trigger tool_catalog_refuse_truncate before truncate on private.tool_catalog
-    for each statement execute function private.refuse_change();
-alter table private.tool_catalog enable always trigger tool_catalog_refuse_change;
-alter table private.tool_catalog enable always trigger tool_catalog_refuse_truncate;
 
 -- The effects that always wait for a human (control 9). No row, rule or setting changes this list.
 create function private.is_hard_gate(p_effect text) returns boolean
@@ -29,6 +25,20 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     select p_effect in ('destructive', 'bulk', 'money_movement', 'pricing', 'legal', 'employment', 'regulated',
         'permission_change', 'credential_change', 'mass_outbound')
 $$;
+
+-- A later version of a tool cannot lift its hard gate, nor the second factor that money needs.
+create function private.keep_hard_gate() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if exists (select from private.tool_catalog where name = new.name and private.is_hard_gate(effect)
+        and new.effect not in (effect, 'money_movement')) then
+        perform private.fail(409, 'hard_gate_lifted', format('%s is a hard gate and stays one; give the new tool a new name.', new.name));
+    end if;
+    return new;
+end
+$$;
+create trigger tool_catalog_keep_hard_gate before insert on private.tool_catalog
+    for each row execute function private.keep_hard_gate();
 
 -- A new version of a contract can alter any tenant's verdicts.
 create function private.raise_every_epoch() returns trigger
@@ -45,9 +55,10 @@ end
 $$;
 create trigger tool_catalog_raise_every_epoch after insert on private.tool_catalog
     for each statement execute function private.raise_every_epoch();
+select private.append_only('private.tool_catalog');
 
 -- Contracts in force: the newest version of each tool.
-create view private.tools_in_force as
+create view private.tools_in_force with (security_invoker = true) as
     select distinct on (name) name, version, provider, access, effect, contract
     from private.tool_catalog order by name, version desc;
 revoke all on private.tools_in_force from public;
