@@ -63,18 +63,10 @@ create table app.credential_releases (
 );
 create index credential_releases_by_connection on app.credential_releases (tenant_id, connection_id);
 
-create trigger credential_releases_refuse_change before update or delete on app.credential_releases
-    for each row execute function private.refuse_change();
-create trigger credential_releases_refuse_truncate before truncate on app.credential_releases
-    for each statement execute function private.refuse_change();
-alter table app.credential_releases enable always trigger credential_releases_refuse_change;
-alter table app.credential_releases enable always trigger credential_releases_refuse_truncate;
 create trigger connections_raise_epoch after insert or update or delete on app.connections
     for each row execute function private.raise_epoch();
 create trigger connections_keep_columns before update on app.connections
     for each row execute function private.keep_columns('status', 'status_reason', 'scopes_granted', 'account');
-select private.audit_table('app.connections', 'connection', 'created', 'provider environment access scopes_requested scopes_granted account', 'status_reason');
-select private.audit_table('app.credential_releases', 'credential', 'released', 'connection_id generation', 'purpose released_for');
 
 create function private.connection_transition() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -89,6 +81,32 @@ end
 $$;
 create trigger connections_transition before update on app.connections
     for each row execute function private.connection_transition();
+
+-- A token set gives way to the next one and to nothing else; it never turns into another connection's.
+create function private.guard_credential() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if tg_op = 'DELETE' then
+        perform private.fail(409, 'append_only', 'The record of a credential stays; its secret is destroyed.');
+    elsif new.generation not in (old.generation, old.generation + 1)
+        or new.generation = old.generation and new.secret_id is distinct from old.secret_id and new.secret_id is not null then
+        perform private.fail(409, 'generation_moved', 'A new secret is the next generation.');
+    end if;
+    return new;
+end
+$$;
+create trigger credentials_guard before update or delete on app.credentials
+    for each row execute function private.guard_credential();
+create trigger credentials_keep_columns before update on app.credentials
+    for each row execute function private.keep_columns('generation', 'secret_id', 'token_expires_at', 'refresh_lease_until', 'updated_at');
+create trigger oauth_flows_keep_columns before update on app.oauth_flows
+    for each row execute function private.keep_columns('used_at');
+
+select private.audit_table('app.connections', 'connection', 'created', 'provider environment access scopes_requested scopes_granted account', 'status_reason');
+select private.audit_table('app.credentials', 'credential', 'stored', 'connection_id generation token_expires_at');
+select private.audit_table('app.credential_releases', 'credential', 'released', 'connection_id generation', 'purpose released_for');
+select private.append_only('app.credential_releases');
+select private.guard_table('app.oauth_flows');
 
 alter table app.connections enable row level security;
 alter table app.connections force row level security;
@@ -108,6 +126,11 @@ create policy "members read their tenant's credential releases of their environm
         and environment = coalesce((select private.current_environment()), environment));
 grant select on app.connections, app.credential_releases to authenticated;
 
+create function private.secret_name(p_connection uuid, p_generation integer) returns text
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select 'countersign/' || p_connection || '/' || p_generation
+$$;
+
 -- Hands out the sealed token set. Only the functions that claim an attempt or an observation call this,
 -- and no role may execute it: invariant 8 rests here.
 create function private.release_credential(p_connection app.connections, p_purpose text, p_for uuid, p_action uuid, p_run uuid)
@@ -116,9 +139,12 @@ declare
     v_credential app.credentials;
     v_envelope text;
 begin
+    -- Locked, so that no refresh replaces it in between.
     select * into v_credential from app.credentials
-        where tenant_id = p_connection.tenant_id and connection_id = p_connection.id;
-    select decrypted_secret into v_envelope from vault.decrypted_secrets where id = v_credential.secret_id;
+        where tenant_id = p_connection.tenant_id and connection_id = p_connection.id for share;
+    -- The name binds the secret to the connection and generation it was stored for.
+    select decrypted_secret into v_envelope from vault.decrypted_secrets
+        where id = v_credential.secret_id and name = private.secret_name(p_connection.id, v_credential.generation);
     if v_envelope is null then
         perform private.fail(409, 'credential_missing', 'The connection holds no credential; connect it again.');
     end if;
@@ -177,8 +203,12 @@ declare
     v_generation integer := coalesce((p_args ->> 'replaces')::integer, 0) + 1;
     v_secret uuid;
 begin
+    -- Before any row, as decisions and claims do: whoever locks rows first waits for them in a circle.
+    if v_generation = 1 then
+        perform private.lock_tenant(v_principal.tenant_id, true);
+    end if;
     select * into v_connection from app.connections
-        where tenant_id = v_principal.tenant_id and id = (p_args ->> 'connection_id')::uuid for update;
+        where tenant_id = v_principal.tenant_id and id = (p_args ->> 'connection_id')::uuid for no key update;
     if not found then
         perform private.fail(404, 'not_found', 'There is no such connection.');
     end if;
@@ -195,7 +225,7 @@ begin
     if coalesce(v_old.generation, 0) <> v_generation - 1 then
         perform private.fail(409, 'generation_moved', 'Somebody else refreshed this connection first.');
     end if;
-    v_secret := vault.create_secret(p_args ->> 'envelope', 'countersign/' || v_connection.id || '/' || v_generation, 'sealed OAuth tokens');
+    v_secret := vault.create_secret(p_args ->> 'envelope', private.secret_name(v_connection.id, v_generation), 'sealed OAuth tokens');
     insert into app.credentials (tenant_id, connection_id, generation, secret_id, token_expires_at)
     values (v_connection.tenant_id, v_connection.id, v_generation, v_secret, (p_args ->> 'token_expires_at')::timestamptz)
     on conflict (tenant_id, connection_id) do update set generation = excluded.generation, secret_id = excluded.secret_id,
@@ -218,8 +248,10 @@ declare
     v_connection app.connections;
     v_credential jsonb;
 begin
+    -- Waits for claims in flight: whatever holds the credential when this returns, held it before.
+    perform private.lock_tenant(v_principal.tenant_id, true);
     select * into v_connection from app.connections
-        where tenant_id = v_principal.tenant_id and id = (p_args ->> 'id')::uuid for update;
+        where tenant_id = v_principal.tenant_id and id = (p_args ->> 'id')::uuid for no key update;
     if not found then
         perform private.fail(404, 'not_found', 'There is no such connection.');
     end if;
