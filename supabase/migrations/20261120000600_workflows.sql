@@ -26,6 +26,7 @@ create table app.workflow_versions (
 );
 alter table app.workflows add foreign key (tenant_id, id, live_version)
     references app.workflow_versions (tenant_id, workflow_id, version);
+create index workflows_by_live_version on app.workflows (tenant_id, id, live_version);
 
 -- Where each version stands. Only somebody other than its author can have approved it.
 create table app.workflow_reviews (
@@ -42,6 +43,7 @@ create table app.workflow_reviews (
     foreign key (tenant_id, workflow_id, version) references app.workflow_versions (tenant_id, workflow_id, version),
     check (status in ('draft', 'in_review') or approved_by is not null)
 );
+create unique index workflow_reviews_one_live on app.workflow_reviews (tenant_id, workflow_id) where status = 'live';
 
 create table app.kill_switches (
     tenant_id uuid not null references app.tenants,
@@ -59,12 +61,6 @@ create table app.kill_switches (
 );
 create index kill_switches_engaged on app.kill_switches (tenant_id) where status = 'engaged';
 
-create trigger workflow_versions_refuse_change before update or delete on app.workflow_versions
-    for each row execute function private.refuse_change();
-create trigger workflow_versions_refuse_truncate before truncate on app.workflow_versions
-    for each statement execute function private.refuse_change();
-alter table app.workflow_versions enable always trigger workflow_versions_refuse_change;
-alter table app.workflow_versions enable always trigger workflow_versions_refuse_truncate;
 create trigger workflows_keep_columns before update on app.workflows
     for each row execute function private.keep_columns('title', 'live_version');
 create trigger workflows_raise_epoch after insert or update or delete on app.workflows
@@ -73,40 +69,122 @@ create trigger kill_switches_raise_epoch after insert or update or delete on app
     for each row execute function private.raise_epoch();
 create trigger kill_switches_keep_columns before update on app.kill_switches
     for each row execute function private.keep_columns('status', 'released_by', 'released_at', 'release_reason');
-create trigger kill_switches_refuse_truncate before truncate on app.kill_switches
-    for each statement execute function private.refuse_change();
 
--- A kill switch goes from engaged to released, once, by a person with a second factor; it is never deleted.
--- Holds for every caller, the table's owner included (invariants 5 and 6).
+-- A kill switch names something of its tenant. It goes from engaged to released, once, by a person with a second
+-- factor; it is never deleted. Holds for every caller, the table's owner included (invariants 5 and 6).
 create function private.guard_kill_switch() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_principal private.principal;
 begin
-    if tg_op = 'DELETE' then
+    if tg_op = 'INSERT' then
+        -- Ids are compared as text: one way to write them, or a switch would cover nothing.
+        new.target := case when new.scope = 'tool' then new.target else new.target::uuid::text end;
+        if not (case new.scope
+            when 'tenant' then new.target = new.tenant_id::text
+            when 'workflow' then exists (select from app.workflows where tenant_id = new.tenant_id and id = new.target::uuid)
+            when 'connection' then exists (select from app.connections where tenant_id = new.tenant_id and id = new.target::uuid)
+            when 'tool' then exists (select from private.tool_catalog where name = new.target)
+            when 'service_account' then exists (select from app.service_accounts where tenant_id = new.tenant_id and id = new.target::uuid)
+        end) then
+            perform private.fail(422, 'unknown_target', format('There is no %s of this name or id.', new.scope));
+        end if;
+        return new;
+    elsif tg_op = 'DELETE' then
         perform private.fail(409, 'append_only', 'A kill switch is released, never deleted.');
     end if;
     if old.status = 'released' or new.status <> 'released' then
         perform private.fail(409, 'invalid_transition', 'This kill switch is released already.');
     end if;
-    perform private.require('kill_switches.release');
-    return new;
-end
-$$;
-create trigger kill_switches_guard before update or delete on app.kill_switches
-    for each row execute function private.guard_kill_switch();
-alter table app.kill_switches enable always trigger kill_switches_guard;
-
-create function private.review_transition() returns trigger
-language plpgsql set search_path = pg_catalog, pg_temp as $$
-begin
-    if (old.status, new.status) not in (('draft', 'in_review'), ('in_review', 'draft'), ('in_review', 'live'), ('live', 'superseded')) then
-        perform private.fail(409, 'invalid_transition', format('A workflow version cannot go from %s to %s.', old.status, new.status));
+    v_principal := private.require('kill_switches.release');
+    if v_principal.kind <> 'user' or v_principal.aal is distinct from 'aal2' or v_principal.tenant_id <> new.tenant_id
+        or v_principal.id is distinct from new.released_by then
+        perform private.fail(403, 'people_only', 'Only a person of the tenant releases a kill switch, with a second factor.');
     end if;
     return new;
 end
 $$;
-create trigger workflow_reviews_transition before update on app.workflow_reviews
-    for each row execute function private.review_transition();
-alter table app.workflow_reviews enable always trigger workflow_reviews_transition;
+create trigger kill_switches_guard before insert or update or delete on app.kill_switches
+    for each row execute function private.guard_kill_switch();
+
+-- Every version is written by the person who calls, and begins as a draft.
+create function private.guard_version() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_principal private.principal := private.require('workflows.write');
+begin
+    if v_principal.kind <> 'user' or v_principal.tenant_id <> new.tenant_id or v_principal.id <> new.author then
+        perform private.fail(403, 'people_only', 'A version is written in its author''s own name.');
+    end if;
+    return new;
+end
+$$;
+create trigger workflow_versions_guard before insert on app.workflow_versions
+    for each row execute function private.guard_version();
+
+create function private.open_review() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    insert into app.workflow_reviews (tenant_id, workflow_id, version, environment, author)
+    select new.tenant_id, new.workflow_id, new.version, environment, new.author
+        from app.workflows where tenant_id = new.tenant_id and id = new.workflow_id;
+    return null;
+end
+$$;
+create trigger workflow_versions_open_review after insert on app.workflow_versions
+    for each row execute function private.open_review();
+select private.append_only('app.workflow_versions');
+
+-- A version goes live by the approval of a person who did not write it, whoever changes the row (invariant 6).
+create function private.guard_review() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_principal private.principal;
+begin
+    if tg_op = 'DELETE' then
+        perform private.fail(409, 'append_only', 'A review is never deleted.');
+    elsif tg_op = 'INSERT' then
+        if pg_trigger_depth() < 2 or new.status <> 'draft' or new.approved_by is not null then
+            perform private.fail(409, 'invalid_transition', 'A review begins with its version, as a draft.');
+        end if;
+        return new;
+    end if;
+    if (old.status, new.status) not in (('draft', 'in_review'), ('in_review', 'draft'), ('in_review', 'live'), ('live', 'superseded')) then
+        perform private.fail(409, 'invalid_transition', format('A workflow version cannot go from %s to %s.', old.status, new.status));
+    elsif new.status = 'live' then
+        v_principal := private.require('workflows.approve');
+        if v_principal.kind <> 'user' or v_principal.tenant_id <> new.tenant_id or v_principal.id is distinct from new.approved_by then
+            perform private.fail(403, 'people_only', 'Only a person of the tenant approves a go-live.');
+        elsif v_principal.id = new.author then
+            perform private.fail(403, 'author_cannot_approve', 'The author of a version cannot approve it.');
+        end if;
+    elsif new.approved_by is distinct from old.approved_by then
+        perform private.fail(409, 'invalid_transition', 'Who approved a version is written when it goes live.');
+    end if;
+    return new;
+end
+$$;
+create trigger workflow_reviews_guard before insert or update or delete on app.workflow_reviews
+    for each row execute function private.guard_review();
+create trigger workflow_reviews_keep_columns before update on app.workflow_reviews
+    for each row execute function private.keep_columns('status', 'approved_by', 'reason', 'updated_at');
+
+-- A workflow runs the version whose review is live, and no other.
+create function private.guard_live_version() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if tg_op = 'DELETE' then
+        perform private.fail(409, 'append_only', 'A workflow is never deleted.');
+    elsif new.live_version is distinct from (case when tg_op = 'UPDATE' then old.live_version end) and not exists (
+        select from app.workflow_reviews where tenant_id = new.tenant_id and workflow_id = new.id
+            and version = new.live_version and status = 'live') then
+        perform private.fail(409, 'version_not_approved', 'A version goes live by its approval.');
+    end if;
+    return new;
+end
+$$;
+create trigger workflows_guard_live_version before insert or update or delete on app.workflows
+    for each row execute function private.guard_live_version();
 
 select private.audit_table('app.workflows', 'workflow', 'created', 'slug environment title live_version');
 select private.audit_table('app.workflow_reviews', 'workflow_version', 'drafted', 'workflow_id version author approved_by', 'reason');
@@ -185,8 +263,6 @@ begin
         from app.workflow_versions where tenant_id = p_principal.tenant_id and workflow_id = p_workflow;
     insert into app.workflow_versions (tenant_id, workflow_id, version, spec, author)
     values (p_principal.tenant_id, p_workflow, v_version, p_spec, p_principal.id);
-    insert into app.workflow_reviews (tenant_id, workflow_id, version, environment, author)
-    values (p_principal.tenant_id, p_workflow, v_version, v_workflow.environment, p_principal.id);
     return jsonb_build_object('id', p_workflow, 'slug', v_workflow.slug, 'environment', v_workflow.environment,
         'version', v_version, 'status', 'draft', 'spec', p_spec);
 end
@@ -242,6 +318,8 @@ declare
     v_version integer := (p_args ->> 'version')::integer;
     v_author uuid;
 begin
+    -- Before any row, as decisions and claims do.
+    perform private.lock_tenant(v_principal.tenant_id, true);
     select author into v_author from app.workflow_reviews
         where tenant_id = v_principal.tenant_id and workflow_id = v_workflow.id and version = v_version for update;
     if not found then
