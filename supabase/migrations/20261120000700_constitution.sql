@@ -9,12 +9,6 @@ create table app.constitution_versions (
     published_at timestamptz not null default now(),
     primary key (tenant_id, version)
 );
-create trigger constitution_versions_refuse_change before update or delete on app.constitution_versions
-    for each row execute function private.refuse_change();
-create trigger constitution_versions_refuse_truncate before truncate on app.constitution_versions
-    for each statement execute function private.refuse_change();
-alter table app.constitution_versions enable always trigger constitution_versions_refuse_change;
-alter table app.constitution_versions enable always trigger constitution_versions_refuse_truncate;
 create trigger constitution_versions_raise_epoch after insert on app.constitution_versions
     for each row execute function private.raise_epoch();
 
@@ -35,7 +29,6 @@ end
 $$;
 create trigger constitution_versions_guard before insert on app.constitution_versions
     for each row execute function private.guard_constitution();
-alter table app.constitution_versions enable always trigger constitution_versions_guard;
 
 -- The calling person as an owner of the named tenant; needed while a tenant is being created, when the
 -- claims cannot name it yet.
@@ -48,6 +41,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 
 select private.audit_table('app.constitution_versions', 'constitution', 'published', 'version published_by', 'reason');
+select private.append_only('app.constitution_versions');
 
 alter table app.constitution_versions enable row level security;
 alter table app.constitution_versions force row level security;
