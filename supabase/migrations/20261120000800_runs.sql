@@ -16,6 +16,7 @@ create table app.runs (
     primary key (tenant_id, id),
     foreign key (tenant_id, workflow_id, workflow_version) references app.workflow_versions (tenant_id, workflow_id, version)
 );
+create index runs_by_workflow on app.runs (tenant_id, workflow_id, workflow_version);
 create index runs_by_time on app.runs (tenant_id, created_at desc, id desc);
 
 create table app.observations (
@@ -47,8 +48,6 @@ create trigger runs_keep_columns before update on app.runs
     for each row execute function private.keep_columns('status');
 create trigger observations_keep_columns before update on app.observations
     for each row execute function private.keep_columns('status', 'result', 'labels', 'digest', 'error', 'finished_at');
-select private.audit_table('app.runs', 'run', 'started', 'workflow_id workflow_version trigger subject started_by');
-select private.audit_table('app.observations', 'observation', 'recorded', 'tool contract_version connection_id source digest', 'error');
 
 create function private.observation_transition() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -61,6 +60,8 @@ end
 $$;
 create trigger observations_transition before update on app.observations
     for each row execute function private.observation_transition();
+select private.audit_table('app.runs', 'run', 'started', 'workflow_id workflow_version trigger subject started_by');
+select private.audit_table('app.observations', 'observation', 'recorded', 'tool contract_version connection_id source digest', 'error');
 
 alter table app.runs enable row level security;
 alter table app.runs force row level security;
