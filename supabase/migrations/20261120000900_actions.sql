@@ -42,6 +42,8 @@ create table app.actions (
     constraint digest_of_payload check (digest = 'sha256:' || encode(sha256(convert_to(payload, 'UTF8')), 'hex')),
     constraint payload_of_row check (payload::jsonb - 'args' = jsonb_build_object('tenant', tenant_id, 'environment', environment,
         'workflow_version', workflow_version, 'tool', tool, 'tool_contract_version', contract_version, 'connection', connection_id)),
+    constraint proposer_known check (proposed_by_kind = 'system' and proposed_by is null
+        or proposed_by_kind in ('user', 'service') and proposed_by is not null),
     constraint payload_has_args check (jsonb_typeof(payload::jsonb -> 'args') = 'object')
 );
 create index actions_by_time on app.actions (tenant_id, created_at desc, id desc);
@@ -59,7 +61,8 @@ create table app.gate_facts (
     environment text not null,
     facts jsonb not null,
     created_at timestamptz not null default now(),
-    primary key (tenant_id, workflow_id, epoch)
+    primary key (tenant_id, workflow_id, epoch),
+    foreign key (tenant_id, workflow_id) references app.workflows (tenant_id, id)
 );
 
 create table app.decisions (
@@ -82,18 +85,7 @@ create table app.decisions (
 create unique index decisions_by_action on app.decisions (tenant_id, action_id);
 create index decisions_by_facts on app.decisions (tenant_id, workflow_id, epoch);
 
-create trigger decisions_refuse_change before update or delete on app.decisions
-    for each row execute function private.refuse_change();
-create trigger decisions_refuse_truncate before truncate on app.decisions
-    for each statement execute function private.refuse_change();
-alter table app.decisions enable always trigger decisions_refuse_change;
-alter table app.decisions enable always trigger decisions_refuse_truncate;
-create trigger gate_facts_refuse_change before update or delete on app.gate_facts
-    for each row execute function private.refuse_change();
-create trigger gate_facts_refuse_truncate before truncate on app.gate_facts
-    for each statement execute function private.refuse_change();
-alter table app.gate_facts enable always trigger gate_facts_refuse_change;
-alter table app.gate_facts enable always trigger gate_facts_refuse_truncate;
+select private.append_only('app.gate_facts');
 
 -- Approvals that count for an action: this digest, distinct people, neither proposer nor editor, unexpired,
 -- a role that was asked for, and a second factor where money moves.
@@ -115,6 +107,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_contract private.tools_in_force;
     v_switch app.kill_switches;
+    v_principal private.principal;
 begin
     if tg_op = 'DELETE' then
         perform private.fail(409, 'append_only', 'An action is never deleted.');
@@ -136,8 +129,15 @@ begin
         ('dead_letter', 'authorized'), ('dead_letter', 'cancelled')) then
         perform private.fail(409, 'invalid_transition', format('An action cannot go from %s to %s.', old.status, new.status));
     end if;
+    if tg_op = 'UPDATE' and old.status = 'dead_letter' and new.status = 'authorized' then
+        v_principal := private.require('actions.requeue');
+        if v_principal.kind <> 'user' or v_principal.tenant_id <> new.tenant_id then
+            perform private.fail(403, 'people_only', 'Only a person of the tenant requeues a dead letter.');
+        end if;
+    end if;
     if new.status in ('authorized', 'executing')
-        and private.approvals_for(new) < greatest(new.required_approvals, private.is_hard_gate(new.effect)::integer) then
+        and private.approvals_for(new) < greatest(new.required_approvals,
+            (private.is_hard_gate(new.effect) or tg_op = 'UPDATE' and old.status = 'awaiting_approval')::integer) then
         perform private.fail(409, 'approvals_missing', 'The approvals of exactly this payload are missing or expired.');
     end if;
     if new.status = 'executing' and (tg_op = 'INSERT' or old.status <> 'executing') then
@@ -151,17 +151,36 @@ begin
     return new;
 end
 $$;
+-- Who proposed or edited a payload is who calls, so that nobody approves his own under another's name (invariant 4).
+create function private.guard_proposer() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_principal private.principal := private.current_principal();
+    v_proposer record;
+begin
+    if new.supersedes is null then
+        v_proposer := row(v_principal.kind, v_principal.id, null::uuid);
+    else
+        select proposed_by_kind, proposed_by, v_principal.id into v_proposer from app.actions
+            where tenant_id = new.tenant_id and id = new.supersedes and status = 'superseded' and v_principal.kind = 'user';
+    end if;
+    if v_principal.tenant_id is distinct from new.tenant_id
+        or v_proposer is distinct from row(new.proposed_by_kind, new.proposed_by, new.edited_by) then
+        perform private.fail(403, 'not_the_proposer', 'An action is proposed or edited in the caller''s own name.');
+    end if;
+    perform private.require_environment(v_principal, new.environment);
+    return new;
+end
+$$;
+create trigger actions_guard_proposer before insert on app.actions
+    for each row execute function private.guard_proposer();
 create trigger actions_guard before insert or update or delete on app.actions
     for each row execute function private.guard_action();
 create trigger actions_keep_columns before update on app.actions
     for each row execute function private.keep_columns('status', 'status_reason', 'next_attempt_at', 'updated_at');
-create trigger actions_refuse_truncate before truncate on app.actions
-    for each statement execute function private.refuse_change();
-alter table app.actions enable always trigger actions_guard;
-alter table app.actions enable always trigger actions_keep_columns;
-alter table app.actions enable always trigger actions_refuse_truncate;
 select private.audit_table('app.actions', 'action', 'proposed', 'tool digest effect workflow_version contract_version connection_id required_approvals supersedes edited_by', 'rationale citations status_reason');
 select private.audit_table('app.decisions', 'decision', 'made', 'outcome epoch', 'reasons');
+select private.append_only('app.decisions');
 
 alter table app.actions enable row level security;
 alter table app.actions force row level security;
