@@ -25,26 +25,34 @@ create table app.attempts (
 create unique index attempts_one_live on app.attempts (tenant_id, action_id) where status = 'executing';
 create index attempts_expired on app.attempts (lease_expires_at) where status = 'executing';
 
+-- An attempt belongs to an action that is executing, which its own guard lets in. Who holds no lease any more
+-- cannot say that it succeeded (invariant 7).
 create function private.guard_attempt() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_action app.actions;
 begin
     if tg_op = 'DELETE' then
         perform private.fail(409, 'append_only', 'An attempt is never deleted.');
+    elsif tg_op = 'INSERT' then
+        select * into v_action from app.actions where tenant_id = new.tenant_id and id = new.action_id for update;
+        if v_action.status is distinct from 'executing' or new.status <> 'executing' then
+            perform private.fail(409, 'not_executing', 'An attempt begins with its action.');
+        end if;
+        new.environment := v_action.environment;
+        new.run_id := v_action.run_id;
     elsif old.status <> 'executing' then
         perform private.fail(409, 'attempt_closed', 'The attempt is closed; its lease has passed to somebody else.');
+    elsif new.status = 'succeeded' and old.lease_expires_at <= clock_timestamp() then
+        perform private.fail(409, 'lease_lost', 'The lease of this attempt is over.');
     end if;
     return new;
 end
 $$;
-create trigger attempts_guard before update or delete on app.attempts
+create trigger attempts_guard before insert or update or delete on app.attempts
     for each row execute function private.guard_attempt();
 create trigger attempts_keep_columns before update on app.attempts
     for each row execute function private.keep_columns('status', 'response', 'response_digest', 'error', 'finished_at');
-create trigger attempts_refuse_truncate before truncate on app.attempts
-    for each statement execute function private.refuse_change();
-alter table app.attempts enable always trigger attempts_guard;
-alter table app.attempts enable always trigger attempts_keep_columns;
-alter table app.attempts enable always trigger attempts_refuse_truncate;
 select private.audit_table('app.attempts', 'attempt', 'started', 'number approvals idempotency_key response_digest lease_expires_at', 'error');
 
 alter table app.attempts enable row level security;
@@ -117,6 +125,8 @@ begin
         or v_connection.provider <> v_contract.provider or v_connection.status <> 'active' then
         return jsonb_build_object('claimed', false, 'reason', 'connection_not_writable', 'status', v_action.status);
     end if;
+    update app.actions set status = 'executing', next_attempt_at = null, updated_at = now()
+        where tenant_id = v_action.tenant_id and id = v_action.id;
     insert into app.attempts (tenant_id, id, environment, action_id, run_id, number, lease_expires_at, approvals, idempotency_key)
     values (v_action.tenant_id, (p_args ->> 'attempt_id')::uuid, v_action.environment, v_action.id, v_action.run_id,
         1 + (select count(*) from app.attempts where tenant_id = v_action.tenant_id and action_id = v_action.id),
@@ -124,8 +134,6 @@ begin
         array(select id from app.approvals where tenant_id = v_action.tenant_id and action_id = v_action.id and verdict = 'approve'),
         'cs_' || v_action.id)
     returning * into v_attempt;
-    update app.actions set status = 'executing', next_attempt_at = null, updated_at = now()
-        where tenant_id = v_action.tenant_id and id = v_action.id;
     return jsonb_build_object('claimed', true, 'attempt_id', v_attempt.id, 'number', v_attempt.number, 'fence', v_attempt.fence,
         'lease_expires_at', v_attempt.lease_expires_at, 'idempotency_key', v_attempt.idempotency_key,
         'action_id', v_action.id, 'tenant_id', v_action.tenant_id, 'environment', v_action.environment, 'run_id', v_action.run_id,
@@ -150,9 +158,11 @@ begin
     select c.* into v_connection from app.connections c
         where c.tenant_id = v_principal.tenant_id and c.id = (p_args ->> 'connection_id')::uuid and c.status in ('active', 'degraded')
             and (exists (select from app.attempts t join app.actions a on a.tenant_id = t.tenant_id and a.id = t.action_id
-                    where t.tenant_id = c.tenant_id and t.id = v_for and t.status = 'executing' and a.connection_id = c.id)
+                    where t.tenant_id = c.tenant_id and t.id = v_for and t.status = 'executing' and a.connection_id = c.id
+                        and t.lease_expires_at > clock_timestamp())
                 or exists (select from app.observations o
-                    where o.tenant_id = c.tenant_id and o.id = v_for and o.status = 'reading' and o.connection_id = c.id));
+                    where o.tenant_id = c.tenant_id and o.id = v_for and o.status = 'reading' and o.connection_id = c.id
+                        and o.lease_expires_at > clock_timestamp()));
     if not found then
         perform private.fail(403, 'no_live_claim', 'No live attempt or observation holds this credential.');
     end if;
@@ -178,7 +188,7 @@ declare
 begin
     select * into v_attempt from app.attempts where tenant_id = v_principal.tenant_id
         and id = (p_args ->> 'attempt_id')::uuid and fence = (p_args ->> 'fence')::uuid for update;
-    if not found or v_attempt.status <> 'executing' or v_attempt.lease_expires_at <= now() then
+    if not found or v_attempt.status <> 'executing' or v_attempt.lease_expires_at <= clock_timestamp() then
         perform private.fail(409, 'lease_lost', 'The lease of this attempt is over; its outcome is settled by whoever holds it now.');
     end if;
     return private.settle_attempt(v_attempt, p_args);
@@ -197,7 +207,7 @@ begin
     if not found or v_attempt.status <> 'executing' or v_attempt.lease_expires_at > now() then
         return jsonb_build_object('recorded', false);
     end if;
-    if p_args ->> 'outcome' not in ('retry', 'unknown', 'dead_letter') then
+    if p_args ->> 'outcome' in ('succeeded', 'failed') then
         perform private.fail(422, 'invalid_outcome', 'What a dead function did is not known to have succeeded or failed.');
     end if;
     return private.settle_attempt(v_attempt, p_args);
@@ -211,6 +221,9 @@ declare
     v_status text := case v_outcome when 'retry' then 'authorized' else v_outcome end;
     v_action app.actions;
 begin
+    if v_outcome is null or v_outcome not in ('succeeded', 'retry', 'failed', 'unknown', 'dead_letter') then
+        perform private.fail(422, 'invalid_outcome', 'An outcome is succeeded, retry, failed, unknown or dead_letter.');
+    end if;
     update app.attempts set status = case when v_outcome in ('succeeded', 'unknown') then v_outcome else 'failed' end,
         response = p_args -> 'response', response_digest = p_args ->> 'response_digest', error = p_args ->> 'error', finished_at = now()
         where tenant_id = p_attempt.tenant_id and id = p_attempt.id;
