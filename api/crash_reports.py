@@ -17,6 +17,7 @@ def _sentry() -> Any:
         default_integrations=False,  # they would attach requests and patch libraries
         send_default_pii=False,
         include_local_variables=False,
+        include_source_context=False,
         max_request_body_size="never",
         max_breadcrumbs=0,
     )
