@@ -1,0 +1,142 @@
+"""The API is killed at every step of an execution: nothing is lost and nothing is done twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from api.auth import system
+from api.ids import new_id
+from tests.concurrency.world import World, eventually
+
+pytestmark = pytest.mark.slow
+
+
+def crash(world: World) -> None:
+    """SIGKILL, and a new process on the same port."""
+    world.stack.kill("api")
+    world.stack.restart("api")
+
+
+def claim_and_die(world: World, action_id: str) -> None:
+    """Takes the lease as an executor does, and is never heard of again."""
+    claims = system(world.organisation.tenant_id, "execute_actions").to_claims()
+    args = {"action_id": action_id, "attempt_id": str(new_id()), "lease_seconds": 1}
+    with psycopg.connect(world.stack.databases.api, autocommit=True, prepare_threshold=None) as connection:
+        row = connection.execute(
+            "select app.call_v1(%s, 'claim_attempt_v1', %s) -> 'result' ->> 'claimed'", [claims, Jsonb(args)]
+        ).fetchone()
+    assert row == ("true",)
+
+
+def test_after_the_claim_and_before_the_call(world: World) -> None:
+    """Nobody has called the bank when the lease of the dead executor runs out; the next one does."""
+    (action,) = world.park([world.payment()])
+    claim_and_die(world, action)
+    assert world.payments(action) == []
+    assert world.settle([action]) == {action: "succeeded"}
+    assert [a["status"] for a in world.attempts(action)] == ["failed", "succeeded"]
+    assert len(world.journal("bank", "payments.create")) >= 1
+    world.check()
+
+
+def test_during_the_call_before_the_bank_has_worked(world: World) -> None:
+    """The bank works after all, with nobody left to hear of it; the retry is answered from the bank's memory."""
+    world.break_next("bank", "payments.create", "hang", seconds=0.8)
+    action = world.do(world.payment())
+    eventually(lambda: world.statuses([action])[action] == "executing", "it executes")
+    crash(world)
+    assert world.settle([action]) == {action: "succeeded"}
+    world.check()
+
+
+def test_after_the_bank_has_worked_and_before_its_answer(world: World) -> None:
+    world.break_next("bank", "payments.create", "hang", seconds=0.9, after=True)
+    action = world.do(world.payment())
+    eventually(lambda: world.payments(action), "the bank has paid")
+    crash(world)
+    assert world.settle([action]) == {action: "succeeded"}
+    assert [a["status"] for a in world.attempts(action)] == ["failed", "succeeded"]
+    deliveries = [
+        e["outcome"] for e in world.journal("bank", "payments.create") if e["idempotency_key"] == f"cs_{action}"
+    ]
+    assert deliveries == ["done", "replayed"]
+    world.check()
+
+
+def test_when_the_answer_got_lost_and_the_api_with_it(world: World) -> None:
+    world.break_next("bank", "payments.create", "drop_after")
+    action = world.do(world.payment())
+    eventually(lambda: world.payments(action), "the bank has paid")
+    crash(world)
+    assert world.settle([action]) == {action: "succeeded"}
+    world.check()
+
+
+def test_a_message_is_never_sent_again_and_found_by_reading_back(world: World) -> None:
+    """What is not idempotent is `unknown` once its executor has died; the provider itself says what is so."""
+    world.break_next("crm", "messages.send", "hang", seconds=0.9, after=True)
+    body = world.message()
+    reference = body["args"]["client_reference"]
+    action = world.do(body)
+    eventually(lambda: world.messages(reference), "the message is sent")
+    crash(world)
+    assert world.settle([action]) == {action: "unknown"}
+    for _ in range(3):
+        world.tick()
+    assert len(world.messages(reference)) == 1
+    assert len(world.attempts(action)) == 1
+    assert world.reconcile(action).json()["status"] == "succeeded"
+    assert len(world.messages(reference)) == 1
+    world.check()
+
+
+def test_a_message_that_nobody_can_find_is_closed_by_a_person(world: World) -> None:
+    (action,) = world.park([body := world.message()])
+    claim_and_die(world, action)
+    assert world.settle([action]) == {action: "unknown"}
+    answer = world.reconcile(action)
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_found_at_provider")
+    assert world.statuses([action]) == {action: "unknown"}
+    assert world.reconcile(action, "failed").json()["status"] == "failed"
+    assert world.reconcile(action, "succeeded").json()["code"] == "not_unknown"
+    assert world.messages(body["args"]["client_reference"]) == []
+    world.check()
+
+
+def test_three_times_during_a_burst_of_payments(world: World) -> None:
+    """20 payments are proposed and approved by clients that repeat what got no answer, while the API dies thrice."""
+    bodies = [world.payment(100 + i) for i in range(20)]
+    done: list[str] = []
+    errors: list[BaseException] = []
+
+    def work(share: list[dict[str, object]]) -> None:
+        try:
+            done.extend(world.do(body) for body in share)
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    workers = [threading.Thread(target=work, args=(bodies[i::4],)) for i in range(4)]
+    for worker in workers:
+        worker.start()
+    for already in (3, 9, 15):
+        while len(done) < already and any(worker.is_alive() for worker in workers):
+            time.sleep(0.02)
+        crash(world)
+        time.sleep(0.1)
+    for worker in workers:
+        worker.join(timeout=120)
+    assert not errors
+    assert len(set(done)) == 20
+    assert set(world.settle(done).values()) == {"succeeded"}
+    mine = world.rows(
+        "select id::text from app.actions where payload::jsonb #>> '{args,reference}' = any (%s)",
+        [str(body["args"]["reference"]) for body in bodies],
+    )
+    assert {row["id"] for row in mine} == set(done)
+    world.check()

@@ -1,0 +1,350 @@
+"""A whole stack with an organisation at work in it, and the outside world's own account of what happened.
+
+What the bank and the CRM did is read from their own files, never from what Countersign says of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import sqlite3
+import time
+import urllib.error
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psycopg
+from psycopg.rows import dict_row
+
+from sandbox.oauth.files import admin_token
+from sandbox.organisation import Organisation, found, ok, once
+from sandbox.stack import Databases, Stack
+
+PAY = "sandbox_bank.payments.create"
+SEND = "sandbox_crm.messages.send"
+NOTE = "sandbox_crm.notes.create"
+FINAL = {"succeeded", "failed", "unknown", "dead_letter", "rejected", "expired", "superseded", "cancelled", "denied"}
+#: Short, so that what a killed function held is soon somebody else's.
+SETTINGS = {"COUNTERSIGN_LEASE_SECONDS": "3", "COUNTERSIGN_PROVIDER_TIMEOUT": "1"}
+PATIENCE = 60.0
+T = TypeVar("T")
+
+_READ_FIELDS = {
+    "sandbox_bank.bills.list": ["/bills/*/id", "/bills/*/iban", "/bills/*/amount", "/bills/*/vendor_name"],
+    "sandbox_bank.payments.find": ["/payments/*/id"],
+    "sandbox_crm.messages.find": ["/messages/*/id"],
+    "sandbox_crm.notes.find": ["/notes/*/id"],
+    "sandbox_crm.contacts.get": ["/id", "/email"],
+}
+
+
+def eventually(what: Callable[[], T | None], why: str, seconds: float = PATIENCE) -> T:
+    """The first truthy answer of `what`; fails with `why` when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < deadline, f"not in {seconds:g} s: {why}"
+        time.sleep(0.03)
+    return answer
+
+
+def persistently(send: Callable[[], httpx.Response]) -> Any:
+    """What a careful client does: the same request with the same key until something other than 503 answers."""
+
+    def attempt() -> httpx.Response | None:
+        with contextlib.suppress(httpx.TransportError):
+            answer = send()
+            return None if answer.status_code == 503 else answer
+        return None
+
+    return ok(eventually(attempt, "the API answers"))
+
+
+@dataclass
+class World:
+    """A running stack, one organisation in it, and the run that its agent works in."""
+
+    stack: Stack
+    organisation: Organisation
+    owner_url: str
+    slug: str = "pay-vendor-bills"
+    run_id: str = ""
+    observation_id: str = ""
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _opening: int = 0
+
+    def __post_init__(self) -> None:
+        self.agent = self.organisation.agent()
+        self._opening = self.balance()
+
+    # Working as the agent and as the people of the organisation.
+
+    def begin(self) -> None:
+        """Connects both providers, puts the workflow live, starts a run and looks at the bills."""
+        for provider in ("sandbox_bank", "sandbox_crm"):
+            for access in ("read", "write"):
+                self.organisation.connect(provider, access)
+        tools: dict[str, Any] = {name: {"access": "read", "read_fields": seen} for name, seen in _READ_FIELDS.items()}
+        tools |= {name: {"access": "write"} for name in (PAY, SEND, NOTE)}
+        spec = {
+            "purpose": "Pay vendor bills",
+            "owner": self.organisation.owner.email,
+            "escalation_contact": self.organisation.owner.email,
+            "stage": "autonomous",
+            "connections": self.organisation.bindings(),
+            "tools": tools,
+        }
+        self.organisation.go_live(self.slug, "Pay vendor bills", spec)
+        self.start_run()
+
+    def start_run(self) -> None:
+        body = {"workflow": self.slug, "instruction": "Pay the bills"}
+        self.run_id = ok(self.agent.post("/v1/runs", json=body, headers=once()))["id"]
+        self.observation_id = self.observe("sandbox_bank.bills.list", {})["id"]
+
+    def observe(self, tool: str, args: dict[str, Any]) -> dict[str, Any]:
+        path = f"/v1/runs/{self.run_id}/observations"
+        seen: dict[str, Any] = ok(self.agent.post(path, json={"tool": tool, "args": args}, headers=once()))
+        return seen
+
+    def proposal(self, tool: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "workflow": self.slug,
+            "run_id": self.run_id,
+            "tool": tool,
+            "args": dict(args),
+            "confidence": 0.95,
+            "rationale": "due",
+            "citations": ["look-before-paying"],
+            "evidence": [{"observation_id": self.observation_id}],
+        }
+
+    def payment(self, amount: int = 100) -> dict[str, Any]:
+        """The body of a proposed payment with a reference of its own."""
+        order = {
+            "from_account": "acc_operating",
+            "to_iban": "DE94000123450532013000",
+            "to_name": "Northwind Paper GmbH",
+            "amount": amount,
+            "currency": "EUR",
+            "reference": f"{self.organisation.tenant_id[:8]}-{next(self._numbers)}",
+        }
+        return self.proposal(PAY, order)
+
+    def message(self) -> dict[str, Any]:
+        """The body of a proposed message with a reference of its own."""
+        mail = {
+            "to": "ada@juniper.example",
+            "subject": "Your carpets",
+            "body": "They arrive on Monday.",
+            "client_reference": f"ref-{self.organisation.tenant_id[:8]}-{next(self._numbers)}",
+        }
+        return self.proposal(SEND, mail)
+
+    def propose(self, body: dict[str, Any]) -> dict[str, Any]:
+        key = once()
+        action: dict[str, Any] = persistently(lambda: self.agent.post("/v1/actions", json=body, headers=key))
+        assert action["status"] in ("authorized", "awaiting_approval"), action
+        return action
+
+    def approve(self, action: Mapping[str, Any]) -> str:
+        """Gives the approvals that the action waits for; answers its id."""
+        if action["status"] == "awaiting_approval":
+            path = f"/v1/exceptions/{action['exception']['id']}/decision"
+            verdict = {"verdict": "approve", "digest": action["digest"], "reason": "seen the bill"}
+            for person in (self.organisation.approver, self.organisation.owner):
+                decided = persistently(partial(person.api.post, path, json=verdict, headers=once()))
+                if decided["status"] == "approved":
+                    break
+            assert decided["status"] == "approved", decided
+        return str(action["id"])
+
+    def do(self, body: dict[str, Any]) -> str:
+        """Proposes and approves; the id of the authorized action."""
+        return self.approve(self.propose(body))
+
+    def park(self, bodies: Iterable[dict[str, Any]]) -> list[str]:
+        """Proposes and approves without anything being executed yet; the ids of what is authorized and due."""
+        # Without a citation even what an agent may do alone waits for a person (rule say-why).
+        proposed = [self.propose(body | {"citations": []}) for body in bodies]
+        switch = self.engage("tenant")
+        ids = [self.approve(action) for action in proposed]
+        self.release(switch)
+        return ids
+
+    def engage(self, scope: str, target: str | None = None) -> dict[str, Any]:
+        body = {"scope": scope, "target": target, "reason": "stop"}
+        switch: dict[str, Any] = ok(self.organisation.owner.api.post("/v1/kill-switches", json=body, headers=once()))
+        return switch
+
+    def release(self, switch: Mapping[str, Any]) -> None:
+        path = f"/v1/kill-switches/{switch['id']}/release"
+        ok(self.organisation.owner.api.post(path, json={"reason": "go on"}, headers=once()))
+
+    def reconcile(self, action_id: str, outcome: str | None = None) -> httpx.Response:
+        body = {"reason": "looked"} | ({"outcome": outcome} if outcome else {})
+        return self.organisation.owner.api.post(f"/v1/actions/{action_id}/reconcile", json=body, headers=once())
+
+    # Time passing.
+
+    def tick(self) -> dict[str, int]:
+        """One call of the scheduler; what it meets while a part is down is an empty answer."""
+        try:
+            return self.stack.tick()
+        except (urllib.error.URLError, OSError, ValueError):
+            return {}
+
+    def settle(self, ids: Iterable[str], *, hurry: bool = True) -> dict[str, str]:
+        """Ticks until every action has come to an end; the status of each."""
+        wanted = list(ids)
+
+        def ended() -> dict[str, str] | None:
+            if hurry:
+                self.hurry(wanted)
+            self.tick()
+            now = self.statuses(wanted)
+            return now if set(now.values()) <= FINAL else None
+
+        return eventually(ended, f"the actions end: {Counter(self.statuses(wanted).values())}")
+
+    def hurry(self, ids: Iterable[str]) -> None:
+        """Lets the time pass until the next attempt of these actions is due."""
+        statement = (
+            "update app.actions set next_attempt_at = now()"
+            " where id = any (%s::uuid[]) and status = 'authorized' and next_attempt_at > now()"
+        )
+        with contextlib.suppress(psycopg.OperationalError), self.database() as connection:
+            connection.execute(statement, [list(ids)])
+
+    # What the database knows.
+
+    def database(self) -> psycopg.Connection[dict[str, Any]]:
+        return psycopg.connect(self.owner_url, autocommit=True, row_factory=dict_row)
+
+    def rows(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
+        with self.database() as connection:
+            return connection.execute(statement.encode(), parameters).fetchall()
+
+    def statuses(self, ids: Iterable[str]) -> dict[str, str]:
+        found = self.rows("select id::text, status from app.actions where id = any (%s::uuid[])", list(ids))
+        return {row["id"]: row["status"] for row in found}
+
+    def action(self, action_id: str) -> dict[str, Any]:
+        return self.rows("select * from app.actions where id = %s", action_id)[0]
+
+    def attempts(self, action_id: str) -> list[dict[str, Any]]:
+        return self.rows("select * from app.attempts where action_id = %s order by number", action_id)
+
+    def connection_status(self, name: str) -> tuple[str, str | None]:
+        connection_id = self.organisation.connections[name]
+        row = self.rows("select status, status_reason from app.connections where id = %s", connection_id)[0]
+        return row["status"], row["status_reason"]
+
+    # What the outside world knows.
+
+    def outside(self, provider: str, statement: str, *parameters: Any) -> list[dict[str, Any]]:
+        file = self.stack.state / f"sandbox_{provider}.sqlite3"
+        with contextlib.closing(sqlite3.connect(file, timeout=30)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(statement, parameters)]
+
+    def balance(self) -> int:
+        return int(self.outside("bank", "select balance from accounts where id = 'acc_operating'")[0]["balance"])
+
+    def payments(self, action_id: str) -> list[dict[str, Any]]:
+        return self.outside("bank", "select * from transfers where idempotency_key = ?", f"cs_{action_id}")
+
+    def messages(self, reference: str) -> list[dict[str, Any]]:
+        return self.outside("crm", "select * from messages where client_reference = ?", reference)
+
+    def journal(self, provider: str, operation: str, after: int = 0) -> list[dict[str, Any]]:
+        statement = "select * from journal where operation = ? and id > ? order by id"
+        return self.outside(provider, statement, operation, after)
+
+    def journal_end(self, provider: str) -> int:
+        return int(self.outside(provider, "select coalesce(max(id), 0) as n from journal")[0]["n"])
+
+    def break_next(self, provider: str, operation: str, kind: str, **more: Any) -> None:
+        """The next call of the operation goes wrong (sandbox/README.md, Faults)."""
+        headers = {"X-Sandbox-Admin": admin_token(self.stack.state, provider)}
+        body = {"operation": operation, "kind": kind} | more
+        url = f"{self.stack.url[provider]}/_faults"
+        assert httpx.post(url, json=body, headers=headers, timeout=30).status_code == 201
+
+    def mend(self, provider: str) -> None:
+        """Forgets every fault that still waits."""
+        headers = {"X-Sandbox-Admin": admin_token(self.stack.state, provider)}
+        httpx.delete(f"{self.stack.url[provider]}/_faults", headers=headers, timeout=30).raise_for_status()
+
+    # Whether both tell the same story.
+
+    def check(self) -> None:
+        """Every status agrees with the bank's truth, every change is in the audit log, and nothing is under way."""
+        tenant = self.organisation.tenant_id
+        acts = self.rows("select id::text, status, tool, payload from app.actions where tenant_id = %s", tenant)
+        paid = 0
+        for act in acts:
+            if act["tool"] != PAY:
+                continue
+            made = self.payments(act["id"])
+            assert len(made) <= 1, f"{act['id']} was paid {len(made)} times"
+            if act["status"] == "succeeded":
+                assert len(made) == 1, f"{act['id']} succeeded and was not paid"
+            elif made:
+                assert act["status"] == "unknown", f"{act['id']} was paid and is {act['status']}"
+            if made:
+                amount = json.loads(act["payload"])["args"]["amount"]
+                assert made[0]["amount"] == amount
+                paid += amount
+        assert self.balance() == self._opening - paid
+        assert not [a for a in acts if a["status"] == "executing"]
+        self._check_audit(tenant)
+
+    def _check_audit(self, tenant: str) -> None:
+        verified = ok(self.organisation.owner.api.get("/v1/audit/verify"))
+        assert verified["ok"], verified
+        for noun, table in (("action", "app.actions"), ("attempt", "app.attempts"), ("exception", "app.exceptions")):
+            # Each row's events form one unbroken line of states, and the line ends where the row stands.
+            broken = self.rows(
+                f"""
+                with told as (
+                    select subject_id, record::jsonb ->> 'before' as before, record::jsonb ->> 'after' as after, seq,
+                        lag(record::jsonb ->> 'after') over (partition by subject_id order by seq) as previous,
+                        lead(seq) over (partition by subject_id order by seq) as next
+                    from app.audit_events where tenant_id = %s and record::jsonb -> 'subject' ->> 'type' = %s)
+                select t.id, t.status, told.* from {table} t left join told on told.subject_id = t.id::text
+                where t.tenant_id = %s and (told.seq is null or told.before is distinct from told.previous
+                    or (told.next is null and told.after <> t.status))""",
+                tenant,
+                noun,
+                tenant,
+            )
+            assert not broken, broken[:3]
+
+
+@contextlib.contextmanager
+def running(
+    state: Path,
+    databases: Databases,
+    owner_url: str,
+    settings: Mapping[str, str] | None = None,
+    access_seconds: int = 300,
+) -> Iterator[World]:
+    """A stack without a schedule, with one organisation ready to pay."""
+    everything = SETTINGS | dict(settings or {})
+    with Stack(state, databases, schedule=None, settings=everything, access_seconds=access_seconds) as stack:
+        world = World(stack, found(stack), owner_url)
+        world.begin()
+        yield world
+
+
+def another(world: World, name: str) -> World:
+    """A second organisation in the same stack."""
+    neighbour = World(world.stack, found(world.stack, name), world.owner_url)
+    neighbour.begin()
+    return neighbour
