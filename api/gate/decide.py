@@ -1,7 +1,6 @@
 """The gate: one pure function from a proposal, the facts and the time to a decision."""
 
 from datetime import datetime
-from typing import Any
 
 from api.gate.checks import (
     confidence,
@@ -14,7 +13,7 @@ from api.gate.checks import (
     stage,
     value,
 )
-from api.gate.models import Approvals, Decision, Facts, Finding, Outcome, Proposal, Rule
+from api.gate.models import Approvals, Decision, Facts, Finding, Outcome, Proposal, RequiredApprovals, Rule
 
 #: Every check runs on every proposal, so that a reviewer sees all reasons at once.
 CHECKS = (kill_switch, contract, scope, hard_gate, confidence, value, stage, edit)
@@ -84,7 +83,7 @@ def _lift(findings: list[Finding], rules: list[Rule]) -> list[Finding]:
 
 def _approvals(
     proposal: Proposal, facts: Facts, findings: list[Finding], rules: list[Rule], outcome: Outcome
-) -> dict[str, Any]:
+) -> RequiredApprovals:
     """The strictest of what the workflow, the tool's grant and the matching rules ask for; none where nothing waits."""
     spec = facts.workflow.spec
     grant = spec.tools.get(proposal.tool)
@@ -93,9 +92,9 @@ def _approvals(
     known = facts.contracts.get(proposal.tool) or facts.known_tools.get(proposal.tool)
     moves_money = known is not None and known.effect == "money_movement"
     roles = [role for role in asked[0].roles if all(role in other.roles for other in asked)]
-    return {
-        "count": max(a.count for a in asked) if outcome is Outcome.ESCALATE else 0,
+    return RequiredApprovals(
+        count=max(a.count for a in asked) if outcome is Outcome.ESCALATE else 0,
         # Rules whose roles have none in common fall back to the owner, who answers for all.
-        "roles": roles or ["owner"],
-        "aal": "aal2" if moves_money or any(a.aal == "aal2" for a in asked) else "aal1",
-    }
+        roles=roles or ["owner"],
+        aal="aal2" if moves_money or any(a.aal == "aal2" for a in asked) else "aal1",
+    )

@@ -282,12 +282,20 @@ class Finding(Strict):
     pointer: Annotated[str | None, _cut(300)] = None
 
 
+class RequiredApprovals(Strict):
+    """What an action waits for: so many distinct people, of these roles, at this level; 0 people when nobody."""
+
+    count: int = Field(ge=0, le=10)
+    roles: list[Role]
+    aal: Literal["aal1", "aal2"]
+
+
 class Decision(Strict):
     """The verdict on one proposal, with every finding and the versions it cites."""
 
     outcome: Outcome
     findings: list[Finding]
-    required_approvals: dict[str, Any]
+    required_approvals: RequiredApprovals
     rules_evaluated: list[str]
     rules_matched: list[str]
     constitution_version: int
