@@ -15,7 +15,7 @@ PAY, NOTE = "sandbox_bank.payments.create", "sandbox_crm.notes.create"
 
 
 def access_spec(organisation: Organisation, **changes: Any) -> dict[str, Any]:
-    """An access spec that reads bills, pays from the operating account and writes notes; with `changes` of its members."""
+    """An access spec that reads bills, pays from one account and writes notes; with `changes` of its members."""
     bill = ("id", "iban", "amount", "currency", "reference")
     spec: dict[str, Any] = {
         "purpose": "Pay vendor bills that are due",
