@@ -96,7 +96,8 @@ async def complete(
             "invalid_state",
             "This sign-in was not started in this browser, was used already, or took too long.",
         )
-    if manifest.oauth.issuer and issuer and issuer != manifest.url(manifest.oauth.issuer):
+    # RFC 9207 section 2.4: from a server that names itself, an answer without its name is not one of its answers.
+    if manifest.oauth.issuer and issuer != manifest.url(manifest.oauth.issuer):
         raise Problem(400, "wrong_issuer", "The answer came from another authorization server.")
     if error or not code:
         raise Problem(409, "consent_refused", f"The provider gave no consent: {(error or 'no code')[:100]}.")

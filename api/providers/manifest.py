@@ -36,7 +36,10 @@ class Scopes(_Part):
 
 
 class OAuth(_Part):
-    """Endpoints and quirks of a provider's OAuth (RFC 6749). `{origin}` stands for the provider's base address."""
+    """Endpoints and quirks of a provider's OAuth (RFC 6749). `{origin}` stands for the provider's base address.
+
+    issuer: what the provider sends as `iss` with every authorization response (RFC 9207); None when it sends none.
+    """
 
     authorize_url: str
     token_url: str
