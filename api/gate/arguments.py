@@ -1,6 +1,8 @@
 """The arguments of a proposal as JSON that reads the same before and after it was stored."""
 
 import json
+import math
+from decimal import Decimal
 from typing import Any
 
 #: Levels of nesting; the same as a request body may have. Deeper values crash the expression engine.
@@ -40,8 +42,9 @@ def _number(value: float) -> float:
     try:
         number = float(value)
     except OverflowError:
-        number = float("inf")
-    if number != value or number in (float("inf"), float("-inf")):  # NaN differs from itself
+        number = math.inf
+    # A large double is stored with its shortest digits, then zeros; no other integer may be rounded to it.
+    if not math.isfinite(number) or (number != value and Decimal(repr(number)) != value):
         raise ValueError("a number that a double cannot carry")
     return int(number) if number.is_integer() and abs(number) <= MAX_INTEGER else number
 
