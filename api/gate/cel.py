@@ -53,7 +53,11 @@ def compile_expression(text: str) -> Any:
         raise ExpressionError(str(error).removesuffix(" [INVALID_ARGUMENT]")) from None
     if program.return_type() not in (cel.Type.BOOL, cel.Type.DYN):
         raise ExpressionError("The expression does not answer true or false.")
-    for call in calls(program.serialize()):
+    try:
+        called = list(calls(program.serialize()))
+    except ValueError as error:
+        raise ExpressionError(str(error)) from None
+    for call in called:
         if call.function == "contains" and None in call.arguments:
             raise ExpressionError("contains() looks for a text that is written in the rule.")
         if call.function in ("getHours", "getDayOfWeek") and not all(_ZONE.fullmatch(a or "") for a in call.arguments):

@@ -24,7 +24,7 @@ class Call:
 def calls(program: bytes) -> Iterator[Call]:
     """Every call in a serialized program.
 
-    Raises ValueError for a kind of expression that is not known here, such as a loop.
+    Raises ValueError for a kind of expression that rules do not have: loops, protocol buffers.
     """
     for field, value in _fields(_only(program, _ANY_VALUE)):
         if field == _CHECKED_EXPR:
@@ -41,15 +41,20 @@ def _calls(expression: bytes) -> Iterator[Call]:
             inner = target + arguments
         elif field in (_SELECT, _LIST):
             inner = [part for number, part in _fields(value) if number == 1]
-        elif field == _STRUCT:
+        elif field == _STRUCT and not _named(value):
             entries = [part for number, part in _fields(value) if number == 2]
             inner = [part for entry in entries for number, part in _fields(entry) if number in (3, 4)]
         elif field in (_ID, _CONSTANT, _NAME):
             inner = []
         else:
-            raise ValueError("the expression is of an unknown kind")
+            raise ValueError("The expression has a part of a kind that rules do not have.")
         for part in inner:
             yield from _calls(part)
+
+
+def _named(struct: bytes) -> bool:
+    """Whether a struct is a protocol buffer; a map has no name."""
+    return any(number == 1 and name for number, name in _fields(struct))
 
 
 def _text(expression: bytes) -> str | None:

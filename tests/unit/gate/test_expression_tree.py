@@ -1,0 +1,56 @@
+"""Reading calls out of a compiled expression, wherever they hide."""
+
+import pytest
+from cel_expr_python import cel
+
+from api.gate.expression_tree import Call, calls
+
+ENVIRONMENT = cel.NewEnv(variables={"a": cel.Type("map<string, dyn>"), "now": cel.Type.TIMESTAMP})
+
+
+def _calls(expression: str) -> list[Call]:
+    return list(calls(ENVIRONMENT.compile(expression).serialize()))
+
+
+@pytest.mark.parametrize(
+    ("expression", "arguments"),
+    [
+        ("a.s.contains('x')", ("x",)),
+        ('a.s.contains("x")', ("x",)),
+        ("a.s.contains(r'\\x')", ("\\x",)),
+        ("a.s.contains('''x''')", ("x",)),
+        ("a.s.contains('\\u002fdev')", ("/dev",)),
+        ("a.s.contains('é🦊')", ("é🦊",)),
+        ("a.s.contains('')", ("",)),
+        ("a.s.contains(a.t)", (None,)),
+        ("a.s.contains(true ? 'x' : 'y')", (None,)),
+        ("!(a.s.contains('x'))", ("x",)),
+        ("a.list[size(a.s) > 1 && a.s.contains('x') ? 0 : 1] == 1", ("x",)),
+        ("[[a.s.contains('x')]] == [[true]]", ("x",)),
+        ("{'k': a.s.contains('x')} == {}", ("x",)),
+        ("{a.s.contains('x'): 'k'} == {}", ("x",)),
+        ("{'k': {'l': [a.s.contains('x')]}}.k.l[0]", ("x",)),
+        ("a[a.s.contains('x') ? 'y' : 'z'].w == 1", ("x",)),
+        ("// a.s.contains('y')\na.s.contains('x')", ("x",)),
+        ("'a.s.contains(\"y\")' == '' || a.s.contains('x')", ("x",)),
+    ],
+)
+def test_a_call_is_found_with_its_literal_texts(expression: str, arguments: tuple[str | None, ...]) -> None:
+    assert [call.arguments for call in _calls(expression) if call.function == "contains"] == [arguments]
+
+
+def test_every_call_is_found() -> None:
+    functions = [call.function for call in _calls("a.x == 1 && size(a.y) > 2 || now.getHours('UTC') in a.z")]
+    assert functions == ["_||_", "_&&_", "_==_", "_>_", "size", "@in", "getHours"]
+
+
+def test_a_number_is_no_literal_text() -> None:
+    assert [call.arguments for call in _calls("size(a) == 5")] == [(None, None), (None,)]
+
+
+@pytest.mark.parametrize(
+    "expression", ["[1].all(x, x > 0)", "[1].exists(x, a.s.contains('x'))", "google.protobuf.Value{} == null"]
+)
+def test_loops_and_protocol_buffers_are_refused(expression: str) -> None:
+    with pytest.raises(ValueError, match="kind"):
+        _calls(expression)

@@ -1,0 +1,133 @@
+"""Rules written to hang or crash the process that evaluates them. Each runs where that can be survived."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+#: Decides on each (rules, args) of a file, with a doubtful agent whom only an `allow` rule could help.
+CHILD = """
+import json, sys, time
+from tests.unit.gate.world import contract, decided, facts, proposal, spec
+tool = contract(input_schema={"type": "object"}, arguments={})
+for number, (rules, args) in enumerate(json.load(open(sys.argv[1]))):
+    rules = [dict(when=when, effect=effect, id=f"r-{n}", lifts=["confidence"]) for n, (when, effect) in
+             enumerate(rules)]
+    started = time.perf_counter()
+    decision = decided(facts(spec(), tool, rules), proposal(args, confidence=0.1))
+    seconds = time.perf_counter() - started
+    print(json.dumps([number, decision.outcome, seconds, len(decision.model_dump_json())]), flush=True)
+"""
+
+LONG = {"a": "a" * 40_000, "b": "a" * 20_000 + "b", "tz": "/dev/stdin"}
+WIDE = {"a": [1] * 9_000 + [2], "b": [1] * 9_000 + [3]}
+NAMES = {"a": {f"key{n}": n for n in range(2_000)}, "b": {f"key{n}": n for n in range(1, 2_001)}}
+
+EXPRESSIONS: list[tuple[str, dict[str, Any]]] = [
+    ("now.getHours('/dev/stdin') == 0", {}),
+    ("now.getHours(args.tz) == 0", LONG),
+    ("now.getDayOfWeek(args.yes ? '/dev/stdin' : 'UTC') == 0", {"yes": True}),
+    ("args.a.contains(args.b)", LONG),
+    (" || ".join(["args.a.contains(args.b)"] * 70), LONG),
+    ("args.a.contains('" + "a" * 1_900 + "b')", LONG),
+    (" || ".join(["args.a.contains('" + "a" * 20 + "b')"] * 40), LONG),
+    (" || ".join(["args.a == args.b"] * 90), WIDE),
+    (" || ".join(["args.a == args.b"] * 90), NAMES),
+    (" || ".join(["args.b in args"] * 90), LONG),
+    (" || ".join(["args.a[9000] in args.b"] * 70), WIDE),
+    (" && ".join(["size(args.a) == 40000"] * 75) + " && false", LONG),
+    ("!" * 1_991 + "true", {}),
+    ("-" * 1_989 + "1 == 1", {}),
+    ("(" * 990 + "true" + ")" * 990, {}),
+    ("[" * 990 + "]" * 990 + " == []", {}),
+    ("{1:" * 480 + "1" + "}" * 480 + " == {}", {}),
+    ("size(" * 300 + "'a'" + ")" * 300 + " == 1", {}),
+    ("args" + ".a" * 990, {"a": {"a": {"a": {}}}}),
+    ("args" + "['a']" * 390, {"a": {"a": {"a": {}}}}),
+    ("true ? " * 200 + "false" + " : true" * 80, {}),
+    ("false " + "|| false " * 200, {}),
+    ("true " + "&& true " * 200 + "&& false", {}),
+    ("true " + "== true " * 200, {}),
+    ("args.a " + "in args " * 200, {"a": "a"}),
+    ("[" + "1," * 980 + "1] == []", {}),
+    ("{" + ", ".join(f"{n}: {n}" for n in range(200)) + "} == {}", {}),
+    ("'" + "x" * 1_990 + "' == 'x'", {}),
+    ("9" * 1_900 + " == 1", {}),
+    ("1e" + "9" * 1_900 + " < 1", {}),
+    ("0." + "1" * 1_900 + " > 1.0", {}),
+    ("'\\" + "U0010ffff" * 200 + "' == ''", {}),
+    ("args.a.matches('(a+)+$')", LONG),
+    ("[1,2,3].all(x, [1,2,3].all(y, [1,2,3].all(z, true)))", {}),
+    ("cel.bind(a, [1,1], cel.bind(b, [a,a], cel.bind(c, [b,b], size(c) == 2)))", {}),
+    ("args[args.k]", {"k": "x" * 60_000}),
+    ("args.a", {"a": "x" * 60_000}),
+    ("args.a == args.a && false", {"a": "\x00" * 10_000}),
+    ("google.protobuf.Any{type_url: 'type.googleapis.com/google.protobuf.Any'} == 1", {}),
+]
+
+
+def _outcomes(corpus: list[Any], folder: Path, seconds: float) -> list[list[Any]]:
+    """What the child decided. It holds an open standard input on which nothing arrives, as a server's may be."""
+    file = folder / "corpus.json"
+    file.write_text(json.dumps(corpus))
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        try:
+            child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            done = len(child.stdout.readlines())
+            pytest.fail(f"hung on number {done}: {str(corpus[min(done, len(corpus) - 1)])[:200]}")
+        outcomes = [json.loads(line) for line in child.stdout]
+        assert child.returncode == 0, f"died after {len(outcomes)}: {child.stderr.read()[-500:]}"
+    return outcomes
+
+
+@pytest.mark.parametrize("effect", ["allow", "deny"])
+def test_no_expression_hangs_crashes_or_allows(effect: str, tmp_path: Path) -> None:
+    corpus = [([(when, effect)], args) for when, args in EXPRESSIONS]
+    outcomes = _outcomes(corpus, tmp_path, seconds=120)
+    assert len(outcomes) == len(EXPRESSIONS)
+    for number, outcome, seconds, characters in outcomes:
+        assert outcome in ("escalate", "deny"), EXPRESSIONS[number][0][:100]
+        assert seconds < 20, EXPRESSIONS[number][0][:100]
+        assert characters < 20_000, EXPRESSIONS[number][0][:100]
+
+
+@pytest.mark.parametrize(("name", "args"), [("wide", WIDE), ("names", NAMES), ("long", LONG)])
+def test_a_whole_constitution_of_expensive_rules_is_bounded(name: str, args: dict[str, Any], tmp_path: Path) -> None:
+    expensive = {
+        "wide": " || ".join(["args.a == args.b"] * 99),
+        "names": " || ".join(["args.a == args.b"] * 99),
+        "long": " || ".join(["args.a.contains('" + "a" * 20 + "b')"] * 45),
+    }[name]
+    [[_, outcome, seconds, _]] = _outcomes([([(expensive, "allow")] * 200, args)], tmp_path, seconds=120)
+    assert outcome == "escalate"
+    assert seconds < 40
+
+
+def test_patterns_of_tools_do_not_backtrack_for_ever(tmp_path: Path) -> None:
+    child = """
+import time
+from tests.unit.gate.world import decided, facts, proposal
+rules = [dict(id=f"r-{n}", when="true", applies_to=["*a" * 59 + "b", "?*" * 60]) for n in range(200)]
+decision = decided(facts(rules=rules), proposal(tool="a" * 1_000_000))
+print(decision.outcome, len(decision.rules_evaluated))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", child], capture_output=True, text=True, timeout=120, cwd=ROOT, check=True
+    )
+    assert ran.stdout.split() == ["deny", "200"]
