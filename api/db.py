@@ -5,7 +5,10 @@ one function; `tenant_transaction` is a short transaction of reads. Both work th
 pooler: no prepared statements, no session state, no LISTEN.
 """
 
+import asyncio
 import json
+import select
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from api.auth import Principal
 from api.config import settings
@@ -54,6 +57,8 @@ class Database:
             open=False,
             timeout=10,
             max_lifetime=600,
+            # Short, so that the pauses between tries stay short too, and the first request after an outage connects.
+            reconnect_timeout=5,
             kwargs={
                 "autocommit": True,
                 "prepare_threshold": None,
@@ -66,12 +71,30 @@ class Database:
     async def close(self) -> None:
         await self._pool.close()
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
+    async def _take(self) -> psycopg.AsyncConnection[Row]:
+        """A connection that is not known to be dead; PoolTimeout when there is none to be had."""
         if self._pool.closed:
             await self._pool.open()
-        async with self._pool.connection() as connection:
-            yield connection
+        while True:
+            connection = await self._pool.getconn()
+            try:
+                gone = await _has_gone(connection)
+            except BaseException:
+                await self._pool.putconn(connection)
+                raise
+            if not gone:
+                return connection
+            await connection.close()
+            await self._pool.putconn(connection)  # which puts a new one in its place
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
+        connection = await self._take()
+        try:
+            async with connection:
+                yield connection
+        finally:
+            await self._pool.putconn(connection)
 
     async def call(
         self,
@@ -95,6 +118,20 @@ class Database:
         )
         answer = (await self._execute(statement, parameters, repeatable=idempotency is not None))["answer"]
         return Answer(answer["result"], answer["replayed"])
+
+    async def insist(self, principal: Principal, function: str, args: dict[str, Any], seconds: float) -> Answer:
+        """As `call`, of a function that refuses to work twice (CS409): repeated while the database is away.
+
+        For `seconds`; then raises what the last try raised. A CS409 may be the answer to an own earlier try.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return await self.call(principal, function, args)
+            except psycopg.OperationalError:
+                if time.monotonic() >= deadline:
+                    raise
+                await asyncio.sleep(0.25)
 
     async def claim(self, function: str, *args: Any) -> Any:
         """Calls one of the `claim_*` functions of the role `countersign_worker`, which belong to no tenant."""
@@ -120,11 +157,27 @@ class Database:
                 cursor = await connection.execute(statement, parameters)
                 row = await cursor.fetchone()
         except psycopg.OperationalError as error:
-            if not repeatable or (error.sqlstate is not None and not error.sqlstate.startswith(("57P", "08"))):
+            lost = error.sqlstate is None or error.sqlstate.startswith(("57P", "08"))
+            if not repeatable or not lost or isinstance(error, PoolTimeout):
                 raise
-            await self._pool.check()  # a restarted server leaves every pooled connection dead, not only this one
             return await self._execute(statement, parameters, repeatable=False)
         return row or {}
+
+
+async def _has_gone(connection: psycopg.AsyncConnection[Row]) -> bool:
+    """Whether the server has left an idle connection: then its farewell, or the end of the stream, waits to be read.
+
+    Asking the socket costs no round trip; only when something does wait is the server itself asked.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if not poll.poll(0):
+        return False
+    try:
+        await AsyncConnectionPool.check_connection(connection)
+    except psycopg.Error:
+        return True
+    return False
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,9 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from api.auth import Principal
+import psycopg
+
+from api.auth import Principal, system
 from api.config import ConfigurationError, settings
 from api.connections import vault
 from api.connections.models import NewConnection
@@ -20,6 +22,10 @@ from api.providers.manifest import Manifest, manifests
 from api.sql import query
 
 FLOW_MINUTES = 10
+#: A token that somebody else has just fetched is used for as long as it lives, less the time to say so.
+FRESH_MARGIN = 2
+#: Tokens that the provider has replaced exist nowhere else until they are stored, so storing them is insisted upon.
+STORE_SECONDS = 30
 
 
 def provider(name: str) -> Manifest:
@@ -40,7 +46,7 @@ def _sha256(value: str) -> str:
 
 
 async def begin(principal: Principal, body: NewConnection) -> tuple[dict[str, Any], str]:
-    """Starts a sign-in. Answers the connection with its `authorize_url`, and the secret that binds the browser to it."""
+    """Starts a sign-in: the connection with its `authorize_url`, and the secret that binds the browser to it."""
     manifest = provider(body.provider)
     try:
         client_id, _ = manifest.client()
@@ -131,23 +137,17 @@ async def complete(
 async def _store(
     principal: Principal, credential: dict[str, Any], tokens: client.Tokens, extra: dict[str, Any]
 ) -> dict[str, Any]:
-    """Seals a token set as the generation after the credential's."""
+    """Seals a token set as the generation after the credential's, and keeps trying while the database is away."""
     generation = credential["generation"] + 1
     context = vault.context(credential["tenant_id"], credential["connection_id"], credential["environment"], generation)
-    answer = await database().call(
-        principal,
-        "store_credential_v1",
-        {
-            "connection_id": credential["connection_id"],
-            "replaces": credential["generation"] or None,
-            "envelope": vault.seal(
-                {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}, context
-            ),
-            "token_expires_at": datetime.now(UTC) + timedelta(seconds=tokens.expires_in),
-            **extra,
-        },
-    )
-    result: dict[str, Any] = answer.result
+    args = {
+        "connection_id": credential["connection_id"],
+        "replaces": credential["generation"] or None,
+        "envelope": vault.seal({"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}, context),
+        "token_expires_at": datetime.now(UTC) + timedelta(seconds=tokens.expires_in),
+        **extra,
+    }
+    result: dict[str, Any] = (await database().insist(principal, "store_credential_v1", args, STORE_SECONDS)).result
     return result
 
 
@@ -178,27 +178,47 @@ async def refresh(credential: dict[str, Any], claimed_for: UUID | str) -> dict[s
     """Exchanges the refresh token of a credential that a live claim holds; answers the new tokens, sealed already.
 
     One refresher per connection at a time, and the new refresh token is stored before the new access token is used.
-    Raises RefreshBusyError, or client.TokenError when the provider refuses.
+    Whoever comes second takes what the first one stored. When the provider says that the grant is gone, the connection
+    ends as `expired`; that is also what a lost answer leads to, if the provider takes each refresh token once.
+    Raises RefreshBusyError, client.TokenError when no tokens came, psycopg.Error when the claim is over.
     """
-    from api.auth import system
-
     executor = system(credential["tenant_id"], "refresh_tokens")
-    claimed = (
-        await database().call(
-            executor,
-            "claim_refresh_v1",
-            {"connection_id": credential["connection_id"], "claimed_for": claimed_for},
-        )
-    ).result
+    claim = {
+        "connection_id": credential["connection_id"],
+        "claimed_for": claimed_for,
+        "generation": credential["generation"],
+    }
+    claimed = (await database().call(executor, "claim_refresh_v1", claim)).result
     if not claimed["claimed"]:
         raise RefreshBusyError("Another function refreshes this connection.")
     current = claimed["credential"]
-    tokens = open_credential(current)
-    if current["generation"] != credential["generation"] and not is_expiring(current):
-        return tokens  # somebody refreshed it since the claim
-    manifest = provider(credential["provider"])
-    fresh = await client.exchange(manifest, {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]})
-    await _store(executor, current, fresh, {})
+    if claimed["fresh"]:
+        if is_expiring(current, FRESH_MARGIN):
+            return await refresh(current, claimed_for)
+        return open_credential(current)
+    return await _exchange(executor, current)
+
+
+async def _exchange(executor: Principal, current: dict[str, Any]) -> dict[str, str]:
+    """The exchange itself, by who holds the refresh lease; a failure gives the lease back."""
+    try:
+        refresh_token = open_credential(current).get("refresh_token")
+        if not refresh_token:
+            raise client.TokenError("invalid_grant")  # the provider gave none: this consent lives as long as its token
+        grant = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+        fresh = await client.exchange(provider(current["provider"]), grant)
+    except (client.TokenError, vault.SealError, ConfigurationError) as error:
+        final = isinstance(error, client.TokenError) and error.final
+        reason = f"{error} Connect it again." if final else str(error)
+        failure = {"connection_id": current["connection_id"], "generation": current["generation"], "reason": reason}
+        await database().call(executor, "fail_refresh_v1", failure | {"final": final})
+        raise
+    try:
+        await _store(executor, current, fresh, {})
+    except psycopg.Error as error:
+        # Our own earlier try, whose answer was lost, or a refresher after us: either way these tokens are good.
+        if error.diag.message_detail != "generation_moved":
+            raise
     return {"access_token": fresh.access_token, "refresh_token": fresh.refresh_token or ""}
 
 

@@ -28,20 +28,33 @@ def settle(
 ) -> Settlement:
     """How the attempt with this number (from 1) is settled.
 
-    A success succeeds and a refusal fails. What did not reach the provider is retried with full jitter, as is what
-    may have reached it under an idempotency key, up to MAX_ATTEMPTS; then it is a dead letter, or `unknown` when any
-    attempt may have had its effect. Without such a key, what may have reached the provider is `unknown` at once.
+    A success succeeds and a refusal fails. What did not reach the provider is retried with full jitter, as is
+    what may have reached it under an idempotency key, up to MAX_ATTEMPTS; then it is a dead letter. Without such a
+    key, what may have reached the provider is `unknown` at once, never retried. Once any attempt may have had its
+    effect, only a success settles that: a refusal of a later one says nothing of the first, which may still be on its
+    way, so what would have been a failure or a dead letter is `unknown`.
     """
     if ended.reached == "yes":
         return Settlement("succeeded")
-    transient = ended.reached == "maybe" or ended.status is None or ended.status in (401, 408, 425, 429)
-    if not transient:
-        return Settlement("failed")
+    in_doubt = ended.reached == "maybe" or maybe_reached_before
     if ended.reached == "maybe" and idempotency != "key":
         return Settlement("unknown")
+    if not _is_transient(ended, maybe_reached_before):
+        return Settlement("unknown" if in_doubt else "dead_letter" if ended.hopeless else "failed")
     if number >= MAX_ATTEMPTS:
-        return Settlement("unknown" if ended.reached == "maybe" or maybe_reached_before else "dead_letter")
+        return Settlement("unknown" if in_doubt else "dead_letter")
     return Settlement("retry", now + timedelta(seconds=delay(number, ended.retry_after, rng)))
+
+
+def _is_transient(ended: Outcome, maybe_reached_before: bool) -> bool:
+    """Whether another attempt may end differently."""
+    if ended.hopeless:
+        return False
+    if ended.reached == "maybe" or ended.status is None or ended.status in (401, 408, 425, 429):
+        return True
+    # A conflict under a key that was used before: the first request is still being worked on
+    # (draft-ietf-httpapi-idempotency-key-header, section 2.6).
+    return ended.status == 409 and maybe_reached_before
 
 
 def delay(number: int, retry_after: float | None, rng: random.Random) -> float:

@@ -19,7 +19,7 @@ from api.execution.retry import settle
 from api.gate.models import Contract
 from api.gate.pointer import resolve
 from api.ids import new_id
-from api.providers.client import Outcome
+from api.providers.client import Lease, Outcome
 from api.runs import service as runs
 from api.runs.models import NewObservation
 from api.sql import query
@@ -40,6 +40,9 @@ async def execute_soon(principal: Principal, action_id: str) -> None:
         await execute(tenant_id, action_id)
     except psycopg.Error as error:
         log.warning("action %s is left to the schedule: %s", action_id, error.sqlstate)
+    except Exception:
+        # Nobody waits for this any more: the request was answered, and the schedule takes over.
+        log.exception("action %s is left to the schedule", action_id)
 
 
 async def execute(tenant_id: UUID | str, action_id: UUID | str) -> dict[str, Any]:
@@ -50,13 +53,19 @@ async def execute(tenant_id: UUID | str, action_id: UUID | str) -> dict[str, Any
     """
     executor = system(tenant_id, "execute_actions")
     claim = {"action_id": action_id, "attempt_id": new_id(), "lease_seconds": settings().lease_seconds}
+    lease = Lease(settings().lease_seconds)  # begins before the claim is made: never longer than the database's
     claimed = (await database().call(executor, "claim_attempt_v1", claim)).result
     if not claimed["claimed"]:
         return dict(claimed)
     contract = Contract.model_validate(claimed["contract"])
-    ended = await runs.call_with_credential(
-        claimed["credential"], claimed["attempt_id"], contract, claimed["args"], claimed["idempotency_key"]
-    )
+    try:
+        ended = await runs.call_with_credential(
+            claimed["credential"], claimed["attempt_id"], contract, claimed["args"], claimed["idempotency_key"], lease
+        )
+    except Exception:
+        # Our own mistake, at a point that nobody knows: it may have been sent.
+        log.exception("attempt %s broke", claimed["attempt_id"])
+        ended = Outcome("maybe", error="The call broke on our side; it was logged.")
     settlement = settle(
         ended, contract.idempotency, claimed["number"], claimed["maybe_reached"], datetime.now(UTC), _rng
     )
@@ -69,12 +78,14 @@ async def execute(tenant_id: UUID | str, action_id: UUID | str) -> dict[str, Any
         **sanitize(ended),
     }
     try:
-        result: dict[str, Any] = (await database().call(executor, "finish_attempt_v1", finish)).result
+        answer = await database().insist(executor, "finish_attempt_v1", finish, lease.remaining())
     except psycopg.Error as error:
         if error.sqlstate != "CS409":
             raise
-        log.warning("attempt %s finished after its lease", claimed["attempt_id"])
-        return {"claimed": True, "reason": "lease_lost"}
+        # The lease is over, or an earlier try of ours was recorded and only its answer got lost.
+        log.warning("attempt %s was settled already", claimed["attempt_id"])
+        return {"claimed": True, "reason": "settled_already"}
+    result: dict[str, Any] = answer.result
     return result
 
 
@@ -82,7 +93,7 @@ def sanitize(ended: Outcome) -> dict[str, Any]:
     """What is kept of a provider's answer: status, whether it acted, and a bounded body; the digest covers it all."""
     body = ended.body
     text = json.dumps(body, sort_keys=True)
-    kept = body if len(text) <= MAX_KEPT and "\\u0000" not in text else None
+    kept = body if len(text) <= MAX_KEPT else None
     return {
         "response": {"status": ended.status, "reached": ended.reached, "body": kept},
         "response_digest": "sha256:" + sha256(text.encode()).hexdigest() if body is not None else None,
@@ -98,8 +109,11 @@ async def expire(tenant_id: UUID | str, attempt_id: UUID | str) -> dict[str, Any
     if attempt is None:
         return {"recorded": False}
     tools = (await database().call(executor, "list_tools_v1", {"name": attempt["tool"]})).result
+    # A tool that exists no more, or was changed since, is not provably idempotent.
+    same = [tool for tool in tools if tool["version"] == attempt["contract_version"]]
     ended = Outcome("maybe", error="The function that held this attempt died.")
-    settlement = settle(ended, tools[0]["idempotency"], attempt["number"], True, datetime.now(UTC), _rng)
+    idempotency = same[0]["idempotency"] if same else "none"
+    settlement = settle(ended, idempotency, attempt["number"], True, datetime.now(UTC), _rng)
     args = {
         "attempt_id": attempt_id,
         "outcome": settlement.outcome,

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import re
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 from urllib.parse import quote
 
-from api.config import settings
+from api.config import ConfigurationError, settings
 from api.gate.models import Contract
 from api.providers.manifest import Manifest
 
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_ANSWER = 1_000_000
+#: Of a lease, these seconds are kept for recording how the call ended.
+RESERVE = 0.5
+#: A NUL in JSON text, which no column can keep: an odd number of backslashes before u0000.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+#: Redirects that follow work done, as a browser sees them after posting a form (RFC 9110 section 15.4).
+_REDIRECTS_AFTER_WORK = (301, 302, 303)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +30,7 @@ class Outcome:
 
     reached: whether the provider may have acted on it: `no`, `maybe` (it was sent, and no answer tells), `yes`.
     status: HTTP status, None without an answer. body: parsed JSON. retry_after: seconds, from the provider.
+    hopeless: it was not sent, and never will be by trying again: the consent is gone.
     """
 
     reached: Literal["no", "maybe", "yes"]
@@ -29,6 +38,22 @@ class Outcome:
     body: Any = None
     error: str | None = None
     retry_after: float | None = None
+    hopeless: bool = False
+
+
+class Lease:
+    """How long the caller may still act. Nothing is sent when it is over, since somebody else may act then.
+
+    Measured on two clocks, whichever says less: a frozen function's own clock may have stood still.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._monotonic = time.monotonic() + seconds
+        self._wall = time.time() + seconds
+
+    def remaining(self) -> float:
+        """Seconds; negative when it is over."""
+        return min(self._monotonic - time.monotonic(), self._wall - time.time())
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +67,18 @@ class Tokens:
 
 
 class TokenError(RuntimeError):
-    """The token endpoint refused; `code` is its RFC 6749 section 5.2 error, or `unreachable`."""
+    """No tokens came. `code` is the RFC 6749 section 5.2 error, or `unreachable`, `malformed`, `status 503`.
+
+    `final`: the consent itself is gone; only a person can connect again.
+    """
 
     def __init__(self, code: str) -> None:
-        super().__init__(f"The provider refused the token request: {code}.")
-        self.code = code
+        self.code = "".join(c if c.isprintable() and c.isascii() else "?" for c in code[:100])
+        super().__init__(f"The provider gave no tokens: {self.code}.")
+
+    @property
+    def final(self) -> bool:
+        return self.code == "invalid_grant"
 
 
 _clients: dict[asyncio.AbstractEventLoop, "httpx.AsyncClient"] = {}
@@ -61,7 +93,9 @@ def http() -> "httpx.AsyncClient":
         del _clients[old]
     if loop not in _clients:
         _clients[loop] = httpx.AsyncClient(
-            follow_redirects=False, timeout=httpx.Timeout(settings().provider_timeout, connect=5)
+            follow_redirects=False,
+            # Shorter than the whole, so that a host that does not answer at all is known not to have been reached.
+            timeout=httpx.Timeout(settings().provider_timeout, connect=min(5, settings().provider_timeout / 2)),
         )
     return _clients[loop]
 
@@ -90,15 +124,26 @@ async def call_tool(
     args: dict[str, Any],
     access_token: str,
     idempotency_key: str | None = None,
+    lease: Lease | None = None,
 ) -> Outcome:
-    """Makes the one HTTP request of a tool call and says how it ended. Raises nothing for what a provider can do."""
+    """Makes the one HTTP request of a tool call and says how it ended. Raises nothing for what a provider can do.
+
+    With a lease, nothing is sent after it, and the answer is awaited only as long as it can still be recorded.
+    """
     import httpx
 
-    request = build(contract, manifest.base_url(), args, idempotency_key)
-    request["headers"]["Authorization"] = f"Bearer {access_token}"
+    seconds = settings().provider_timeout
+    if lease is not None:
+        seconds = min(seconds, lease.remaining() - RESERVE)
+    if seconds <= 0:
+        return Outcome("no", error="The time to act was nearly over; nothing was sent.")
     try:
-        async with asyncio.timeout(settings().provider_timeout), http().stream(**request) as answer:
+        request = build(contract, manifest.base_url(), args, idempotency_key)
+        request["headers"]["Authorization"] = f"Bearer {access_token}"
+        async with asyncio.timeout(seconds), http().stream(**request) as answer:
             return await _read(answer)
+    except (ConfigurationError, httpx.InvalidURL) as error:
+        return Outcome("no", error=str(error))
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
         return Outcome("no", error=f"The provider could not be reached ({type(error).__name__}).")
     except (httpx.HTTPError, TimeoutError) as error:
@@ -106,23 +151,54 @@ async def call_tool(
 
 
 async def _read(answer: "httpx.Response") -> Outcome:
+    """What an answer says. Its status decides; a success counts as one only if its body can be read.
+
+    A 4xx says that nothing was done; a 5xx, a redirect after work, and a success that is no JSON or larger than
+    1 MB do not say. No redirect is followed: the credential is for this provider.
+    """
+    status = answer.status_code
+    error = None if status < 300 else f"The provider answered {status}."
     content = b""
     async for chunk in answer.aiter_bytes():
         content += chunk
         if len(content) > MAX_ANSWER:
-            return Outcome("maybe", answer.status_code, error="The answer is larger than 1 MB.")
-    try:
-        body = json.loads(content) if content else None
-    except (ValueError, RecursionError):
-        body = None
-    status = answer.status_code
-    if status < 300:
+            content, error = b"", error or "The answer is larger than 1 MB."
+            break
+    body: Any = None
+    if content:
+        try:
+            body = json.loads(content, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            error = error or "The answer is not JSON."
+    if body is not None and not _can_be_kept(body):
+        # What was done is done; the answer to it is only not kept.
+        body, kept_error = None, "The answer holds characters or numbers that cannot be kept."
+        return (
+            Outcome("yes", status, None, kept_error)
+            if error is None
+            else Outcome(_reached(status), status, None, error)
+        )
+    if error is None:
         return Outcome("yes", status, body)
-    # A refusal (4xx) says that nothing was done; a 5xx does not say.
-    reached: Literal["no", "maybe"] = "maybe" if status >= 500 else "no"
-    return Outcome(
-        reached, status, body, f"The provider answered {status}.", _seconds(answer.headers.get("retry-after"))
-    )
+    return Outcome(_reached(status), status, body, error, _seconds(answer.headers.get("retry-after")))
+
+
+def _reached(status: int) -> Literal["no", "maybe"]:
+    return "maybe" if status < 300 or status >= 500 or status in _REDIRECTS_AFTER_WORK else "no"
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON (RFC 8259 section 6)")
+
+
+def _can_be_kept(body: Any) -> bool:
+    """Whether a parsed answer is what Postgres keeps as jsonb: no NUL, no lone surrogate, no infinite number."""
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (ValueError, RecursionError):
+        return False
+    return _NUL.search(text) is None
 
 
 def _seconds(value: str | None) -> float | None:
@@ -143,22 +219,36 @@ def _seconds(value: str | None) -> float | None:
 async def exchange(manifest: Manifest, grant: dict[str, str]) -> Tokens:
     """Asks the token endpoint for tokens (RFC 6749 sections 4.1.3 and 6).
 
-    Raises TokenError with the provider's error code; `unreachable` when no answer came.
+    Raises TokenError with the provider's error code; `unreachable` when no answer came, `malformed` when it is none.
     """
     answer = await _post(manifest, manifest.oauth.token_url, grant)
     try:
         body = answer.json()
-    except ValueError:
-        body = {}
-    if answer.status_code != 200 or not isinstance(body, dict) or "access_token" not in body:
+    except (ValueError, RecursionError):
+        body = None
+    if answer.status_code != 200:
         code = body.get("error") if isinstance(body, dict) else None
-        raise TokenError(str(code or f"status {answer.status_code}")[:100])
+        raise TokenError(code if isinstance(code, str) and code else f"status {answer.status_code}")
+    if not isinstance(body, dict) or not _is_token(body.get("access_token")):
+        raise TokenError("malformed")
+    refresh_token = body.get("refresh_token")
+    expires_in = body.get("expires_in")
     return Tokens(
-        access_token=str(body["access_token"]),
-        refresh_token=body.get("refresh_token") or grant.get("refresh_token"),
-        expires_in=int(body.get("expires_in") or manifest.oauth.default_expires_in),
+        access_token=body["access_token"],
+        refresh_token=refresh_token if _is_token(refresh_token) else grant.get("refresh_token"),
+        expires_in=int(expires_in) if _is_seconds(expires_in) else manifest.oauth.default_expires_in,
         scopes=str(body.get("scope") or grant.get("scope", "")).split(),
     )
+
+
+def _is_seconds(value: Any) -> TypeGuard[int | str]:
+    """A number of seconds, also as the text that some providers send; ten years at most."""
+    return type(value) in (int, str) and str(value).isdecimal() and 0 < int(value) < 315_360_000
+
+
+def _is_token(value: Any) -> TypeGuard[str]:
+    """Whether a value can be sent as a token: visible ASCII (RFC 6749 appendix A.12)."""
+    return isinstance(value, str) and bool(re.fullmatch(r"[\x20-\x7e]{1,20000}", value))
 
 
 async def revoke(manifest: Manifest, token: str) -> bool:
@@ -178,13 +268,12 @@ async def _post(manifest: Manifest, url: str, form: dict[str, str]) -> "httpx.Re
     basic = manifest.oauth.client_authentication == "client_secret_basic"
     if not basic:
         form = form | {"client_id": client_id, "client_secret": secret}
+    # Each part is form-encoded before they are joined (RFC 6749 section 2.3.1).
+    auth = httpx.BasicAuth(quote(client_id, safe=""), quote(secret, safe="")) if basic else httpx.USE_CLIENT_DEFAULT
     try:
-        if basic:
-            return await http().post(
-                manifest.url(url), data=form, auth=(quote(client_id, safe=""), quote(secret, safe=""))
-            )
-        return await http().post(manifest.url(url), data=form)
-    except httpx.HTTPError as error:
+        async with asyncio.timeout(settings().provider_timeout):
+            return await http().post(manifest.url(url), data=form, auth=auth)
+    except (httpx.HTTPError, TimeoutError) as error:
         raise TokenError("unreachable") from error
 
 

@@ -5,10 +5,13 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import rfc8785
 
 from api.auth import Principal
+from api.config import ConfigurationError
 from api.connections import service as connections
+from api.connections.vault import SealError
 from api.db import Answer, Idempotency, database
 from api.errors import Problem
 from api.gate.checks.contract import validator
@@ -127,12 +130,16 @@ async def _read(
 ) -> Answer:
     outcome = await call_with_credential(claimed["credential"], claimed["id"], contract, args, None)
     finish: dict[str, Any] = {"id": claimed["id"], "status": "failed", "error": outcome.error}
-    if outcome.reached == "yes":
+    if outcome.reached == "yes" and outcome.error is None:
         try:
             finish = {"id": claimed["id"], "status": "succeeded"} | _kept(contract, grant, outcome.body)
         except rfc8785.CanonicalizationError:
             finish["error"] = "The answer contains numbers that cannot be kept exactly."
     return await database().call(principal, "finish_observation_v1", finish, once)
+
+
+#: What keeps a call from being made at all.
+_NOT_SENT = (client.TokenError, connections.RefreshBusyError, SealError, ConfigurationError, Problem, psycopg.Error)
 
 
 async def call_with_credential(
@@ -141,22 +148,33 @@ async def call_with_credential(
     contract: Contract,
     args: dict[str, Any],
     idempotency_key: str | None,
+    lease: client.Lease | None = None,
 ) -> client.Outcome:
-    """Calls a tool with a released credential: refreshes it when it is about to end, and once more after a 401."""
-    manifest = connections.provider(credential["provider"])
+    """Calls a tool with a released credential: refreshes it when it is about to end, and once more after a 401.
+
+    Raises nothing for what a provider, a token or the database can do; whatever kept the call from being made is an
+    outcome that did not reach the provider.
+    """
     try:
+        manifest = connections.provider(credential["provider"])
         tokens = connections.open_credential(credential)
-        if connections.is_expiring(credential):
+        if connections.is_expiring(credential) and tokens.get("refresh_token"):
             tokens = await _refresh(credential, claimed_for)
-        outcome = await client.call_tool(manifest, contract, args, tokens["access_token"], idempotency_key)
+        outcome = await client.call_tool(manifest, contract, args, tokens["access_token"], idempotency_key, lease)
         if outcome.status == 401:
             tokens = await _refresh(credential, claimed_for)
-            outcome = await client.call_tool(manifest, contract, args, tokens["access_token"], idempotency_key)
-    except client.TokenError as error:
-        return client.Outcome("no", error=str(error))
-    except connections.RefreshBusyError as error:
-        return client.Outcome("no", error=str(error))
+            outcome = await client.call_tool(manifest, contract, args, tokens["access_token"], idempotency_key, lease)
+    except _NOT_SENT as error:
+        return _not_sent(error)
     return outcome
+
+
+def _not_sent(error: Exception) -> client.Outcome:
+    if isinstance(error, psycopg.Error):
+        reason = error.diag.message_primary if (error.sqlstate or "").startswith("CS") else None
+        return client.Outcome("no", error=reason or "The database did not answer while the tokens were refreshed.")
+    reason = str(error.detail) if isinstance(error, Problem) else str(error)
+    return client.Outcome("no", error=reason, hopeless=isinstance(error, client.TokenError) and error.final)
 
 
 async def _refresh(credential: dict[str, Any], claimed_for: str) -> dict[str, str]:

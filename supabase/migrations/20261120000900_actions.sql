@@ -123,7 +123,7 @@ begin
     elsif new.status <> old.status and (old.status, new.status) not in (
         ('awaiting_approval', 'authorized'), ('awaiting_approval', 'rejected'), ('awaiting_approval', 'expired'),
         ('awaiting_approval', 'superseded'), ('awaiting_approval', 'cancelled'),
-        ('authorized', 'executing'), ('authorized', 'cancelled'), ('authorized', 'expired'),
+        ('authorized', 'executing'), ('authorized', 'cancelled'), ('authorized', 'expired'), ('authorized', 'unknown'),
         ('executing', 'authorized'), ('executing', 'succeeded'), ('executing', 'failed'), ('executing', 'unknown'), ('executing', 'dead_letter'),
         ('unknown', 'succeeded'), ('unknown', 'failed'), ('unknown', 'authorized'),
         ('dead_letter', 'authorized'), ('dead_letter', 'cancelled')) then
@@ -347,25 +347,33 @@ begin
 end
 $$;
 
--- Cancels what has not started. args: {id, reason}
+-- Cancels what has not started. What an earlier attempt may have done already becomes `unknown`: it is not tried
+-- again, and somebody has to look. args: {id, reason}
 create function app.cancel_action_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('actions.cancel');
     v_action app.actions;
+    v_status text := 'cancelled';
 begin
+    -- Exception before action, as everywhere: two that decide at once wait for each other in turn.
+    perform from app.exceptions
+        where tenant_id = v_principal.tenant_id and action_id = (p_args ->> 'id')::uuid for update;
     select * into v_action from app.actions
         where tenant_id = v_principal.tenant_id and id = (p_args ->> 'id')::uuid for update;
     if not found then
         perform private.fail(404, 'not_found', 'There is no such action.');
     end if;
     perform private.require_environment(v_principal, v_action.environment);
-    update app.actions set status = 'cancelled', status_reason = p_args ->> 'reason', updated_at = now()
+    if v_action.status = 'authorized' and private.may_have_happened(v_action) then
+        v_status := 'unknown';
+    end if;
+    update app.actions set status = v_status, status_reason = p_args ->> 'reason', updated_at = now()
         where tenant_id = v_action.tenant_id and id = v_action.id;
     update app.exceptions set status = 'answered', reason = p_args ->> 'reason', decided_at = now(),
         decided_by = case when v_principal.kind = 'user' then v_principal.id end
         where tenant_id = v_action.tenant_id and action_id = v_action.id and status = 'open';
-    return jsonb_build_object('id', v_action.id, 'status', 'cancelled');
+    return jsonb_build_object('id', v_action.id, 'status', v_status);
 end
 $$;
 

@@ -64,24 +64,60 @@ create policy "members read their tenant's attempts of their environment" on app
 grant select (tenant_id, id, environment, action_id, run_id, number, status, lease_expires_at, approvals, idempotency_key,
     response, response_digest, error, started_at, finished_at) on app.attempts to authenticated;
 
+-- Whether an attempt at this action may have had its effect although nobody saw it succeed.
+create function private.may_have_happened(p_action app.actions) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select exists (select from app.attempts where tenant_id = p_action.tenant_id and action_id = p_action.id
+        and response ->> 'reached' = 'maybe')
+$$;
+
+-- Whether something that passes by itself or by a person's hand keeps an authorized action from starting: a kill
+-- switch, or a connection that is not well now. Such actions wait outside of the queue and hold nobody up.
+create function private.is_held_back(p_action app.actions) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select exists (select from app.connections where tenant_id = p_action.tenant_id and id = p_action.connection_id
+            and status in ('pending', 'degraded'))
+        or (private.kill_switch_over(p_action.tenant_id, p_action.workflow_id, p_action.connection_id, p_action.tool,
+            case when p_action.proposed_by_kind = 'service' then p_action.proposed_by end)).id is not null
+$$;
+
 -- Work for the executor, of any tenant, as ids: what is authorized and due, and attempts whose lease ran out.
+-- Tenants take turns: one with a thousand due actions does not make the others wait.
 create function app.claim_due_actions_v1(p_limit integer) returns jsonb
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select coalesce(jsonb_agg(to_jsonb(w)), '[]') from (
         (select a.tenant_id, a.id as action_id, null::uuid as attempt_id from app.actions a
-            where a.status = 'authorized' and a.next_attempt_at <= now() order by a.next_attempt_at limit p_limit)
+            where a.status = 'authorized' and a.next_attempt_at <= now()
+                and (a.expires_at <= now() or not private.is_held_back(a))
+            order by row_number() over (partition by a.tenant_id order by a.next_attempt_at), a.next_attempt_at limit p_limit)
         union all
         (select t.tenant_id, t.action_id, t.id from app.attempts t
-            where t.status = 'executing' and t.lease_expires_at <= now() order by t.lease_expires_at limit p_limit)) w
+            where t.status = 'executing' and t.lease_expires_at <= now()
+            order by row_number() over (partition by t.tenant_id order by t.lease_expires_at), t.lease_expires_at limit p_limit)) w
 $$;
 
--- Ends an authorized action that may not run any more, and says why.
+-- Puts an action that could not even be claimed behind the others for a while. args: {action_id, seconds}
+create function app.defer_action_v1(p_args jsonb) returns jsonb
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_principal private.principal := private.require('actions.execute');
+begin
+    update app.actions set next_attempt_at = now() + make_interval(secs => (p_args ->> 'seconds')::integer), updated_at = now()
+        where tenant_id = v_principal.tenant_id and id = (p_args ->> 'action_id')::uuid
+            and status = 'authorized' and next_attempt_at <= now();
+    return jsonb_build_object('deferred', found);
+end
+$$;
+
+-- Ends an authorized action that may not run any more, and says why. What an earlier attempt may have done is `unknown`.
 create function private.lapse_action(p_action app.actions, p_reason text) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_status text := case when private.may_have_happened(p_action) then 'unknown' else 'expired' end;
 begin
-    update app.actions set status = 'expired', status_reason = p_reason, updated_at = now()
+    update app.actions set status = v_status, status_reason = p_reason, updated_at = now()
         where tenant_id = p_action.tenant_id and id = p_action.id;
-    return jsonb_build_object('claimed', false, 'reason', p_reason, 'status', 'expired');
+    return jsonb_build_object('claimed', false, 'reason', p_reason, 'status', v_status);
 end
 $$;
 
@@ -106,10 +142,10 @@ begin
     end if;
     v_switch := private.kill_switch_over(v_action.tenant_id, v_action.workflow_id, v_action.connection_id, v_action.tool,
         case when v_action.proposed_by_kind = 'service' then v_action.proposed_by end);
-    if v_switch.id is not null then
-        return jsonb_build_object('claimed', false, 'reason', 'kill_switch_engaged', 'status', v_action.status);
-    elsif v_action.expires_at <= now() then
+    if v_action.expires_at <= now() then
         return private.lapse_action(v_action, 'the time to execute it is over');
+    elsif v_switch.id is not null then
+        return jsonb_build_object('claimed', false, 'reason', 'kill_switch_engaged', 'status', v_action.status);
     elsif v_action.workflow_version is distinct from (select live_version from app.workflows
         where tenant_id = v_action.tenant_id and id = v_action.workflow_id) then
         return private.lapse_action(v_action, 'the workflow has a new version');
@@ -122,7 +158,11 @@ begin
     end if;
     select * into v_connection from app.connections where tenant_id = v_action.tenant_id and id = v_action.connection_id;
     if v_connection.id is null or v_connection.environment <> v_action.environment or v_connection.access <> 'write'
-        or v_connection.provider <> v_contract.provider or v_connection.status <> 'active' then
+        or v_connection.provider <> v_contract.provider then
+        return private.lapse_action(v_action, 'it has no connection that may write');
+    elsif v_connection.status in ('revoked', 'expired') then
+        return private.lapse_action(v_action, format('the connection is %s: %s', v_connection.status, v_connection.status_reason));
+    elsif v_connection.status <> 'active' then
         return jsonb_build_object('claimed', false, 'reason', 'connection_not_writable', 'status', v_action.status);
     end if;
     update app.actions set status = 'executing', next_attempt_at = null, updated_at = now()
@@ -139,21 +179,22 @@ begin
         'action_id', v_action.id, 'tenant_id', v_action.tenant_id, 'environment', v_action.environment, 'run_id', v_action.run_id,
         'args', v_action.payload::jsonb -> 'args', 'digest', v_action.digest,
         -- Whether an earlier attempt may have reached the provider: then only the provider's answer can settle it.
-        'maybe_reached', exists (select from app.attempts where tenant_id = v_action.tenant_id and action_id = v_action.id
-            and id <> v_attempt.id and response ->> 'reached' = 'maybe'),
+        'maybe_reached', private.may_have_happened(v_action),
         'contract', v_contract.contract || jsonb_build_object('version', v_contract.version),
         'credential', private.release_credential(v_connection, 'attempt', v_attempt.id, v_action.id, v_action.run_id));
 end
 $$;
 
 -- Releases a credential that a live attempt or observation already holds, to exchange it for a fresh one; one at a time
--- per connection. Answers {claimed: false} while somebody else does. args: {connection_id, claimed_for}
+-- per connection. Answers {claimed: false} while somebody else does, and {claimed: true, fresh: true} with what somebody
+-- else has stored since the generation that the caller holds. args: {connection_id, claimed_for, generation}
 create function app.claim_refresh_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('actions.execute');
     v_connection app.connections;
     v_for uuid := (p_args ->> 'claimed_for')::uuid;
+    v_fresh boolean;
 begin
     select c.* into v_connection from app.connections c
         where c.tenant_id = v_principal.tenant_id and c.id = (p_args ->> 'connection_id')::uuid and c.status in ('active', 'degraded')
@@ -166,15 +207,48 @@ begin
     if not found then
         perform private.fail(403, 'no_live_claim', 'No live attempt or observation holds this credential.');
     end if;
-    update app.credentials set refresh_lease_until = now() + interval '30 seconds'
-        where tenant_id = v_connection.tenant_id and connection_id = v_connection.id
-            and (refresh_lease_until is null or refresh_lease_until < now());
-    if not found then
-        return jsonb_build_object('claimed', false);
+    select generation <> (p_args ->> 'generation')::integer into v_fresh from app.credentials
+        where tenant_id = v_connection.tenant_id and connection_id = v_connection.id for update;
+    if not v_fresh then
+        update app.credentials set refresh_lease_until = now() + interval '30 seconds'
+            where tenant_id = v_connection.tenant_id and connection_id = v_connection.id
+                and (refresh_lease_until is null or refresh_lease_until < now());
+        if not found then
+            return jsonb_build_object('claimed', false);
+        end if;
     end if;
-    return jsonb_build_object('claimed', true, 'credential', private.release_credential(v_connection, 'refresh', v_for,
+    return jsonb_build_object('claimed', true, 'fresh', v_fresh, 'credential', private.release_credential(v_connection, 'refresh', v_for,
         (select action_id from app.attempts where tenant_id = v_connection.tenant_id and id = v_for),
         (select run_id from app.observations where tenant_id = v_connection.tenant_id and id = v_for)));
+end
+$$;
+
+-- A refresh that failed: others may try at once. A final refusal by the provider ends the connection; its tokens are of
+-- no use any more and are destroyed. Of no effect when somebody has stored a newer generation meanwhile.
+-- args: {connection_id, generation, reason, final}
+create function app.fail_refresh_v1(p_args jsonb) returns jsonb
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_principal private.principal := private.require('actions.execute');
+    v_credential app.credentials;
+begin
+    if (p_args ->> 'final')::boolean then
+        perform private.lock_tenant(v_principal.tenant_id, true);  -- the connection's end raises the epoch
+    end if;
+    select * into v_credential from app.credentials where tenant_id = v_principal.tenant_id
+        and connection_id = (p_args ->> 'connection_id')::uuid and generation = (p_args ->> 'generation')::integer for update;
+    if not found then
+        return jsonb_build_object('recorded', false);
+    end if;
+    update app.credentials set refresh_lease_until = null, updated_at = now(),
+        secret_id = case when (p_args ->> 'final')::boolean then null else secret_id end
+        where tenant_id = v_credential.tenant_id and connection_id = v_credential.connection_id;
+    if (p_args ->> 'final')::boolean then
+        delete from vault.secrets where id = v_credential.secret_id;
+        update app.connections set status = 'expired', status_reason = p_args ->> 'reason'
+            where tenant_id = v_credential.tenant_id and id = v_credential.connection_id and status in ('active', 'degraded');
+    end if;
+    return jsonb_build_object('connection_id', v_credential.connection_id, 'final', (p_args ->> 'final')::boolean);
 end
 $$;
 
@@ -231,7 +305,7 @@ begin
     -- An approval that ran out while the attempt was under way does not carry a retry.
     if v_status = 'authorized' and private.approvals_for(v_action)
         < greatest(v_action.required_approvals, private.is_hard_gate(v_action.effect)::integer) then
-        v_status := 'dead_letter';
+        v_status := case when private.may_have_happened(v_action) then 'unknown' else 'dead_letter' end;
     end if;
     update app.actions set status = v_status, status_reason = p_args ->> 'error',
         next_attempt_at = case when v_status = 'authorized' then coalesce((p_args ->> 'next_attempt_at')::timestamptz, now()) end, updated_at = now()
@@ -337,6 +411,6 @@ $$;
 
 revoke all on all functions in schema app, private from public;
 grant execute on function app.claim_due_actions_v1 to countersign_worker;
-grant execute on function app.claim_attempt_v1, app.claim_refresh_v1, app.finish_attempt_v1, app.expire_attempt_v1,
-    app.reconcile_action_v1, app.requeue_action_v1, app.engage_kill_switch_v1, app.list_kill_switches_v1,
+grant execute on function app.claim_attempt_v1, app.claim_refresh_v1, app.fail_refresh_v1, app.defer_action_v1,
+    app.finish_attempt_v1, app.expire_attempt_v1, app.reconcile_action_v1, app.requeue_action_v1, app.engage_kill_switch_v1, app.list_kill_switches_v1,
     app.release_kill_switch_v1 to authenticated;
