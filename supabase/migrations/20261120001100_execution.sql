@@ -207,7 +207,7 @@ begin
     if not found then
         perform private.fail(403, 'no_live_claim', 'No live attempt or observation holds this credential.');
     end if;
-    select generation <> (p_args ->> 'generation')::integer into v_fresh from app.credentials
+    select generation <> coalesce((p_args ->> 'generation')::integer, generation) into v_fresh from app.credentials
         where tenant_id = v_connection.tenant_id and connection_id = v_connection.id for update;
     if not v_fresh then
         update app.credentials set refresh_lease_until = now() + interval '30 seconds'
@@ -412,5 +412,6 @@ $$;
 revoke all on all functions in schema app, private from public;
 grant execute on function app.claim_due_actions_v1 to countersign_worker;
 grant execute on function app.claim_attempt_v1, app.claim_refresh_v1, app.fail_refresh_v1, app.defer_action_v1,
-    app.finish_attempt_v1, app.expire_attempt_v1, app.reconcile_action_v1, app.requeue_action_v1, app.engage_kill_switch_v1, app.list_kill_switches_v1,
+    app.finish_attempt_v1, app.expire_attempt_v1, app.reconcile_action_v1, app.requeue_action_v1,
+    app.engage_kill_switch_v1, app.list_kill_switches_v1,
     app.release_kill_switch_v1 to authenticated;
