@@ -49,6 +49,18 @@ create trigger runs_keep_columns before update on app.runs
 create trigger observations_keep_columns before update on app.observations
     for each row execute function private.keep_columns('status', 'result', 'labels', 'digest', 'error', 'finished_at');
 
+create function private.run_transition() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if new.status <> old.status and old.status = 'completed' then
+        perform private.fail(409, 'invalid_transition', 'A completed run stays completed.');
+    end if;
+    return new;
+end
+$$;
+create trigger runs_transition before update on app.runs
+    for each row execute function private.run_transition();
+
 create function private.observation_transition() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
