@@ -8,10 +8,10 @@ import pytest
 
 from sandbox.postgres import Server
 from tests import cluster as clusters
-from tests.db.founding import build
+from tests.db.founding import build, work
 from tests.db.world import World
 
-_PEOPLED = "peopled"
+_PEOPLED, _BUSY = "peopled", "busy"
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +25,22 @@ def peopled(cluster: Server) -> str:
 def world(cluster: Server, peopled: str) -> Iterator[World]:
     """Both tenants, in a database of this test's own."""
     with clusters.cloned(cluster, peopled) as database:
+        made = World(database)
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def busy(cluster: Server, peopled: str) -> str:
+    """The template database in which both tenants have been at work."""
+    clusters.shared(cluster, _BUSY, peopled, work)
+    return _BUSY
+
+
+@pytest.fixture
+def busy_world(cluster: Server, busy: str) -> Iterator[World]:
+    """Both tenants at work, with rows in every table, in a database of this test's own."""
+    with clusters.cloned(cluster, busy) as database:
         made = World(database)
         yield made
         made.close()

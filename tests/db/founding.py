@@ -30,6 +30,32 @@ def build(database: Database) -> None:
     world.close()
 
 
+def work(database: Database) -> None:
+    """Adds business of every kind to both tenants, so that no table of theirs is empty."""
+    world = World(database)
+    for name in TENANTS:
+        _work(world, Tenant(name))
+    world.close()
+
+
+def _work(world: World, tenant: Tenant) -> None:
+    """In both environments something waits, something is approved, executed and read; and something is stopped."""
+    for environment in ENVIRONMENTS:
+        world.payment(tenant, environment=environment)
+        world.claim(world.authorized(tenant, environment=environment))
+        world.finish(tenant, world.claim(world.note(tenant, environment=environment)))
+        by, observation = tenant.service(environment), world.observation(tenant, environment)
+        world.call(by, "claim_observation_v1", observation)
+        world.call(by, "list_tools_v1", {"name": PAY}, key="read once", request="tools")
+    world.call(tenant.user(), "release_kill_switch_v1", {"id": world.stop(tenant, "tool", DELETE), "reason": "over"})
+    world.stop(tenant, "tool", DELETE)
+    world.owner.execute(
+        "insert into app.audit_checkpoints (tenant_id, seq, hash, signature, key_id)"
+        " select tenant_id, seq, hash, 'signed', 'k1' from app.audit_heads where tenant_id = %s",
+        (tenant.id,),
+    )
+
+
 def _found(world: World, tenant: Tenant) -> None:
     """Founds a tenant, peoples it, and opens both environments for business."""
     founder = tenant.user() | {"tenant_id": None}
@@ -49,6 +75,9 @@ def _found(world: World, tenant: Tenant) -> None:
         }  # fmt: skip
         world.call(tenant.user("developer"), "create_api_key_v1", key)
         _open(world, tenant, environment)
+    for environment in ENVIRONMENTS:
+        # Kept from now on, so that asking for the facts of this epoch again changes nothing.
+        world.call(tenant.service(environment), "gate_facts_v1", {"workflow": tenant.slug(environment)})
 
 
 def _open(world: World, tenant: Tenant, environment: Environment) -> None:

@@ -68,9 +68,9 @@ def test_it_is_a_durable_cluster_with_checksums(state: Path) -> None:
     assert ask(server, "select lower('É')") == "é" or ask(server, "show lc_ctype") == "C"
     assert int(ask(server, "show max_connections")) >= 300
     assert int(ask(server, "show server_version_num")) >= 160000
-    assert ask(
-        server, "select current_user || ' ' || rolsuper from pg_roles where rolname = current_user"
-    ) == ("supabase_admin true")
+    assert ask(server, "select current_user || ' ' || rolsuper from pg_roles where rolname = current_user") == (
+        "supabase_admin true"
+    )
 
 
 def test_only_this_machine_reaches_it_and_only_with_the_password(shared: Server) -> None:

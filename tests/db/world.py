@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 
 from api.ids import new_id
 from tests.cluster import Database
-from tests.db.names import ACME, BILLS, EFFECTS, NOTE, PAY, Environment, Row, Tenant, soon
+from tests.db.names import ACME, BILLS, EFFECTS, GLOBEX, NOTE, PAY, Environment, Row, Tenant, soon
 
 #: What Postgres itself says to who lacks a privilege.
 DENIED = errors.InsufficientPrivilege
@@ -40,36 +40,55 @@ class Action:
     arguments: Row = field(compare=False, repr=False)
 
 
+@contextmanager
+def refusal(*reasons: str | type[psycopg.Error], note: object = "") -> Iterator[None]:
+    """Asserts that the database refuses what happens inside, for one of these reasons.
+
+    A reason is a code of ours (the error's detail) or a psycopg error class; without any, every refusal counts.
+    `note` says in a failure which of several attacks it was.
+    """
+    raised: psycopg.Error | None = None
+    try:
+        yield
+    except psycopg.Error as error:
+        raised = error
+    assert raised is not None, f"the attack was let through: {note}"
+    classes = tuple(reason for reason in reasons if not isinstance(reason, str))
+    code = raised.diag.message_detail if (raised.sqlstate or "").startswith("CS") else None
+    assert not reasons or code in reasons or isinstance(raised, classes), f"{note}: {code} {raised!r}"
+
+
 class World:
     """The two tenants in one database, and the connections to attack it through."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._open: dict[str, psycopg.Connection[Any]] = {}
+        self._open: dict[tuple[str, str], psycopg.Connection[Any]] = {}
 
     def close(self) -> None:
         for connection in self._open.values():
             connection.close()
 
-    def _role(self, role: str) -> psycopg.Connection[Any]:
-        if role not in self._open:
-            self._open[role] = self.database.connect(role)
-        return self._open[role]
+    def connection(self, role: str, purpose: str = "") -> psycopg.Connection[Any]:
+        """A connection as a role that this world keeps open; there is another one for every purpose."""
+        if (role, purpose) not in self._open:
+            self._open[role, purpose] = self.database.connect(role)
+        return self._open[role, purpose]
 
     @property
     def api(self) -> psycopg.Connection[Any]:
         """The application's login."""
-        return self._role("countersign_api")
+        return self.connection("countersign_api")
 
     @property
     def owner(self) -> psycopg.Connection[Any]:
         """The owner of every table: may do any DML, is no superuser."""
-        return self._role("postgres")
+        return self.connection("postgres")
 
     @property
     def root(self) -> psycopg.Connection[Any]:
         """The superuser, to look and to tamper with."""
-        return self._role("superuser")
+        return self.connection("superuser")
 
     def call(
         self,
@@ -107,34 +126,12 @@ class World:
 
     def rows(self, statement: str, *values: object, role: str = "superuser") -> list[tuple[Any, ...]]:
         """Looks into the database past every rule."""
-        cursor = self._role(role).execute(statement.encode(), values)
+        cursor = self.connection(role).execute(statement.encode(), values)
         return cursor.fetchall() if cursor.description else []
 
     def value(self, statement: str, *values: object) -> Any:
         """The one value that a query of the superuser's gives."""
         return self.rows(statement, *values)[0][0]
-
-    @contextmanager
-    def acting(
-        self, claims: Mapping[str, Any] | None, role: str = "authenticated", login: str = "countersign_api"
-    ) -> Iterator[psycopg.Connection[Any]]:
-        """A transaction in which a login has taken a role and set claims of its own making, past both doors."""
-        with self.database.connect(login, autocommit=False) as connection:
-            if claims is not None:
-                connection.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps(claims),))
-            if role != login:
-                connection.execute(f"set local role {role}".encode())
-            yield connection
-
-    @contextmanager
-    def claiming(
-        self, claims: Mapping[str, Any], isolation: str = "read committed"
-    ) -> Iterator[psycopg.Connection[Any]]:
-        """A transaction of the table owner, who pretends to be somebody."""
-        with self.database.connect("postgres", autocommit=False) as connection:
-            connection.execute(f"set transaction isolation level {isolation}".encode())
-            connection.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps(claims),))
-            yield connection
 
     # What happens in a tenant.
 
@@ -189,7 +186,7 @@ class World:
             "epoch": facts["epoch"],
             "tool": tool,
             "contract_version": 1,
-            "effect": effect or EFFECTS[tool],
+            "effect": EFFECTS[tool] if effect is None else effect,
             "connection_id": payload["connection"],
             "payload": canonical,
             "digest": "sha256:" + sha256(canonical.encode()).hexdigest(),
@@ -212,10 +209,22 @@ class World:
         proposal = self.proposal(tenant, tool, args, **more)
         made = self.call(by, "record_action_v1", proposal)
         assert made["recorded"], made
+        return self.recorded(proposal, made)
+
+    def recorded(self, proposal: Row, answer: Row) -> Action:
+        """The action that a proposal became, by what record_action_v1 answered."""
+        payload = json.loads(proposal["payload"])
+        tenant = next(t for t in (ACME, GLOBEX) if t.id == payload["tenant"])
         return Action(
-            tenant, proposal["id"], made["status"], proposal["digest"], proposal["payload"],
-            proposal["exception_id"], more.get("environment", "production"), proposal,
-        )  # fmt: skip
+            tenant=tenant,
+            id=proposal["id"],
+            status=answer["status"],
+            digest=proposal["digest"],
+            payload=proposal["payload"],
+            exception=proposal["exception_id"],
+            environment=payload["environment"],
+            arguments=proposal,
+        )
 
     def payment(self, tenant: Tenant = ACME, **more: Any) -> Action:
         """A payment that waits for a human."""
@@ -280,14 +289,21 @@ class World:
 
     # What an attack must not do.
 
+    def tables(self, *schemas: str) -> list[str]:
+        """The qualified names of every table of these schemas, as the catalog has them."""
+        found = self.rows(
+            "select format('%%I.%%I', n.nspname, c.relname) from pg_class c"
+            " join pg_namespace n on n.oid = c.relnamespace"
+            " where c.relkind in ('r', 'p') and n.nspname = any (%s) order by 1",
+            list(schemas),
+        )
+        return [name for (name,) in found]
+
     def fingerprint(self) -> dict[str, str]:
         """A hash of every table's rows, the vault's and the internal ones included."""
-        tables = self.rows(
-            "select format('%%I.%%I', n.nspname, c.relname)"
-            " from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p') and n.nspname in ('app', 'private', 'vault') order by 1"
-        )
         parts = [
-            f"select '{t}', md5(coalesce(string_agg(r::text, '|' order by r::text), '')) from {t} r" for (t,) in tables
+            f"select '{t}', md5(coalesce(string_agg(r::text, '|' order by r::text), '')) from {t} r"
+            for t in self.tables("app", "private", "vault")
         ]
         return {str(name): str(digest) for name, digest in self.rows(" union all ".join(parts))}
 
@@ -300,21 +316,10 @@ class World:
         assert {name for name in after if after[name] != before.get(name)} == set()
 
     @contextmanager
-    def refuses(self, *reasons: str | type[psycopg.Error]) -> Iterator[None]:
-        """Asserts that what happens inside is refused for one of these reasons, and changes nothing.
-
-        A reason is a code of ours (the error's detail) or a psycopg error class; without any, every refusal counts.
-        """
-        with self.unchanged():
-            raised: psycopg.Error | None = None
-            try:
-                yield
-            except psycopg.Error as error:
-                raised = error
-            assert raised is not None, "the attack was let through"
-            classes = tuple(reason for reason in reasons if not isinstance(reason, str))
-            code = raised.diag.message_detail if (raised.sqlstate or "").startswith("CS") else None
-            assert not reasons or code in reasons or isinstance(raised, classes), raised
+    def refuses(self, *reasons: str | type[psycopg.Error], note: object = "") -> Iterator[None]:
+        """Asserts that what happens inside is refused, as `refusal` does, and changes nothing."""
+        with self.unchanged(), refusal(*reasons, note=note):
+            yield
 
     def events(self, tenant: Tenant = ACME, after: int = 0) -> list[Row]:
         """The tenant's audit records beyond a sequence number, oldest first."""
