@@ -17,7 +17,7 @@ from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.config import settings
-from api.errors import Problem
+from api.errors import CHALLENGE, Problem
 
 _KEY = re.compile(r"cs_(sandbox|live)_([0-9a-f]{32})_([A-Za-z0-9_-]{43})")
 
@@ -168,7 +168,7 @@ async def authenticate(
         claims = await verify_token(token)
     except Problem as problem:
         if problem.status_code == 401:
-            problem.headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+            problem.headers = CHALLENGE
         raise
     return Principal(
         {

@@ -5,6 +5,7 @@ cannot carry, NUL and lone surrogates (which Postgres cannot store), invalid UTF
 """
 
 import json
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -87,6 +88,16 @@ def parse(body: bytes) -> Any:
     return value
 
 
+def _require_json(request: Request) -> None:
+    """Refuses a body that does not say that it is JSON (RFC 9110 section 15.5.16); no body at all may say nothing."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    sent = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+    if (kind or sent) and kind != "application/json" and not re.fullmatch(r"application/[\w.-]+\+json", kind):
+        raise Problem(
+            415, "unsupported_media_type", "Send a body of application/json.", headers={"Accept": "application/json"}
+        )
+
+
 class StrictRequest(Request):
     """A request whose body is bounded and whose JSON is read by `parse`."""
 
@@ -115,6 +126,8 @@ class StrictRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
+            if self.body_field is not None:
+                _require_json(request)
             return await handle(StrictRequest(request.scope, request.receive))
 
         return strict

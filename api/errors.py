@@ -9,13 +9,21 @@ from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from psycopg_pool import PoolTimeout
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from api.crash_reports import report
+from api.gate.pointer import escape
 
 log = logging.getLogger("countersign")
+#: RFC 6750 section 3: what a request whose credential is not accepted is told.
+CHALLENGE = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+#: Of what is wrong with a request this much is said: the answer must not be longer than the question.
+MAX_ERRORS = 50
+MAX_POINTER = 300
 
 
 class ProblemDocument(BaseModel):
@@ -54,7 +62,13 @@ def from_database(error: psycopg.Error) -> Problem:
     """
     state = error.sqlstate or ""
     if state.startswith("CS"):
-        return Problem(int(state[2:]), error.diag.message_detail or "refused", error.diag.message_primary or "Refused.")
+        status = int(state[2:])
+        return Problem(
+            status,
+            error.diag.message_detail or "refused",
+            error.diag.message_primary or "Refused.",
+            headers=CHALLENGE if status == 401 else None,
+        )
     if state in {"40001", "40P01", "55P03", "57014"} or isinstance(error, psycopg.OperationalError):
         return Problem(
             503,
@@ -63,7 +77,9 @@ def from_database(error: psycopg.Error) -> Problem:
             "Repeat the request with the same Idempotency-Key.",
             headers={"Retry-After": "1"},
         )
-    if state in {"22P02", "22P05", "22003", "22007", "22008", "22021", "23502", "23503", "23505", "23514"}:
+    refusals = {"22P02", "22P05", "22003", "22007", "22008", "22021", "23502", "23503", "23505", "23514"}
+    # Without a state the driver itself refused: a text with a NUL character never reaches the server.
+    if state in refusals or (not state and isinstance(error, psycopg.DataError)):
         log.info("database refused input: %s %s", state, error.diag.constraint_name)
         return Problem(422, "refused_by_database", "A value is not one that can be kept.")
     raise error
@@ -93,15 +109,31 @@ async def _on_problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
     headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
     return respond(request, Problem(error.status_code, code, str(error.detail), headers=headers))
+
+
+def _methods(request: Request) -> set[str]:
+    """Every method that the path takes (RFC 9110 section 15.5.6), not only those of the first route that knows it."""
+    return {
+        method
+        for route in iter_route_contexts(request.app.routes)
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
 
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
     # The input itself is left out: it may be large, and may be a secret.
     errors = [
-        {"pointer": "/" + "/".join(str(p) for p in e["loc"]), "message": e["msg"], "kind": e["type"]}
-        for e in error.errors()
+        {
+            "pointer": "".join(f"/{escape(str(part))}" for part in e["loc"])[:MAX_POINTER],
+            "message": e["msg"][:1000],
+            "kind": e["type"],
+        }
+        for e in error.errors()[:MAX_ERRORS]
     ]
     return respond(request, Problem(422, "invalid_request", "The request is not valid.", errors))
 
@@ -111,10 +143,11 @@ async def _on_database(request: Request, error: Exception) -> JSONResponse:
     try:
         return respond(request, from_database(error))
     except psycopg.Error:
-        return await _on_crash(request, error)
+        return await on_crash(request, error)
 
 
-async def _on_crash(request: Request, error: Exception) -> JSONResponse:
+async def on_crash(request: Request, error: Exception) -> JSONResponse:
+    """Logs and reports what nobody expected, and says nothing of it."""
     request_id = getattr(request.state, "request_id", None)
     log.exception("request failed", exc_info=error, extra={"request_id": request_id})
     report(error, request_id)
@@ -127,7 +160,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(psycopg.Error, _on_database)
     app.add_exception_handler(PoolTimeout, _on_database)
-    app.add_exception_handler(Exception, _on_crash)
+    app.add_exception_handler(Exception, on_crash)
 
 
 #: What every operation of the API documents beside its success.
@@ -137,5 +170,5 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": HTTPStatus(status).phrase,
         "content": {"application/problem+json": {}},
     }
-    for status in (400, 401, 403, 404, 409, 413, 422, 500, 503)
+    for status in (400, 401, 403, 404, 409, 413, 415, 422, 500, 503)
 }

@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import errors
+from api import errors, openapi
 from api.actions.routes import router as actions
 from api.audit.routes import router as audit
 from api.connections.routes import callback_router
@@ -30,7 +31,10 @@ SECURITY_HEADERS = (
 
 
 class RequestContext:
-    """Names every request, and answers with that name and with the headers that every answer carries."""
+    """Names every request, and answers with that name and with the headers that every answer carries.
+
+    A crash is answered here, where those headers are added, and not further out.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -41,9 +45,12 @@ class RequestContext:
             return
         request_id = str(new_id())
         scope.setdefault("state", {})["request_id"] = request_id
+        started = False
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 names = {name.lower() for name, _ in message["headers"]}
                 extra = [(b"x-request-id", request_id.encode())]
                 extra += [(name, value) for name, value in SECURITY_HEADERS if name not in names]
@@ -52,7 +59,13 @@ class RequestContext:
                 message["headers"] = [*message["headers"], *extra]
             await send(message)
 
-        await self.app(scope, receive, send_with_headers)
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except Exception as error:
+            if started:
+                raise
+            answer = await errors.on_crash(Request(scope), error)
+            await answer(scope, receive, send_with_headers)
 
 
 @asynccontextmanager
@@ -81,6 +94,7 @@ def create_app() -> FastAPI:
         runs, actions, exceptions, audit, monitoring, docs,
     ):  # fmt: skip
         app.include_router(router)
+    openapi.install(app)
     return app
 
 
