@@ -23,6 +23,10 @@ class Page(BaseModel, Generic[T]):
     has_more: bool
 
 
+def _invalid() -> Problem:
+    return Problem(400, "invalid_cursor", "The cursor is not one that this API gave out.")
+
+
 class PageRequest:
     """The page a client asked for. `after` holds the key of the last item it has seen."""
 
@@ -36,8 +40,10 @@ class PageRequest:
         if cursor is not None:
             try:
                 self.after = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
-            except (binascii.Error, ValueError):
-                raise Problem(400, "invalid_cursor", "The cursor is not one that this API gave out.") from None
+            except (binascii.Error, ValueError, RecursionError):
+                raise _invalid() from None
+            if not isinstance(self.after, list) or not self.after:
+                raise _invalid()
 
     def key(self) -> dict[str, Any]:
         """Parameters `after_at`, `after_id` and `limit` of a list query; one row more than asked tells has_more."""
@@ -46,7 +52,16 @@ class PageRequest:
             at = datetime.fromisoformat(after[0]) if after[0] else None
             return {"after_at": at, "after_id": UUID(after[1]) if after[1] else None, "limit": self.limit + 1}
         except (ValueError, TypeError, IndexError, AttributeError):
-            raise Problem(400, "invalid_cursor", "The cursor is not one that this API gave out.") from None
+            raise _invalid() from None
+
+    def before(self) -> int | None:
+        """The sequence number of the last item seen, for a list that is numbered."""
+        if self.after is None:
+            return None
+        number = self.after[0]
+        if type(number) is not int or not 0 < number < 2**63:
+            raise _invalid()
+        return number
 
     def page(self, rows: list[dict[str, Any]], *key: str) -> dict[str, Any]:
         """Cuts the rows to the page and names its end by the given columns."""

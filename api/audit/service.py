@@ -4,17 +4,13 @@ from typing import Any
 
 from api.auth import Principal
 from api.db import database
-from api.errors import Problem
 from api.pagination import PageRequest
 from api.sql import query
 
 
 async def list_events(principal: Principal, page: PageRequest, filters: dict[str, str | None]) -> dict[str, Any]:
     """Events newest first. `filters`: type, action_id, run_id, subject_id."""
-    before = page.after[0] if page.after else None
-    if before is not None and not isinstance(before, int):
-        raise Problem(400, "invalid_cursor", "The cursor is not one that this API gave out.")
-    parameters = filters | {"before": before, "limit": page.limit + 1}
+    parameters = filters | {"before": page.before(), "limit": page.limit + 1}
     async with database().tenant_transaction(principal, "audit.read") as connection:
         rows = await (await connection.execute(query("audit/list_events"), parameters)).fetchall()
     return page.page(rows, "seq")

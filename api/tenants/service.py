@@ -70,7 +70,11 @@ async def list_service_accounts(principal: Principal) -> list[dict[str, Any]]:
 
 
 async def list_keys(principal: Principal, service_account_id: uuid.UUID) -> list[dict[str, Any]]:
-    return await _list(principal, "service_accounts.read", "list_keys", service_account_id=service_account_id)
+    """The account's keys, without anything that could be used; Problem 404 when the tenant has no such account."""
+    rows = await _list(principal, "service_accounts.read", "list_keys", service_account_id=service_account_id)
+    if not rows:
+        raise Problem(404, "not_found", "There is no such service account.")
+    return [row for row in rows if row["id"] is not None]
 
 
 async def create_service_account(principal: Principal, body: NewServiceAccount, once: Idempotency) -> Answer:
