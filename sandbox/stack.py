@@ -64,6 +64,7 @@ class Stack:
 
     def __enter__(self) -> Self:
         private_dir(self.state)
+        end_leftovers(self.state)
         self.url = {name: f"http://127.0.0.1:{port}" for name, port in _ports(self.state).items()}
         try:
             for name in SERVERS:
@@ -114,6 +115,7 @@ class Stack:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C reaches the program that started the stack, which then stops it
             )
+        write_private(self.state / f"{name}.pid", str(self._processes[name].pid))
 
     def ready(self, name: str) -> None:
         """Waits until a part answers; StackError when it does not."""
@@ -140,17 +142,18 @@ class Stack:
             return counts
 
     def stop(self) -> None:
-        """Stops every part that this stack started."""
+        """Stops every part that this stack started; a Ctrl-C meanwhile is too late to matter."""
         self._stopping.set()
-        for process in self._processes.values():
-            process.terminate()
-        for process in self._processes.values():
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self._processes.clear()
+        with _undisturbed():
+            for process in self._processes.values():
+                process.terminate()
+            for process in self._processes.values():
+                try:
+                    process.wait(timeout=10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+            self._processes.clear()
 
     def _command(self, name: str) -> list[str]:
         port = self.url[name].rsplit(":", 1)[1]
@@ -199,6 +202,46 @@ def _ports(state: Path) -> dict[str, int]:
     return ports
 
 
+def end_leftovers(state: Path) -> None:
+    """Ends the parts that a stack of this directory left behind because it was killed itself.
+
+    A pid from a file may by now be anybody's: only a process whose command line names the part's port is ended.
+    """
+    file = state / "ports.json"
+    ports: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
+    for name, port in ports.items():
+        try:
+            pid = int((state / f"{name}.pid").read_text())
+        except (OSError, ValueError):
+            continue
+        if f"--port {port}" in _command_line(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _command_line(pid: int) -> str:
+    """The command line of a living process, '' when there is none; macOS has no /proc."""
+    if Path("/proc/self").exists():
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return ""
+    command = ["ps", "-o", "command=", "-p", str(pid)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Holds Ctrl-C off while things are put away. Signals belong to the main thread; in another nothing happens."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
 def _kek(state: Path) -> str:
     file = state / "kek.hex"
     if not file.exists():
@@ -224,12 +267,12 @@ def prepare_database(owner_url: str, server: postgres.Server, database: str) -> 
 @contextmanager
 def running(state: Path) -> Iterator[Stack]:
     """The stack of a state directory with its own embedded Postgres; both are stopped at the end, their data stays."""
-    server = postgres.start(state)
-    previous = signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
+        server = postgres.start(state)
         with Stack(state, prepare(server)) as stack:
             yield stack
     finally:
+        with _undisturbed():
+            postgres.stop(state)
         signal.signal(signal.SIGTERM, previous)
-        postgres.stop(state)

@@ -1,0 +1,125 @@
+"""`python -m sandbox.demo [--inbox FOLDER] [--yes]`: the main job end to end, on this machine alone."""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import httpx
+import psycopg
+
+from sandbox.binaries import BinariesError
+from sandbox.cluster import PostgresError
+from sandbox.demo import instance
+from sandbox.demo.mail import MAX_MAILS, InboxError, read_folder
+from sandbox.demo.screen import Screen
+from sandbox.demo.story import BrokenPromiseError, Story, inbox
+from sandbox.oauth.browser import ConsentError
+from sandbox.organisation import Organisation, RefusedError
+from sandbox.stack import Stack, StackError, running
+from sandbox.state import CHECKOUT, state_dir
+from scripts.migrate import MigrationError
+
+SHIPPED = CHECKOUT / "sandbox" / "demo" / "inbox"
+FAILURES = (
+    BrokenPromiseError, RefusedError, ConsentError, StackError, InboxError, instance.BusyError, BinariesError,
+    PostgresError, MigrationError, httpx.HTTPError, psycopg.Error, OSError,
+)  # fmt: skip
+
+
+def _arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sandbox.demo", description=__doc__)
+    parser.add_argument(
+        "--inbox",
+        type=Path,
+        default=os.environ.get("INBOX") or SHIPPED,
+        help="folder of .eml files (default: $INBOX, else the shipped ones)",
+    )
+    parser.add_argument("--yes", action="store_true", help="ask nobody: the demo's people decide by a stated policy")
+    parser.add_argument("--remove", action="store_true", help="stop what runs and remove its state, then end")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 everything came out as promised, 1 something did not, 130 and 143 when interrupted."""
+    given = _arguments(arguments)
+    for name in ("SIGTERM", "SIGHUP"):
+        signal.signal(getattr(signal, name), _leave)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    screen = Screen(sys.stdout)
+    try:
+        if given.remove:
+            instance.remove(state_dir() / "demo")
+            return 0
+        asks = sys.stdin.isatty() and sys.stdout.isatty() and not given.yes
+        return _run(screen, given.inbox, input if asks else None)
+    except KeyboardInterrupt:
+        screen.line("\nStopped.")
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has gone; the interpreter must not try to flush it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except FAILURES as error:
+        screen.line()
+        screen.say(f"The demo failed: {error}", "red", "bold", indent=0)
+        return 1
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def _run(screen: Screen, folder: Path, ask: Callable[[str], str] | None) -> int:
+    letters = read_folder(folder)
+    more = f" (the first {MAX_MAILS} of them)" if len(letters) == MAX_MAILS else ""
+    screen.line(
+        screen.styled("Countersign: an agent proposes, rules decide, people countersign, it happens once.", "bold")
+    )
+    screen.say(f"Inbox: {inbox(folder)}, {len(letters)} mails{more}.", "dim", indent=0)
+    screen.say("Starting Postgres, Supabase Auth, a bank, a CRM and the API, all on 127.0.0.1 ...", "dim", indent=0)
+    began = time.monotonic()
+    with instance.fresh(state_dir()) as state, running(state) as stack:
+        screen.say(f"Ready after {time.monotonic() - began:.1f} s.", "dim", indent=0)
+        story = Story(stack, screen, letters, ask)
+        story.tell()
+        _invite(screen, stack)
+        if ask is not None:
+            _keep_running(screen, stack, story.organisation)
+    screen.line("Everything is stopped.")
+    return 0
+
+
+def _invite(screen: Screen, stack: Stack) -> None:
+    """Says where the API's documentation is, having made sure that it is there."""
+    docs = f"{stack.url['api']}/docs"
+    answer = httpx.get(docs, timeout=30, trust_env=False)
+    if answer.status_code != 200:
+        raise BrokenPromiseError(f"{docs} answers {answer.status_code}.")
+    screen.scene("Look around")
+    screen.item("API docs", f"{docs}, while this runs: as long as you like when started on a terminal")
+    screen.item("logs", f"{inbox(stack.state)}/*.log, until the next demo")
+    screen.line()
+
+
+def _keep_running(screen: Screen, stack: Stack, organisation: Organisation) -> None:
+    """Waits for Ctrl-C, which is the way to leave and no failure."""
+    screen.say("The agent's key, to try the API with:")
+    # Not wrapped: made to be copied.
+    screen.line(f"    curl -H 'Authorization: Bearer {organisation.key}' {stack.url['api']}/v1/actions")
+    screen.line()
+    screen.line(screen.styled("Everything keeps running. Press Ctrl-C to stop it.", "bold"))
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        screen.line()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
