@@ -16,8 +16,9 @@ from sandbox.binaries import BinariesError
 from sandbox.cluster import PostgresError
 from sandbox.demo import instance
 from sandbox.demo.mail import MAX_MAILS, InboxError, read_folder
+from sandbox.demo.promises import BrokenPromiseError
 from sandbox.demo.screen import Screen
-from sandbox.demo.story import BrokenPromiseError, Story, inbox
+from sandbox.demo.story import Story, inbox
 from sandbox.oauth.browser import ConsentError
 from sandbox.organisation import Organisation, RefusedError
 from sandbox.stack import Stack, StackError, running

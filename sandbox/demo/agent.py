@@ -97,10 +97,10 @@ class Agent:
 def settled(api: httpx.Client, action_id: str) -> dict[str, Any]:
     """Waits (`Prefer: wait`, RFC 7240) until an action has settled or waits for a person; 90 seconds at most."""
     deadline = time.monotonic() + 90
-    while True:
-        action: dict[str, Any] = ok(api.get(f"/v1/actions/{action_id}", headers={"Prefer": f"wait={WAIT_SECONDS}"}))
-        if action["status"] in SETTLED or action["status"] == "awaiting_approval" or time.monotonic() > deadline:
-            return action
+    action: dict[str, Any] = ok(api.get(f"/v1/actions/{action_id}"))
+    while action["status"] not in (*SETTLED, "awaiting_approval") and time.monotonic() < deadline:
+        action = ok(api.get(f"/v1/actions/{action_id}", headers={"Prefer": f"wait={WAIT_SECONDS}"}))
+    return action
 
 
 def _records(observation: dict[str, Any], name: str) -> list[dict[str, Any]]:

@@ -13,9 +13,10 @@ from sandbox.oauth.files import admin_token
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Balances in minor units by account, every transfer ever made, and the status of each bill."""
+    """Balances in minor units and IBANs by account, every transfer ever made, and the status of each bill."""
 
     balances: Mapping[str, int]
+    ibans: Mapping[str, str]
     transfers: tuple[Mapping[str, Any], ...]
     bills: Mapping[str, str]
 
@@ -33,13 +34,14 @@ class Ledger:
         connection = sqlite3.connect(f"{self._file.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
         connection.row_factory = sqlite3.Row
         try:
-            connection.execute("begin")  # the three reads see one moment
+            connection.execute("begin")  # the reads see one moment
             balances = dict(connection.execute("select id, balance from accounts").fetchall())
+            ibans = dict(connection.execute("select id, iban from accounts").fetchall())
             transfers = connection.execute("select * from transfers order by created_at, id").fetchall()
             bills = dict(connection.execute("select reference, status from bills").fetchall())
         finally:
             connection.close()
-        return Snapshot(balances, tuple(dict(row) for row in transfers), bills)
+        return Snapshot(balances, ibans, tuple(dict(row) for row in transfers), bills)
 
     def deliveries(self, idempotency_key: str) -> list[dict[str, Any]]:
         """Every time that an order with this key arrived at the bank, and what came of it."""

@@ -5,14 +5,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sandbox.demo import chain
 from sandbox.demo.agent import Agent, Proposal, settled
+from sandbox.demo.count import Count
 from sandbox.demo.desk import Desk
 from sandbox.demo.ledger import Ledger, Snapshot
 from sandbox.demo.mail import Letter
 from sandbox.demo.matching import OUR_ACCOUNT, PAY, REFUND
 from sandbox.demo.policy import STATED
-from sandbox.demo.screen import BULLET, Screen, clean, iban, money
+from sandbox.demo.promises import expect
+from sandbox.demo.proof import Proof
+from sandbox.demo.screen import BULLET, Screen, clean, money
 from sandbox.demo.spec import INSTRUCTION, SLUG, TITLE, access_spec
 from sandbox.demo.wording import control, why_stopped
 from sandbox.organisation import Organisation, found, ok, once
@@ -21,16 +23,6 @@ from sandbox.stack import Stack
 MONEY = (PAY, REFUND)
 VERDICT = {"authorized": "ALLOWED", "awaiting_approval": "ASKS A PERSON", "denied": "DENIED"}
 STYLE = {"authorized": "green", "awaiting_approval": "yellow", "denied": "red"}
-
-
-class BrokenPromiseError(RuntimeError):
-    """Something did not come out as this demo promises; the message says what."""
-
-
-def expect(holds: object, otherwise: str) -> None:
-    """Raises BrokenPromiseError unless it holds."""
-    if not holds:
-        raise BrokenPromiseError(otherwise)
 
 
 class Story:
@@ -146,65 +138,23 @@ class Story:
     # 4. The bank
 
     def execute(self, before: Snapshot) -> list[dict[str, Any]]:
-        """Waits for what was approved and compares it with the bank's own books; answers the executed money actions."""
-        screen = self.screen
-        screen.scene("4. Executed once: the bank's own books, past Countersign")
+        """Waits for what was approved and compares it with the bank's own books; answers the executed actions."""
+        self.screen.scene("4. Executed once: the bank's own books, past Countersign")
         api = self.organisation.owner.api
-        listed = ok(api.get("/v1/actions", params={"run_id": self.agent.run_id, "limit": 200}))["items"]
-        actions = [settled(api, action["id"]) for action in reversed(listed) if action["tool"] in MONEY]
+        actions = [settled(api, p) for p in self._money_actions()]
         self.ledger.behave()
-        paid = [action for action in actions if action["status"] == "succeeded"]
-        stuck = [a for a in actions if a["status"] in ("authorized", "executing", "unknown", "dead_letter", "failed")]
-        for action in stuck:
-            attempts = action["attempts"]
-            why = attempts[-1]["error"] if attempts else "no attempt was made"
-            expect(action["status"] == "failed", f"An approved action is {action['status']}: {why}")
-            screen.item("failed", f"{clean(str(action['args']))}: the bank said: {clean(str(why))}", "red")
-        after = self.ledger.look()
-        made = {t["idempotency_key"]: t for t in after.transfers[len(before.transfers) :]}
-        for action in paid:
-            self._booked(action, made)
-        expect(len(made) == len(paid), f"The bank shows {len(made)} new transfers for {len(paid)} executed actions.")
-        moved = sum(action["args"]["amount"] for action in paid)
-        self._balances(before, after, moved)
-        if not paid:
-            screen.say("No payment was approved, and no money moved.")
-        return paid
+        return Count(self.screen, self.ledger, before).actions(actions)
 
-    def _booked(self, action: Mapping[str, Any], made: Mapping[str, Mapping[str, Any]]) -> None:
-        """One executed action beside its one transfer."""
-        key, args = action["attempts"][-1]["idempotency_key"], action["args"]
-        transfer = made.get(key)
-        expect(transfer, f"The bank has no transfer under {key}, but the action has succeeded.")
-        assert transfer is not None  # noqa: S101 - for the type checker
-        wrong = [n for n in args if n != "transaction_id" and transfer[n] != args[n]]
-        expect(not wrong, f"The bank's transfer {transfer['id']} differs from what was approved in {', '.join(wrong)}.")
-        deliveries = self.ledger.deliveries(key)
-        worked = [d for d in deliveries if d["outcome"] == "done"]
-        expect(len(worked) == 1, f"The bank worked {len(worked)} times on {key}.")
-        attempts = len(action["attempts"])
-        screen = self.screen
-        where = f"{clean(args['to_name'])}, {iban(args['to_iban'])}, for {clean(args['reference'])}"
-        screen.item("paid", f"{money(args['amount'], args['currency'])} to {where}", "bold")
-        story = "one attempt, one delivery, one transfer"
-        if attempts > 1:
-            fault = next((d["fault"] for d in deliveries if d["fault"]), None)
-            cut = "the bank did the work and hung up without an answer; " if fault else ""
-            story = (
-                f"{cut}{attempts} attempts under one idempotency key, {len(deliveries)} deliveries, still one transfer"
-            )
-        screen.item("", story)
-
-    def _balances(self, before: Snapshot, after: Snapshot, moved: int) -> None:
-        screen = self.screen
-        for account, was in before.balances.items():
-            now = after.balances[account]
-            expected = was - moved if account == OUR_ACCOUNT else was
-            expect(now == expected, f"{account} holds {money(now, 'EUR')} where {money(expected, 'EUR')} was expected.")
-            screen.item("balance", f"{account}: {money(was, 'EUR')} before, {money(now, 'EUR')} after"
-                                   f" ({money(now - was, 'EUR')})")  # fmt: skip
-        still = [reference for reference, status in after.bills.items() if status == "open"]
-        screen.item("bills", f"still open: {', '.join(still) or 'none'}")
+    def _money_actions(self) -> list[str]:
+        """The ids of this run's actions that move money, oldest first."""
+        page = {"run_id": self.agent.run_id, "limit": "200"}
+        found: list[str] = []
+        while True:
+            answer = ok(self.organisation.owner.api.get("/v1/actions", params=page))
+            found += [action["id"] for action in answer["items"] if action["tool"] in MONEY]
+            if not answer["has_more"]:
+                return found[::-1]
+            page["cursor"] = answer["next_cursor"]
 
     def repeat(self, desk: Desk, paid: list[dict[str, Any]]) -> None:
         """Sends the last approval once more, as a client does that never got the answer."""
@@ -268,61 +218,11 @@ class Story:
     # 6. The proof
 
     def verify(self, paid: list[dict[str, Any]]) -> None:
-        screen, org = self.screen, self.organisation
-        screen.scene("6. The audit log")
-        said = ok(org.owner.api.get("/v1/audit/verify"))
-        expect(said["ok"], f"The API finds the audit chain broken at event {said['broken_at']}.")
-        events = self._export()
-        own = chain.verify(org.tenant_id, events)
-        expect(
-            own.broken_at is None, f"Recomputed from the export, the audit chain is broken at event {own.broken_at}."
-        )
-        expect(
-            (own.events, own.head) == (said["events"], said["head"]), "The API and the export disagree on the chain."
-        )
-        screen.item("verified", f"{own.events} events. The API says the chain holds; recomputed here from the exported "
-                                f"records (SHA-256), it ends in the same {own.head[:16]}...", "green")  # fmt: skip
-        at, forged = chain.forged(events)
-        broken = chain.verify(org.tenant_id, forged).broken_at
-        expect(broken == at, "A forged record was not noticed.")
-        screen.item("forged", f"with one digit of event {at} changed in a copy, the check fails at event {broken}")
+        self.screen.scene("6. The audit log")
+        proof = Proof(self.screen, self.organisation)
+        events = proof.verify()
         if paid:
-            self._reconstruct(max(paid, key=lambda action: len(action["approvals"])), events)
-
-    def _export(self) -> list[dict[str, Any]]:
-        """All events, oldest first."""
-        events: list[dict[str, Any]] = []
-        page: dict[str, Any] = {"limit": 200}
-        while True:
-            answer = ok(self.organisation.owner.api.get("/v1/audit/events", params=page))
-            events += answer["items"]
-            if not answer["has_more"]:
-                return events[::-1]
-            page["cursor"] = answer["next_cursor"]
-
-    def _reconstruct(self, action: Mapping[str, Any], events: list[dict[str, Any]]) -> None:
-        """One payment's life, from the audit log alone."""
-        screen, args = self.screen, action["args"]
-        screen.line()
-        amount = money(args["amount"], args["currency"])
-        screen.say(f"How {amount} came to leave for {clean(args['to_name'])}, from the audit log:")
-        records = [event["event"] for event in events if event["event"].get("action_id") == action["id"]]
-        screen.table(
-            [
-                (str(r["seq"]), str(r["at"])[11:23], self._who(r["principal"]), clean(r["type"], 24), _why(r))
-                for r in records
-            ],
-            indent=4,
-        )
-        digests = {r["what"]["digest"] for r in records if "digest" in (r.get("what") or {})}
-        expect(digests == {action["digest"]}, "The audit log names another payload than the one that was executed.")
-        screen.say(f"Every record that names the payload names the same: {action['digest'][:30]}...", indent=4)
-
-    def _who(self, principal: Mapping[str, Any]) -> str:
-        org = self.organisation
-        known = {org.owner.user_id: org.owner.name, org.approver.user_id: org.approver.name,
-                 org.service_account_id: "the agent"}  # fmt: skip
-        return known.get(str(principal.get("id")), f"{principal.get('kind')} {principal.get('id')}")
+            proof.reconstruct(max(paid, key=lambda action: len(action["approvals"])), events)
 
 
 def _short(tool: str) -> str:
@@ -336,17 +236,6 @@ def _short(tool: str) -> str:
 def _receipt(action: Mapping[str, Any]) -> str:
     body = ((action["attempts"] or [{}])[-1].get("response") or {}).get("body") or {}
     return f"{_short(action['tool'])} {clean(str(body.get('id', '')), 12)}".strip()
-
-
-def _why(record: Mapping[str, Any]) -> str:
-    """The reason that a record gives, in a few words."""
-    why = record.get("why") or {}
-    if isinstance(why.get("reasons"), list):
-        return clean(", ".join(dict.fromkeys(str(r.get("rule_id") or r.get("check")) for r in why["reasons"])), 40)
-    words = why.get("reason") or why.get("status_reason") or ""
-    if not words and record["type"] == "action.proposed":
-        words = why.get("rationale") or ""
-    return clean(str(words), 32)
 
 
 def inbox(folder: Path) -> str:
