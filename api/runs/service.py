@@ -69,10 +69,18 @@ def _granted(facts: Facts, body: NewObservation) -> tuple[Contract, ToolGrant]:
     return contract, grant
 
 
-async def _facts_of_run(principal: Principal, run_id: UUID, fresh: bool) -> Facts:
-    run = await get(principal, run_id)
-    load = workflow_facts.load if fresh else workflow_facts.get
-    return (await load(principal, run["workflow"]))[0]
+async def _workflow_of(principal: Principal, run_id: UUID, once: Idempotency | None) -> tuple[str, Any]:
+    """The slug of the run's workflow, and what the same request was answered before; Problem 404 without such a run."""
+    parameters = {
+        "run_id": run_id,
+        "key": once.key if once else None,
+        "request": once.request if once else None,
+    }
+    async with database().tenant_transaction(principal, "runs.read") as connection:
+        row = await (await connection.execute(query("runs/workflow_of_run"), parameters)).fetchone()
+    if row is None:
+        raise Problem(404, "not_found", "There is no such run.")
+    return row["slug"], row["answer"]
 
 
 async def observe(principal: Principal, run_id: UUID, body: NewObservation, once: Idempotency | None) -> Answer:
@@ -80,9 +88,12 @@ async def observe(principal: Principal, run_id: UUID, body: NewObservation, once
 
     A failed read is an observation with status `failed`, not an error: it never blocks the run.
     """
-    facts = await _facts_of_run(principal, run_id, fresh=False)
+    workflow, stored = await _workflow_of(principal, run_id, once)
+    if stored is not None:
+        return Answer(stored, replayed=True)
+    facts, _ = await workflow_facts.get(principal, workflow)
     if body.tool not in facts.contracts:
-        facts = await _facts_of_run(principal, run_id, fresh=True)
+        facts, _ = await workflow_facts.load(principal, workflow)
     contract, grant = _granted(facts, body)
     if body.result is not None:
         kept = _kept(contract, grant, body.result)
@@ -108,7 +119,7 @@ async def observe(principal: Principal, run_id: UUID, body: NewObservation, once
         if "credential" in claimed.result:
             return await _read(principal, contract, grant, body.args, claimed.result, once)
         if attempt == 0:
-            facts = await _facts_of_run(principal, run_id, fresh=True)
+            facts, _ = await workflow_facts.load(principal, workflow)
             contract, grant = _granted(facts, body)
     raise Problem(409, "epoch_moved", "The rules changed twice while this was read; try again.")
 
@@ -135,7 +146,11 @@ async def _read(
             finish = {"id": claimed["id"], "status": "succeeded"} | _kept(contract, grant, outcome.body)
         except rfc8785.CanonicalizationError:
             finish["error"] = "The answer contains numbers that cannot be kept exactly."
-    return await database().call(principal, "finish_observation_v1", finish, once)
+    answer = await database().call(principal, "finish_observation_v1", finish, once)
+    if answer.replayed:  # the same request was sent twice at once, and the other one was first
+        finish = {"id": claimed["id"], "status": "failed", "error": "The same request was answered already."}
+        await database().call(principal, "finish_observation_v1", finish)
+    return answer
 
 
 #: What keeps a call from being made at all.

@@ -52,7 +52,7 @@ class Operation:
     def send(
         self, client: httpx.Client, ids: Mapping[str, str], own: Mapping[str, Any] | None = None, **headers: str
     ) -> httpx.Response:
-        """Calls it: `ids` fill the path, `own` members of the body by name; an Idempotency-Key goes with unsafe calls."""
+        """Calls it: `ids` fill the path, `own` members of the body by name. An unsafe call gets a fresh key."""
         if self.unsafe:
             headers.setdefault("Idempotency-Key", str(uuid.uuid4()))
         headers = {name: value for name, value in headers.items() if value}
