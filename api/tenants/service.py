@@ -24,7 +24,7 @@ async def create_tenant(principal: Principal, body: NewTenant, once: Idempotency
     """
     if principal.kind != "user":
         raise Problem(403, "people_only", "Only a person can create a tenant.")
-    return await database().call(
+    answer = await database().call(
         Principal(principal.claims | {"tenant_id": None}, principal.request_id),
         "create_tenant_v1",
         {
@@ -38,6 +38,7 @@ async def create_tenant(principal: Principal, body: NewTenant, once: Idempotency
             },
         },
     )
+    return Answer(answer.result, replayed=answer.result.pop("replayed", False))
 
 
 async def list_tenants(principal: Principal) -> Any:

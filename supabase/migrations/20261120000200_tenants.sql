@@ -279,13 +279,15 @@ begin
     end if;
     -- A second caller with the same id waits here until the first has committed.
     perform private.lock_tenant(v_tenant, true);
-    -- The id is derived from person and idempotency key: the same request again finds its own tenant.
+    -- The id is derived from person and idempotency key: the same request again finds its own tenant, and one
+    -- that comes at the same moment waits for it.
+    perform pg_advisory_xact_lock(hashtextextended(v_tenant::text, 20261121));
     if exists (select from app.tenants where tenant_id = v_tenant) then
         if not exists (select from app.tenants t join app.members m using (tenant_id)
             where t.tenant_id = v_tenant and m.user_id = (v_claims ->> 'sub')::uuid and t.name = p_args ->> 'name') then
             perform private.fail(422, 'idempotency_key_reused', 'This Idempotency-Key was used with another request.');
         end if;
-        return jsonb_build_object('id', v_tenant, 'name', p_args ->> 'name', 'role', 'owner');
+        return jsonb_build_object('id', v_tenant, 'name', p_args ->> 'name', 'role', 'owner', 'replayed', true);
     end if;
     insert into app.tenants (tenant_id, name) values (v_tenant, p_args ->> 'name');
     insert into app.members (tenant_id, user_id, role, email, name)
