@@ -27,7 +27,12 @@ async def cron(function: str, authorization: Annotated[str, Header()] = "") -> d
     """Runs a scheduled function. It may be called twice for one tick, and is safe to."""
     expected = f"Bearer {settings().cron_secret}"
     if not hmac.compare_digest(authorization.encode(), expected.encode()):
-        raise Problem(401, "unauthenticated", "Scheduled functions are called with the scheduler's secret.")
+        raise Problem(
+            401,
+            "unauthenticated",
+            "Scheduled functions are called with the scheduler's secret.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
     if function not in FUNCTIONS:
         raise Problem(404, "not_found", "There is no such scheduled function.")
     result: dict[str, int] = await import_module(f"functions.{function}").run(datetime.now(UTC))
