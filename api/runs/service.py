@@ -174,10 +174,10 @@ async def call_with_credential(
         manifest = connections.provider(credential["provider"])
         tokens = connections.open_credential(credential)
         if connections.is_expiring(credential) and tokens.get("refresh_token"):
-            tokens = await _refresh(credential, claimed_for)
+            tokens = await _renew(credential, tokens, claimed_for, lease)
         outcome = await client.call_tool(manifest, contract, args, tokens["access_token"], idempotency_key, lease)
         if outcome.status == 401:
-            tokens = await _refresh(credential, claimed_for)
+            tokens = await _refresh(credential, claimed_for, lease)
             outcome = await client.call_tool(manifest, contract, args, tokens["access_token"], idempotency_key, lease)
     except _NOT_SENT as error:
         return _not_sent(error)
@@ -192,10 +192,24 @@ def _not_sent(error: Exception) -> client.Outcome:
     return client.Outcome("no", error=reason, hopeless=isinstance(error, client.TokenError) and error.final)
 
 
-async def _refresh(credential: dict[str, Any], claimed_for: str) -> dict[str, str]:
+async def _renew(
+    credential: dict[str, Any], tokens: dict[str, str], claimed_for: str, lease: client.Lease | None
+) -> dict[str, str]:
+    """Fresh tokens ahead of time; the old ones, while they last, if that does not work just now."""
+    try:
+        return await _refresh(credential, claimed_for, lease)
+    except (client.TokenError, connections.RefreshBusyError) as error:
+        if connections.is_expiring(credential, 0) or (isinstance(error, client.TokenError) and error.final):
+            raise
+        return tokens
+
+
+async def _refresh(credential: dict[str, Any], claimed_for: str, lease: client.Lease | None) -> dict[str, str]:
     for _ in range(REFRESH_TRIES):
         try:
             return await connections.refresh(credential, claimed_for)
         except connections.RefreshBusyError:
+            if lease is not None and lease.remaining() < 2 * client.RESERVE:
+                raise
             await asyncio.sleep(0.25)
     return await connections.refresh(credential, claimed_for)
