@@ -39,6 +39,20 @@ def bootstrap(server: Server) -> None:
         _prepare(connection)
 
 
+def bootstrap_bare(connection: psycopg.Connection) -> None:
+    """Do the same for a cluster that is not ours, as a superuser in autocommit mode; for the connection's database.
+
+    No password is set, and no role that is a superuser loses or gains anything.
+    """
+    connection.execute("select pg_advisory_lock(%s)", (BOOTSTRAP_LOCK,))
+    try:
+        with connection.transaction():
+            connection.execute(_file("cluster.sql"))
+        _prepare(connection)
+    finally:
+        connection.execute("select pg_advisory_unlock(%s)", (BOOTSTRAP_LOCK,))
+
+
 def create_database(server: Server, name: str, template: str | None = None) -> None:
     """Create a database beside `postgres`, owned by the role `postgres`, on a bootstrapped cluster.
 

@@ -134,7 +134,11 @@ AGENT_SCOPES = [
 ]  # fmt: skip
 
 
-def found(stack: Stack, name: str = "Brightwater Goods BV") -> Organisation:
+#: Who the sandbox bank's and CRM's customer is.
+NAME = "Brightwater Goods BV"
+
+
+def found(stack: Stack, name: str = NAME) -> Organisation:
     """A tenant with two people (owner and approver, both at aal2), a service account and a sandbox key."""
     owner, approver = sign_up(stack, "Olive Marsh"), sign_up(stack, "Amara Diallo")
     tenant = ok(owner.api.post("/v1/tenants", json={"name": name, "user_name": owner.name}, headers=once()))

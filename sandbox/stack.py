@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sandbox import bootstrap, postgres
+from sandbox import bootstrap, external, postgres
 from sandbox.oauth import clients
 from sandbox.state import CHECKOUT, free_port, port_is_free, private_dir, secret, write_private
 from scripts.migrate import migrate
@@ -265,12 +265,27 @@ def prepare_database(owner_url: str, server: postgres.Server, database: str) -> 
 
 
 @contextmanager
-def running(state: Path) -> Iterator[Stack]:
-    """The stack of a state directory with its own embedded Postgres; both are stopped at the end, their data stays."""
+def databases(server: postgres.Server, owner_url: str | None, tenant: str) -> Iterator[Databases]:
+    """Where the parts of a stack log in: both on our server, or the application elsewhere."""
+    if owner_url is None:
+        yield prepare(server)
+        return
+    bootstrap.bootstrap(server)
+    with external.prepared(owner_url, tenant=tenant) as api_url:
+        yield Databases(api=api_url, auth=server.url(user="supabase_auth_admin"))
+
+
+@contextmanager
+def running(state: Path, owner_url: str | None = None, *, tenant: str = "") -> Iterator[Stack]:
+    """The stack of a state directory with its own embedded Postgres; both are stopped at the end, their data stays.
+
+    With `owner_url` the application's tables are in that Postgres (external.prepared says which are fit, and what
+    `tenant` is for), and the embedded one serves Supabase Auth alone.
+    """
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         server = postgres.start(state)
-        with Stack(state, prepare(server)) as stack:
+        with databases(server, owner_url, tenant) as prepared, Stack(state, prepared) as stack:
             yield stack
     finally:
         with _undisturbed():

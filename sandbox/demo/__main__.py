@@ -11,7 +11,9 @@ from types import FrameType
 
 import httpx
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
+from api.providers.manifest import ManifestError
 from sandbox.binaries import BinariesError
 from sandbox.cluster import PostgresError
 from sandbox.demo import instance
@@ -19,8 +21,9 @@ from sandbox.demo.mail import MAX_MAILS, InboxError, read_folder
 from sandbox.demo.promises import BrokenPromiseError
 from sandbox.demo.screen import Screen
 from sandbox.demo.story import Story, inbox
+from sandbox.external import ExternalError
 from sandbox.oauth.browser import ConsentError
-from sandbox.organisation import Organisation, RefusedError
+from sandbox.organisation import NAME, Organisation, RefusedError
 from sandbox.stack import Stack, StackError, running
 from sandbox.state import CHECKOUT, state_dir
 from scripts.migrate import MigrationError
@@ -28,7 +31,7 @@ from scripts.migrate import MigrationError
 SHIPPED = CHECKOUT / "sandbox" / "demo" / "inbox"
 FAILURES = (
     BrokenPromiseError, RefusedError, ConsentError, StackError, InboxError, instance.BusyError, BinariesError,
-    PostgresError, MigrationError, httpx.HTTPError, psycopg.Error, OSError,
+    PostgresError, MigrationError, ManifestError, ExternalError, httpx.HTTPError, psycopg.Error, OSError,
 )  # fmt: skip
 
 
@@ -84,8 +87,13 @@ def _run(screen: Screen, folder: Path, ask: Callable[[str], str] | None) -> int:
     )
     screen.say(f"Inbox: {inbox(folder)}, {len(letters)} mails{more}.", "dim", indent=0)
     screen.say("Starting Postgres, Supabase Auth, a bank, a CRM and the API, all on 127.0.0.1 ...", "dim", indent=0)
+    owner_url = os.environ.get("DATABASE_URL") or None
+    if owner_url:
+        # As in a deployment, MIGRATIONS_DATABASE_URL is the owner's where DATABASE_URL is the application's.
+        owner_url = os.environ.get("MIGRATIONS_DATABASE_URL") or owner_url
+        screen.say(f"The application's tables are in {_place(owner_url)}.", "dim", indent=0)
     began = time.monotonic()
-    with instance.fresh(state_dir()) as state, running(state) as stack:
+    with instance.fresh(state_dir()) as state, running(state, owner_url, tenant=NAME) as stack:
         screen.say(f"Ready after {time.monotonic() - began:.1f} s.", "dim", indent=0)
         story = Story(stack, screen, letters, ask)
         story.tell()
@@ -94,6 +102,15 @@ def _run(screen: Screen, folder: Path, ask: Callable[[str], str] | None) -> int:
             _keep_running(screen, stack, story.organisation)
     screen.line("Everything is stopped.")
     return 0
+
+
+def _place(url: str) -> str:
+    """The database of a URL, without its credentials."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.Error:
+        raise ExternalError("DATABASE_URL is not the address of a Postgres") from None
+    return f"{parts.get('dbname') or 'postgres'} on {parts.get('host') or 'localhost'}:{parts.get('port') or 5432}"
 
 
 def _invite(screen: Screen, stack: Stack) -> None:

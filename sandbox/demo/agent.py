@@ -83,7 +83,7 @@ class Agent:
             "tool": intent.tool,
             "args": intent.args,
             "confidence": intent.confidence,
-            "rationale": f"{clean(who, 200)} writes ({letter.file}): {quote!r}. Compared: {'; '.join(intent.because)}.",
+            "rationale": f"{'; '.join(intent.because)}. {clean(who, 200)} wrote ({letter.file}): {quote!r}",
             "citations": list(intent.citations),
             "evidence": [{"observation_id": observation} for observation in intent.evidence],
             "subject": {"type": "email", "id": letter.file[:200]},

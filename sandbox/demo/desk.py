@@ -158,7 +158,7 @@ class Desk:
     def _edit(self, args: dict[str, Any]) -> dict[str, Any] | None:
         """The arguments with what the person typed over them; None when nothing was changed."""
         edited: dict[str, Any] = {}
-        for name, value in args.items():
+        for name, value in policy.in_order(args):
             amount = name == "amount" and isinstance(value, int)
             typed = self._line(name, f"{value / 100:.2f}" if amount else clean(str(value)))
             if typed == (f"{value / 100:.2f}" if amount else clean(str(value))):

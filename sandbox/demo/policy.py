@@ -67,9 +67,7 @@ def compare(exception: Mapping[str, Any], found: Found) -> list[Comparison]:
     if exception["tool"] == REFUND:
         names = {"to_name": "counterparty_name", "to_iban": "counterparty_iban", "amount": "amount"}
     args, record = exception["args"], found.record
-    order = ("to_name", "to_iban", "amount", "reference")
-    for name in sorted(args, key=lambda n: order.index(n) if n in order else len(order)):
-        value = args[name]
+    for name, value in in_order(args):
         proposed = _shown(name, value, args.get("currency"))
         source = names.get(name)
         if name == "currency":
@@ -81,6 +79,12 @@ def compare(exception: Mapping[str, Any], found: Found) -> list[Comparison]:
         same = value == record[source] and (name != "amount" or args.get("currency") == record.get("currency"))
         rows.append(Comparison(name, proposed, observed, same))
     return rows
+
+
+def in_order(args: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The arguments as people read them: to whom, how much, what for, and the rest."""
+    order = ("to_name", "to_iban", "amount", "currency", "reference")
+    return sorted(args.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order))
 
 
 def decide(exception: Mapping[str, Any], done: frozenset[str]) -> Verdict:

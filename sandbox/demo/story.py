@@ -127,7 +127,7 @@ class Story:
         if self.ask is None:
             screen.say(f"Nobody is asked in this run: the demo's people decide by a stated policy. {STATED}")
         else:
-            screen.say("You are the people. An answer may be given by its first letter.")
+            screen.say("You are the people now: Amara Diallo, Olive Marsh, or both. Answer with a letter and Enter.")
         if any(p.intent.tool == PAY and p.action.get("status") == "awaiting_approval" for p in self.proposals):
             self.ledger.hang_up_once()
         desk = Desk(self.organisation, screen, self.ask)

@@ -9,7 +9,8 @@ declare
     v_role text;
 begin
     foreach v_role in array array[
-        'anon', 'authenticated', 'service_role', 'authenticator', 'postgres', 'supabase_auth_admin', 'dashboard_user'
+        'anon', 'authenticated', 'service_role', 'authenticator', 'postgres', 'supabase_auth_admin', 'dashboard_user',
+        'supabase_admin'
     ] loop
         if not exists (select from pg_roles where rolname = v_role) then
             execute format('create role %I', v_role);
@@ -31,9 +32,16 @@ alter role authenticator set statement_timeout = '8s';
 alter role authenticator set lock_timeout = '8s';
 grant anon, authenticated, service_role to authenticator;
 
--- Who runs migrations: no superuser, but may create roles and give away the API roles.
-alter role postgres login inherit nosuperuser createrole createdb replication bypassrls;
-alter role postgres set search_path = "$user", public, extensions;
+-- Who runs migrations: no superuser, but may create roles and give away the API roles. On a server that is not
+-- ours it may be the very superuser that runs this; that one keeps what it has.
+do $$
+begin
+    if exists (select from pg_roles where rolname = 'postgres' and not rolsuper) then
+        alter role postgres login inherit nosuperuser createrole createdb replication bypassrls;
+        alter role postgres set search_path = "$user", public, extensions;
+    end if;
+end
+$$;
 grant anon, authenticated, service_role, authenticator to postgres with admin option;
 grant pg_monitor, pg_read_all_data, pg_signal_backend to postgres with admin option;
 
