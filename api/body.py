@@ -6,7 +6,8 @@ cannot carry, NUL and lone surrogates (which Postgres cannot store), invalid UTF
 
 import json
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
 from typing import Any
 
 from fastapi import Request, Response
@@ -30,10 +31,10 @@ def _integer(text: str) -> int:
 
 
 def _float(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise _invalid(f"The number {text[:20]} is too large.")
-    return value
+    # A double this large is a whole number, and is held to the same bound: it would be stored as an integer.
+    if abs(float(text)) > MAX_INTEGER:
+        raise _invalid(f"The number {text[:20]} is too large; numbers go up to 2^53 - 1.")
+    return float(text)
 
 
 def _constant(text: str) -> Any:
@@ -101,17 +102,17 @@ def _require_json(request: Request) -> None:
 class StrictRequest(Request):
     """A request whose body is bounded and whose JSON is read by `parse`."""
 
-    async def body(self) -> bytes:
-        if not hasattr(self, "_body"):
-            chunks: list[bytes] = []
-            size = 0
-            async for chunk in self.stream():
-                size += len(chunk)
-                if size > MAX_BYTES:
+    _received = 0
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """The body in parts; everything that reads it, forms included, reads it here. Raises Problem 413."""
+        kept = hasattr(self, "_body")  # and counted when it arrived
+        async with aclosing(super().stream()) as chunks:
+            async for chunk in chunks:
+                self._received += 0 if kept else len(chunk)
+                if self._received > MAX_BYTES:
                     raise Problem(413, "body_too_large", f"The body is larger than {MAX_BYTES:,} bytes.")
-                chunks.append(chunk)
-            self._body = b"".join(chunks)
-        return self._body
+                yield chunk
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
