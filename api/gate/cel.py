@@ -49,14 +49,12 @@ def compile_expression(text: str) -> Any:
         raise ExpressionError(f"The expression is longer than {MAX_LENGTH} characters.")
     try:
         program = _ENVIRONMENT.compile(text)
+        answers = program.return_type()
+        called = list(calls(program.serialize()))
     except Exception as error:
         raise ExpressionError(str(error).removesuffix(" [INVALID_ARGUMENT]")) from None
-    if program.return_type() not in (cel.Type.BOOL, cel.Type.DYN):
+    if answers not in (cel.Type.BOOL, cel.Type.DYN):
         raise ExpressionError("The expression does not answer true or false.")
-    try:
-        called = list(calls(program.serialize()))
-    except ValueError as error:
-        raise ExpressionError(str(error)) from None
     for call in called:
         if call.function == "contains" and None in call.arguments:
             raise ExpressionError("contains() looks for a text that is written in the rule.")
@@ -74,9 +72,9 @@ def evaluate(text: str, values: Mapping[str, Any]) -> bool:
     program = compile_expression(text)
     try:
         value = program.eval(data=values)
-        answer = value.plain_value()
+        kind, answer = value.type(), value.plain_value()
     except Exception as error:
         raise ExpressionError(str(error)) from None
-    if value.type() != cel.Type.BOOL:
+    if kind != cel.Type.BOOL:
         raise ExpressionError(str(answer)[:300])
     return bool(answer)

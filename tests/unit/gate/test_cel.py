@@ -107,6 +107,8 @@ def test_what_a_rule_can_say(expression: str, answer: bool) -> None:
         "google.protobuf.Int64Value{value: 1} == 1",
         "google.protobuf.Any{} == google.protobuf.Any{}",
         "[google.protobuf.Value{}] == []",
+        "{null: true}",
+        "!!{null: true}",
         "now - now == now",
         "args.s.contains(args.s)",
         "args.s.contains(args.yes ? 'a' : 'b')",
@@ -180,6 +182,7 @@ def test_what_a_rule_cannot_say(expression: str) -> None:
         "timestamp(99999999999999) < now",
         "now.getHours('Atlantis/City') == 1",
         "{'a': 1, 'a': 2} == {}",
+        "{[]: 1} == {}",
         "args.n ? true : false",
     ],
 )
