@@ -15,6 +15,7 @@ from api.gate.models import Decision
 from api.idempotency import Once, result_of
 from api.pagination import Page, Paging
 from api.routing import slice_router
+from api.workflows import facts as workflow_facts
 
 router = slice_router("actions")
 
@@ -32,7 +33,8 @@ async def create_action(
     """Proposes one tool call. What the gate allows is executed at once; what it escalates waits for people."""
     answer = await service.propose(caller, body, once)
     if answer.result["status"] == "authorized" and not answer.replayed:
-        background.add_task(execution.execute_soon, caller, answer.result["id"])
+        facts, _ = await workflow_facts.get(caller, body.workflow)  # in memory since the decision
+        background.add_task(execution.execute_soon, caller, answer.result["id"], facts.tenant_id)
     return result_of(answer, response)
 
 

@@ -30,10 +30,13 @@ _rng = random.SystemRandom()
 MAX_KEPT = 8_000
 
 
-async def execute_soon(principal: Principal, action_id: str) -> None:
-    """Executes right after the request that authorized; what fails here is picked up by functions/execute_actions."""
+async def execute_soon(principal: Principal, action_id: str, tenant_id: UUID | str | None = None) -> None:
+    """Executes right after the request that authorized; what fails here is picked up by functions/execute_actions.
+
+    A caller that knows the tenant saves the question which one the principal is in.
+    """
     try:
-        tenant_id = principal.claims.get("tenant_id")
+        tenant_id = tenant_id or principal.claims.get("tenant_id")
         if tenant_id is None:
             me = (await database().call(principal, "me_v1", {})).result
             tenant_id = me["tenant"]["id"]
