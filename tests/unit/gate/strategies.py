@@ -40,7 +40,9 @@ _STRANGE = st.fixed_dictionaries(
     },
 )
 #: Arguments that fit the contract; of the contract and strangers beside them; and anything.
-ARGUMENTS = _FITTING | _STRANGE | st.dictionaries(st.text(max_size=5), JSON, max_size=2)
+ARGUMENTS = st.one_of(_FITTING, _FITTING, _FITTING, _STRANGE, st.dictionaries(st.text(max_size=5), JSON, max_size=2))
+
+_CERTAINTY = st.sampled_from([0.0, 0.5, 0.8, 0.9, 1.0]) | st.floats(0, 1)
 
 #: Expressions that are blind to what the agent claims, so that a rule cannot make more of it severe.
 BLIND = [
@@ -129,13 +131,13 @@ _FRIENDLY: dict[str, Any] = {"stage": "autonomous", "connections": {"acme": {"wr
 
 @st.composite
 def worlds(draw: st.DrawFn, expressions: list[str] = BLIND + SEEING, effects: list[str] | None = None) -> Facts:
-    """Facts of one workflow; half of them such that only thresholds and rules stand in the way."""
-    friendly = draw(st.booleans())
+    """Facts of one workflow; most of them such that only thresholds and rules stand in the way."""
+    friendly = draw(st.sampled_from([True, True, False]))
     grant: dict[str, Any] = {"access": "write"} if friendly else draw(_GRANTS)
     changes: dict[str, Any] = _FRIENDLY | {
         "tools": {TOOL: grant} | draw(st.sampled_from([{}, {OTHER: {"access": "write"}}])),
-        "confidence_min": draw(st.floats(0, 1)),
-        "value_max": draw(st.sampled_from([{}, {"EUR": 15_000}, {"EUR": 5_000, "USD": 0}])),
+        "confidence_min": draw(_CERTAINTY),
+        "value_max": draw(st.sampled_from([{"EUR": 15_000}, {"EUR": 5_000, "USD": 0}, {"EUR": 20_000}, {}])),
     }
     connection: dict[str, Any] = {}
     switches: list[dict[str, Any]] = []
@@ -152,7 +154,7 @@ def worlds(draw: st.DrawFn, expressions: list[str] = BLIND + SEEING, effects: li
     return facts(
         spec(**changes),
         tool,
-        rules=draw(st.lists(rules(expressions), max_size=3)),
+        rules=draw(st.lists(rules(expressions), max_size=draw(st.sampled_from([0, 1, 3])))),
         connection=connection,
         kill_switches=switches,
         known_tools={TOOL: {"version": 4, "effect": tool.effect}, OTHER: {"version": 1, "effect": "destructive"}},
@@ -164,7 +166,7 @@ def proposals() -> st.SearchStrategy[Proposal]:
         proposal,
         args=ARGUMENTS,
         tool=st.sampled_from([TOOL] * 8 + [OTHER, TOOL.upper(), TOOL + "\N{ZERO WIDTH SPACE}", ""]),
-        confidence=st.none() | st.floats(0, 1),
+        confidence=st.one_of(_CERTAINTY, _CERTAINTY, _CERTAINTY, st.none()),
         citations=st.lists(st.text(max_size=5), max_size=2),
         subject=st.none() | st.dictionaries(st.text(max_size=5), JSON, max_size=2),
         principal=st.sampled_from([{"kind": k, "id": i} for k in ("user", "service", "system") for i in (AGENT, None)]),
