@@ -1,19 +1,17 @@
 """Signing in at a provider, and what becomes of the tokens."""
 
-import json
 import re
-from base64 import b64decode
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sandbox.oauth.browser import walk_consent
 from sandbox.oauth.people import person
 from sandbox.organisation import Organisation, ok, once
 from tests.http.integrator import NOTE, PAY, at_work, decide, note, objections, payment
+from tests.http.sealed import tokens_of
 from tests.http.world import World
 
 
@@ -183,26 +181,6 @@ def test_only_those_who_manage_connections_begin_one(shared: Organisation, role:
     with shared.agent() as agent:
         refused = (agent if role == "agent" else shared.approver.api).post("/v1/connections", json=body)
     assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
-
-
-def tokens_of(world: World, connection_id: str) -> dict[str, str]:
-    """The connection's tokens, opened with the application's own key."""
-    kek = bytes.fromhex(world.stack.environment()["COUNTERSIGN_KEK"].partition(":")[2])
-    [(envelope, tenant, environment, generation)] = world.rows(
-        "select s.decrypted_secret, k.tenant_id, k.environment, c.generation from app.credentials c"
-        " join app.connections k on k.id = c.connection_id join vault.decrypted_secrets s on s.id = c.secret_id"
-        " where c.connection_id = %s",
-        connection_id,
-    )
-    return unseal(kek, envelope, f"{tenant}|{connection_id}|{environment}|{generation}")
-
-
-def unseal(kek: bytes, envelope: str, bound_to: str) -> dict[str, str]:
-    document = json.loads(envelope)
-    wrapped, sealed = b64decode(document["key"]), b64decode(document["data"])
-    data_key = AESGCM(kek).decrypt(wrapped[:12], wrapped[12:], bound_to.encode())
-    opened: dict[str, str] = json.loads(AESGCM(data_key).decrypt(sealed[:12], sealed[12:], bound_to.encode()))
-    return opened
 
 
 def at_bank(world: World, access_token: str) -> int:

@@ -32,7 +32,7 @@ class Wire:
 
 @contextmanager
 def tapped(url: str) -> Iterator[Wire]:
-    """A wire to the Postgres of a libpq URL; `wire.url` leads through it. Without TLS, which would hide the messages."""
+    """A wire to the Postgres of a libpq URL; `wire.url` leads through it. TLS would hide the messages from it."""
     parts = urlsplit(url)
     assert parts.hostname
     assert parts.port

@@ -1,0 +1,28 @@
+"""Opens what the application sealed, with its key and without its code: what a test compares the world with."""
+
+import json
+from base64 import b64decode
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from tests.http.world import World
+
+
+def tokens_of(world: World, connection_id: str) -> dict[str, str]:
+    """The connection's tokens, opened with the application's own key."""
+    kek = bytes.fromhex(world.stack.environment()["COUNTERSIGN_KEK"].partition(":")[2])
+    [(envelope, tenant, environment, generation)] = world.rows(
+        "select s.decrypted_secret, k.tenant_id, k.environment, c.generation from app.credentials c"
+        " join app.connections k on k.id = c.connection_id join vault.decrypted_secrets s on s.id = c.secret_id"
+        " where c.connection_id = %s",
+        connection_id,
+    )
+    return unseal(kek, envelope, f"{tenant}|{connection_id}|{environment}|{generation}")
+
+
+def unseal(kek: bytes, envelope: str, bound_to: str) -> dict[str, str]:
+    document = json.loads(envelope)
+    wrapped, sealed = b64decode(document["key"]), b64decode(document["data"])
+    data_key = AESGCM(kek).decrypt(wrapped[:12], wrapped[12:], bound_to.encode())
+    opened: dict[str, str] = json.loads(AESGCM(data_key).decrypt(sealed[:12], sealed[12:], bound_to.encode()))
+    return opened

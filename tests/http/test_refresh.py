@@ -1,0 +1,75 @@
+"""Access tokens that live a second: nobody notices, and the provider sees each refresh token once."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from sandbox.organisation import ok
+from sandbox.postgres import Server
+from tests.cluster import cloned
+from tests.http.integrator import PAY, Agent, access_spec, at_work, decide, new_organisation, payment
+from tests.http.sealed import tokens_of
+from tests.http.world import World, running
+
+LIFE = 1
+
+
+@pytest.fixture(scope="module")
+def brief(cluster: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A stack whose providers' access tokens live for a second."""
+    state = tmp_path_factory.mktemp("state")
+    with cloned(cluster) as database, running(state, database, access_seconds=LIFE) as world:
+        yield world
+
+
+def refused(world: World) -> list[str]:
+    """What the bank's token endpoint refused: a refresh token used twice would be here, and end the consent."""
+    return [entry["outcome"] for entry in world.deliveries("bank", "oauth.token") if entry["outcome"] != "done"]
+
+
+def settled(world: World, agent: Agent, action_id: str) -> str:
+    """As the schedule would: a call that came in the way of another's refresh is made again."""
+    for _ in range(60):
+        status = str(agent.action(action_id)["status"])
+        if status not in ("authorized", "executing"):
+            return status
+        world.stack.tick()
+        time.sleep(0.5)
+    return status
+
+
+def test_reading_and_paying_outlive_the_access_token(brief: World) -> None:
+    organisation = new_organisation(brief)
+    organisation.go_live("pay-vendor-bills", "Pay vendor bills", access_spec(organisation))
+    with at_work(organisation) as agent:
+        first = tokens_of(brief, organisation.connections["sandbox_bank/write"])
+        time.sleep(LIFE + 0.5)
+        assert agent.observe()["status"] == "succeeded"
+        time.sleep(LIFE + 0.5)
+        action = agent.propose(PAY, payment(77))
+        ok(decide(organisation.approver, action))
+        assert settled(brief, agent, action["id"]) == "succeeded"
+        assert [t["amount"] for t in brief.transfers(action["id"])] == [77]
+        second = tokens_of(brief, organisation.connections["sandbox_bank/write"])
+        assert first["refresh_token"] != second["refresh_token"]
+        assert first["access_token"] != second["access_token"]
+    assert refused(brief) == []
+
+
+def test_payments_at_once_do_not_use_a_refresh_token_twice(brief: World) -> None:
+    organisation = new_organisation(brief)
+    organisation.go_live("pay-vendor-bills", "Pay vendor bills", access_spec(organisation))
+    with at_work(organisation) as agent:
+        actions = [agent.propose(PAY, payment(100 + n)) for n in range(4)]
+        time.sleep(LIFE + 0.5)
+        with ThreadPoolExecutor(4) as pool:
+            for answer in pool.map(lambda action: decide(organisation.approver, action), actions):
+                ok(answer)
+        assert {settled(brief, agent, action["id"]) for action in actions} == {"succeeded"}
+        paid = [[t["amount"] for t in brief.transfers(action["id"])] for action in actions]
+        assert paid == [[100], [101], [102], [103]]
+    assert refused(brief) == []
+    shown = ok(organisation.owner.api.get(f"/v1/connections/{organisation.connections['sandbox_bank/write']}"))
+    assert shown["status"] == "active"
