@@ -232,7 +232,14 @@ declare
 begin
     if v_principal.kind is not null then
         insert into app.idempotency_keys (tenant_id, principal_id, key, request, answer)
-        values (v_principal.tenant_id, coalesce(v_principal.id, v_principal.tenant_id), p_key, p_request, p_answer - 'credential');
+        values (v_principal.tenant_id, coalesce(v_principal.id, v_principal.tenant_id), p_key, p_request, p_answer - 'credential')
+        on conflict do nothing;
+        -- Somebody else can have come first only while there was no tenant yet to look in: founding it twice is one request.
+        if not found and not exists (select from app.idempotency_keys where tenant_id = v_principal.tenant_id
+            and principal_id = coalesce(v_principal.id, v_principal.tenant_id) and key = p_key
+            and request = p_request) then
+            perform private.fail(422, 'idempotency_key_reused', 'This Idempotency-Key was used with another request.');
+        end if;
     end if;
 end
 $$;
@@ -277,8 +284,6 @@ begin
     if v_claims ->> 'kind' is distinct from 'user' then
         perform private.fail(403, 'people_only', 'Only a person can create a tenant.');
     end if;
-    -- A second caller with the same id waits here until the first has committed.
-    perform private.lock_tenant(v_tenant, true);
     -- The id is derived from person and idempotency key: the same request again finds its own tenant, and one
     -- that comes at the same moment waits for it.
     perform pg_advisory_xact_lock(hashtextextended(v_tenant::text, 20261121));
