@@ -12,7 +12,8 @@ from tests.db.world import Action, World
 
 ALLOWED = {
     "awaiting_approval": {"authorized", "rejected", "expired", "superseded", "cancelled"},
-    "authorized": {"executing", "cancelled", "expired"},
+    # `unknown` for what an earlier attempt may have done already.
+    "authorized": {"executing", "cancelled", "expired", "unknown"},
     "executing": {"authorized", "succeeded", "failed", "unknown", "dead_letter"},
     "unknown": {"succeeded", "failed", "authorized"},
     "dead_letter": {"authorized", "cancelled"},

@@ -149,6 +149,7 @@ class World:
         effect: str | None = None,
         required: Row | None = None,
         by: Mapping[str, Any] | None = None,
+        connection: str | None = None,
         **more: Any,
     ) -> Row:
         """The arguments of record_action_v1 for a proposal, as api/actions/record.py makes them."""
@@ -162,7 +163,7 @@ class World:
             "workflow_version": facts["workflow"]["version"],
             "tool": tool,
             "tool_contract_version": 1,
-            "connection": tenant.connection(f"{kind}/write", environment),
+            "connection": connection or tenant.connection(f"{kind}/write", environment),
             "args": args or {"amount": 1299, "reference": str(new_id())},
         }
         canonical = rfc8785.dumps(payload).decode()
@@ -321,6 +322,14 @@ class World:
         with self.unchanged(), refusal(*reasons, note=note):
             yield
 
+    @contextmanager
+    def nothing_released(self) -> Iterator[None]:
+        """Asserts that no credential leaves while something happens that may change other rows."""
+        count = "select count(*) from app.credential_releases"
+        before = self.value(count)
+        yield
+        assert self.value(count) == before
+
     def events(self, tenant: Tenant = ACME, after: int = 0) -> list[Row]:
         """The tenant's audit records beyond a sequence number, oldest first."""
         found = self.rows(
@@ -333,4 +342,4 @@ class World:
 
     def verified(self, tenant: Tenant = ACME) -> Row:
         """What verify_audit_v1 says about the tenant's chain."""
-        return self.call(tenant.user("auditor"), "verify_audit_v1")
+        return self.call(tenant.user("owner"), "verify_audit_v1")
