@@ -90,7 +90,8 @@ def in_order(args: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def decide(exception: Mapping[str, Any], done: frozenset[str]) -> Verdict:
     """The verdict on one exception. `done`: what was approved before, as `subject_of` names it."""
     found = record_of(exception)
-    wrong = {row.name: row for row in compare(exception, found) if row.fits is False}
+    rows = {row.name: row for row in compare(exception, found)}
+    wrong = {name: row for name, row in rows.items() if row.fits is False}
     if exception["tool"] not in (PAY, REFUND):
         return Verdict("reject", "Nobody asked for this; it is not what this workflow is for.")
     if found.record is None:
@@ -107,8 +108,9 @@ def decide(exception: Mapping[str, Any], done: frozenset[str]) -> Verdict:
         args = {**exception["args"], "amount": found.record["amount"], "currency": found.record["currency"]}
         right = money(args["amount"], args["currency"])
         return Verdict("edit", f"{right} is what the bank shows, not {wrong['amount'].proposed}.", args)
-    if wrong:
-        return Verdict("reject", f"This is not what the bank's record says: {', '.join(wrong)}.")
+    unproven = [name for name in ("to_name", "to_iban", "amount") if name not in rows or not rows[name].fits]
+    if wrong or unproven:
+        return Verdict("reject", f"The bank's record does not bear it out: {', '.join([*wrong, *unproven])}.")
     return Verdict("approve", f"Account and amount are those of {found.title}.")
 
 
