@@ -8,14 +8,16 @@ import json
 import os
 import re
 import tomllib
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from api.config import ConfigurationError
-from api.gate.models import Access, Argument, Contract, Effect, Execution, Output, Pointer, ReadBack, ToolName
+from api.gate.models import Access, Argument, Contract, Effect, Output, Pointer, ReadBack
+from api.providers.toml_lines import Place, line_of
 
 FOLDER = Path(__file__).parent / "manifests"
 
@@ -61,15 +63,28 @@ class Account(_Part):
 
 class Http(_Part):
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-    path: str = Field(pattern=r"^/")
+    path: str = Field(pattern=r"^(/([A-Za-z0-9._~:@-]|\{\w+\})+)+$")
     body: Literal["json", "none"] = "none"
     idempotency_header: str | None = None
+
+
+# A contract that is read back passes over what it does not know; a manifest's typing errors must not pass.
+class _Argument(Argument):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Output(Output):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _ReadBack(ReadBack):
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Tool(_Part):
     """One operation of a provider; becomes the contract `<provider>.<name>`."""
 
-    name: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+){0,2}$")
+    name: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+){0,2}$", max_length=79)
     version: int = Field(ge=1)
     title: str
     access: Access
@@ -77,54 +92,88 @@ class Tool(_Part):
     reversible: bool
     idempotency: Literal["key", "natural", "none"]
     input_schema: str
-    arguments: dict[Pointer, Argument] = {}
-    output: Output = Output()
+    arguments: dict[Pointer, _Argument] = {}
+    output: _Output = _Output()
     http: Http
-    read_back: ReadBack | None = None
+    read_back: _ReadBack | None = None
 
-    @model_validator(mode="after")
-    def _fits(self) -> "Tool":
+    @field_validator("input_schema")
+    @classmethod
+    def _describes_an_object(cls, text: str) -> str:
         import jsonschema_rs
 
-        if (self.access == "read") != (self.effect == "read"):
-            raise ValueError("access and effect disagree: a tool that reads has effect read, and no other")
-        if self.idempotency == "key" and self.access == "write" and not self.http.idempotency_header:
-            raise ValueError("idempotency by key needs http.idempotency_header")
         try:
-            schema = json.loads(self.input_schema)
+            schema = json.loads(text)
         except json.JSONDecodeError as error:
-            raise ValueError(f"input_schema is not JSON: {error}") from None
-        jsonschema_rs.meta.validate(schema)
-        if schema.get("type") != "object" or schema.get("additionalProperties") is not False:
-            raise ValueError("input_schema must describe an object with additionalProperties false")
+            raise ValueError(f"it is not JSON: {error}") from None
+        try:
+            jsonschema_rs.Draft202012Validator(text, validate_formats=True, offline=True)
+        except jsonschema_rs.ValidationError as error:
+            raise ValueError(f"it is not a JSON Schema: {error.message}") from None
+        if (
+            not isinstance(schema, dict)
+            or schema.get("type") != "object"
+            or schema.get("additionalProperties") is not False
+        ):
+            raise ValueError("it must describe an object with additionalProperties false")
+        return text
+
+    @property
+    def schema_of_arguments(self) -> dict[str, Any]:
+        schema: dict[str, Any] = json.loads(self.input_schema)
+        return schema
+
+    def contradictions(self) -> Iterator[tuple[Place, str]]:
+        """Parts that fit the format and not each other, with their place in the tool."""
+        schema = self.schema_of_arguments
+        if (self.access == "read") != (self.effect == "read"):
+            yield ("effect",), "access and effect disagree: a tool that reads has effect read, and no other"
+        if self.idempotency == "key" and self.access == "write" and not self.http.idempotency_header:
+            yield ("idempotency",), "idempotency by key needs http.idempotency_header"
         for name in re.findall(r"{(\w+)}", self.http.path):
             if name not in schema.get("required", []):
-                raise ValueError(f"the path names {{{name}}}, which input_schema does not require")
-        return self
+                yield ("http", "path"), f"the path names {{{name}}}, which input_schema does not require"
+        for pointer, argument in self.arguments.items():
+            # A misspelt pointer would take its argument out of every check that looks at roles.
+            for named in filter(None, (pointer, argument.currency)):
+                if not _exists(schema, named):
+                    yield ("arguments", pointer), f"input_schema has no argument {named}"
 
     def contract(self, provider: str) -> Contract:
         """The contract that is published for this tool."""
-        return Contract(
-            name=f"{provider}.{self.name}",
-            version=self.version,
-            provider=provider,
-            title=self.title,
-            access=self.access,
-            effect=self.effect,
-            reversible=self.reversible,
-            idempotency=self.idempotency,
-            input_schema=json.loads(self.input_schema),
-            arguments=self.arguments,
-            output=self.output,
-            execution=Execution(**self.http.model_dump()),
-            read_back=self.read_back,
+        document = self.model_dump(exclude={"name", "http", "input_schema"})
+        return Contract.model_validate(
+            document
+            | {
+                "name": f"{provider}.{self.name}",
+                "provider": provider,
+                "input_schema": self.schema_of_arguments,
+                "execution": self.http.model_dump(),
+            }
         )
+
+
+def _exists(schema: dict[str, Any], pointer: str) -> bool:
+    """Whether the schema's own properties lead along a pointer; what they leave open is believed."""
+    part: Any = schema
+    for token in pointer.split("/")[1:]:
+        if not isinstance(part, dict) or "$ref" in part:
+            return True
+        if token == "*":  # noqa: S105 - a wildcard, no secret
+            part = part.get("items", True)
+            continue
+        properties = part.get("properties", {})
+        name = token.replace("~1", "/").replace("~0", "~")
+        if name not in properties:
+            return part.get("additionalProperties", True) is not False
+        part = properties[name]
+    return True
 
 
 class Manifest(_Part):
     """One provider. Its address is `origin`, or comes from the environment variable `origin_setting`."""
 
-    name: ToolName | str = Field(pattern=r"^[a-z0-9_]+$")
+    name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=40)
     title: str
     kind: Literal["bank", "crm", "billing", "helpdesk", "outbound"]
     facts_checked: str
@@ -134,14 +183,21 @@ class Manifest(_Part):
     account: Account | None = None
     tools: list[Tool] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _fits(self) -> "Manifest":
+    def contradictions(self) -> Iterator[tuple[Place, str]]:
+        """Parts that fit the format and not each other, with their place in the manifest."""
         if (self.origin is None) == (self.origin_setting is None):
-            raise ValueError("give either origin or origin_setting")
-        names = [tool.name for tool in self.tools]
-        if len(set(names)) != len(names):
-            raise ValueError("two tools have the same name")
-        return self
+            yield ("origin",), "give either origin or origin_setting"
+        tools = {f"{self.name}.{tool.name}": tool for tool in self.tools}
+        seen: set[str] = set()
+        for number, tool in enumerate(self.tools):
+            if tool.name in seen:
+                yield ("tools", number, "name"), "two tools have the same name"
+            seen.add(tool.name)
+            for place, message in tool.contradictions():
+                yield ("tools", number, *place), message
+            if tool.read_back is not None:
+                for place, message in _unreadable(tool, tool.read_back, tools.get(tool.read_back.tool)):
+                    yield ("tools", number, "read_back", *place), message
 
     def base_url(self) -> str:
         """The provider's address; ConfigurationError when its setting is missing."""
@@ -171,40 +227,52 @@ class Manifest(_Part):
         return [tool.contract(self.name) for tool in self.tools]
 
 
-def _line_of(text: str, location: tuple[Any, ...]) -> int:
-    """The line on which the part that an error names begins: the n-th [[tools]], then the key."""
-    lines = text.splitlines()
-    at = 0
-    if len(location) > 1 and location[0] == "tools" and isinstance(location[1], int):
-        headers = [i for i, line in enumerate(lines) if line.strip() == "[[tools]]"]
-        at = headers[location[1]] if location[1] < len(headers) else 0
-    for key in reversed([str(part) for part in location if isinstance(part, str)]):
-        for i, line in enumerate(lines[at:], at):
-            if re.match(rf'\s*(\[+[\w.]*\b{re.escape(key)}\]+|"?{re.escape(key)}"?\s*=)', line):
-                return i + 1
-    return at + 1
+def _unreadable(tool: Tool, read_back: ReadBack, reader: Tool | None) -> Iterator[tuple[Place, str]]:
+    if reader is None or reader.access != "read":
+        yield ("tool",), f"there is no tool named {read_back.tool} here that reads"
+        return
+    taken = reader.schema_of_arguments
+    for name in [*read_back.args, *taken.get("required", [])]:
+        if name not in taken.get("properties", {}) or name not in read_back.args:
+            yield ("args",), f"{read_back.tool} and args do not agree on {name}"
+    known = {"idempotency_key", *tool.schema_of_arguments.get("properties", {})}
+    for value in read_back.args.values():
+        for name in re.findall(r"{([^}]*)", value) if isinstance(value, str) else []:
+            if name not in known:
+                yield ("args",), f"{{{name}}} is neither idempotency_key nor an argument of {tool.name}"
 
 
 def load(path: Path) -> Manifest:
     """Reads one manifest.
 
-    Raises ManifestError with file, line and reason.
+    Raises ManifestError with `file:line: where: what`.
     """
-    text = path.read_text(encoding="utf-8")
     try:
-        manifest = Manifest.model_validate(tomllib.loads(text))
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise ManifestError(f"{path.name}:{line}: manifest: it is not UTF-8") from None
+    try:
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        line = re.search(r"at line (\d+)", str(error))
-        raise ManifestError(f"{path.name}:{line[1] if line else 1}: {error}") from None
+        found = re.search(r"at line (\d+)", str(error))
+        line = int(found[1]) if found else max(1, len(text.splitlines()))
+        raise ManifestError(f"{path.name}:{line}: manifest: {error}") from None
+    try:
+        manifest = Manifest.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ManifestError(
-            f"{path.name}:{_line_of(text, first['loc'])}: {where or 'manifest'}: {first['msg']}"
-        ) from None
+        raise _mistake(path, text, first["loc"], first["msg"].removeprefix("Value error, ")) from None
     if path.stem != manifest.name:
-        raise ManifestError(f"{path.name}:1: name: the file must be called {manifest.name}.toml")
+        raise _mistake(path, text, ("name",), f"the file must be called {manifest.name}.toml")
+    for place, message in manifest.contradictions():
+        raise _mistake(path, text, place, message)
     return manifest
+
+
+def _mistake(path: Path, text: str, place: Place, message: str) -> ManifestError:
+    where = ".".join(str(part) for part in place) or "manifest"
+    return ManifestError(f"{path.name}:{line_of(text, place)}: {where}: {message}")
 
 
 @lru_cache(maxsize=1)
