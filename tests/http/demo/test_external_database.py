@@ -60,7 +60,10 @@ def test_the_login_has_the_applications_rights_and_no_others(hosted: Server) -> 
         prepared(hosted.url(user="postgres"), tenant=NAME) as url,
         psycopg.connect(url, autocommit=True) as connection,
     ):
-        doors = "select proname from pg_proc where pronamespace = 'app'::regnamespace and has_function_privilege(oid, 'execute')"
+        doors = (
+            "select proname from pg_proc where pronamespace = 'app'::regnamespace"
+            " and has_function_privilege(oid, 'execute')"
+        )
         assert sorted(connection.execute(doors).fetchall()) == [("begin_v1",), ("call_v1",)]
         for forbidden in ("select * from app.tenants", "select * from vault.secrets", "create table public.x ()"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
