@@ -44,11 +44,13 @@ async def create_connection(body: NewConnection, caller: Caller, response: Respo
 
 @router.get("/connections", operation_id="list_connections", response_model=list[Connection])
 async def list_connections(caller: Caller) -> list[dict[str, Any]]:
+    """The tenant's connections, newest first."""
     return await service.list_connections(caller)
 
 
 @router.get("/connections/{connection_id}", operation_id="get_connection", response_model=Connection)
 async def get_connection(connection_id: UUID, caller: Caller) -> dict[str, Any]:
+    """One connection: its state, its account and the scopes that were granted."""
     return await service.get_connection(caller, connection_id)
 
 

@@ -1,6 +1,7 @@
 """Connections: sign-in at a provider, the tokens' life, and disconnecting."""
 
 import hashlib
+import logging
 import secrets
 from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from api.providers import client
 from api.providers.manifest import Manifest, manifests
 from api.sql import query
 
+log = logging.getLogger("countersign.connections")
 FLOW_MINUTES = 10
 #: A token that somebody else has just fetched is used for as long as it lives, less the time to say so.
 FRESH_MARGIN = 2
@@ -241,8 +243,11 @@ async def disconnect(principal: Principal, connection_id: UUID) -> dict[str, Any
     credential = answer.result.pop("credential")
     confirmed = False
     if credential is not None:
-        tokens = open_credential(credential)
-        token = tokens.get("refresh_token") or tokens["access_token"]
-        confirmed = await client.revoke(provider(credential["provider"]), token)
+        try:
+            tokens = open_credential(credential)
+            token = tokens.get("refresh_token") or tokens["access_token"]
+            confirmed = await client.revoke(provider(credential["provider"]), token)
+        except (vault.SealError, ConfigurationError) as error:
+            log.warning("connection %s is gone here, not at the provider: %s", connection_id, error)
     result: dict[str, Any] = answer.result | {"revoked_at_provider": confirmed}
     return result

@@ -257,8 +257,8 @@ begin
     end if;
     if v_connection.status not in ('revoked', 'expired') then
         -- Released once more, to revoke the grant at the provider with; afterwards nothing is left here.
-        if exists (select from app.credentials where tenant_id = v_connection.tenant_id
-            and connection_id = v_connection.id and secret_id is not null) then
+        if exists (select from app.credentials c join vault.secrets s on s.id = c.secret_id
+            where c.tenant_id = v_connection.tenant_id and c.connection_id = v_connection.id) then
             v_credential := private.release_credential(v_connection, 'revocation', v_connection.id, null, null);
         end if;
         update app.connections set status = 'revoked', status_reason = coalesce(p_args ->> 'reason', 'disconnected')

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
+from typing import Any
 
 import psycopg
 import pytest
@@ -11,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from api.auth import system
 from api.ids import new_id
+from sandbox.state import CHECKOUT
 from tests.concurrency.world import World, eventually
 
 pytestmark = pytest.mark.slow
@@ -106,6 +112,35 @@ def test_a_message_that_nobody_can_find_is_closed_by_a_person(world: World) -> N
     assert world.reconcile(action, "succeeded").json()["code"] == "not_unknown"
     assert world.messages(body["args"]["client_reference"]) == []
     world.check()
+
+
+def test_an_executor_that_freezes_and_thaws_after_its_lease(world: World) -> None:
+    """Somebody else has settled the action by then, so it sends nothing any more (a frozen function may thaw late)."""
+    (action,) = world.park([body := world.message()])
+    world.let_expire("sandbox_crm/write", refreshed_by_another_for=2)
+    ticking = threading.Thread(target=world.tick, daemon=True)
+    ticking.start()
+    eventually(lambda: world.statuses([action])[action] == "executing", "it is claimed")
+    with world.frozen("api"):
+        held = "select 1 from app.attempts where action_id = %s and lease_expires_at > now()"
+        eventually(lambda: not world.rows(held, action), "the lease runs out")
+        assert elsewhere(world) == {"due": 0, "expired_leases": 1, "failed": 0}
+        assert world.statuses([action]) == {action: "unknown"}
+    ticking.join(timeout=60)
+    assert world.messages(body["args"]["client_reference"]) == []
+    assert len(world.attempts(action)) == 1
+    assert world.reconcile(action, "failed").json()["status"] == "failed"
+    assert world.settle([again := world.do(world.message())]) == {again: "succeeded"}
+    world.check()
+
+
+def elsewhere(world: World) -> Any:
+    """One run of the scheduled function in another function instance, through its Lambda entry point."""
+    code = "import json; from functions.execute_actions import handler; print(json.dumps(handler({}, None)))"
+    command = [sys.executable, "-c", code]
+    environment = os.environ | world.stack.environment()
+    ended = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, timeout=60, check=True)
+    return json.loads(ended.stdout)
 
 
 def test_three_times_during_a_burst_of_payments(world: World) -> None:
