@@ -74,7 +74,8 @@ class Database:
     async def _take(self) -> psycopg.AsyncConnection[Row]:
         """A connection that is not known to be dead; PoolTimeout when there is none to be had."""
         if self._pool.closed:
-            await self._pool.open()
+            # Waits for the pool's first connection: whoever asks before it is there makes the pool open one more.
+            await self._pool.open(wait=True, timeout=self._pool.timeout)
         while True:
             connection = await self._pool.getconn()
             try:
