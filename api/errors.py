@@ -163,12 +163,17 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, on_crash)
 
 
-#: What every operation of the API documents beside its success.
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {
-        "model": ProblemDocument,
-        "description": HTTPStatus(status).phrase,
-        "content": {"application/problem+json": {}},
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """How an operation documents that it answers with a problem of these statuses."""
+    return {
+        status: {
+            "model": ProblemDocument,
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/problem+json": {}},
+        }
+        for status in statuses
     }
-    for status in (400, 401, 403, 404, 409, 413, 415, 422, 500, 503)
-}
+
+
+#: What every operation of the API documents beside its success.
+RESPONSES = documented(400, 401, 403, 404, 409, 413, 415, 422, 500, 503)

@@ -52,6 +52,7 @@ async def list_actions(
     status: Annotated[str | None, Query(max_length=30)] = None,
     run_id: UUID | None = None,
 ) -> Any:
+    """Actions, newest first, of one status or one run if asked for."""
     return await service.list_actions(caller, page, status, run_id)
 
 

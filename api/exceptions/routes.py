@@ -22,6 +22,7 @@ async def list_exceptions(
     page: Paging,
     status: Literal["open", "approved", "rejected", "edited", "answered", "expired"] | None = None,
 ) -> Any:
+    """The queue, newest first, of one status if asked for."""
     return await service.list_exceptions(caller, page, status)
 
 
@@ -49,4 +50,5 @@ async def decide_exception(
 
 @router.post("/exceptions/{exception_id}/assign", operation_id="assign_exception")
 async def assign_exception(exception_id: UUID, body: Assignment, caller: Caller, once: Once, response: Response) -> Any:
+    """Hands an open exception to a member, or with null to nobody."""
     return result_of(await service.assign(caller, exception_id, body.user_id, once), response)

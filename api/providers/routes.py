@@ -24,4 +24,5 @@ async def list_tools(caller: Caller) -> Any:
 
 @router.get("/tools/{name}", operation_id="get_tool", response_model=Contract)
 async def get_tool(name: str, caller: Caller) -> Any:
+    """One tool contract in force."""
     return await service.get_tool(caller, name)

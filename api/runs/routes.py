@@ -22,6 +22,7 @@ async def create_run(body: NewRun, caller: Caller, once: Once, response: Respons
 
 @router.get("/runs/{run_id}", operation_id="get_run", response_model=RunTrace)
 async def get_run(run_id: UUID, caller: Caller) -> Any:
+    """A run with everything that was observed and proposed in it."""
     return await service.get(caller, run_id)
 
 

@@ -32,11 +32,13 @@ async def create_workflow(body: NewWorkflow, caller: Caller, once: Once, respons
 
 @router.get("/workflows", operation_id="list_workflows", response_model=list[Workflow])
 async def list_workflows(caller: Caller) -> Any:
+    """The tenant's workflows, newest first."""
     return await service.list_workflows(caller)
 
 
 @router.get("/workflows/{slug}/versions", operation_id="list_workflow_versions", response_model=list[WorkflowVersion])
 async def list_versions(slug: str, caller: Caller) -> Any:
+    """The versions of a workflow, newest first, with where each stands in its review."""
     return await service.list_versions(caller, slug)
 
 
@@ -47,6 +49,7 @@ async def list_versions(slug: str, caller: Caller) -> Any:
     response_model=WorkflowVersion,
 )
 async def create_version(slug: str, body: NewVersion, caller: Caller, once: Once, response: Response) -> Any:
+    """Drafts the next version of a workflow; the live one stays live until this one is approved."""
     return result_of(await service.create_version(caller, slug, body, once), response)
 
 
@@ -72,6 +75,7 @@ async def approve(slug: str, version: int, body: Approval, caller: Caller, once:
 
 @router.get("/workflows/{slug}/access-spec", operation_id="get_access_spec", response_model=AccessSpecDocument)
 async def get_access_spec(slug: str, caller: Caller, version: Annotated[int | None, Query(ge=1)] = None) -> Any:
+    """The document that a reviewer reads: the version asked for, else the live one, else the newest."""
     return await service.access_spec(caller, slug, version)
 
 
@@ -83,6 +87,7 @@ async def engage(body: NewKillSwitch, caller: Caller, once: Once, response: Resp
 
 @router.get("/kill-switches", operation_id="list_kill_switches", response_model=list[KillSwitch])
 async def list_kill_switches(caller: Caller, status: Literal["engaged", "released"] | None = None) -> Any:
+    """Kill switches, newest first, each with what it stops and what was in flight already."""
     return await service.list_kill_switches(caller, status)
 
 
