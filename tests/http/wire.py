@@ -16,9 +16,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 @dataclass
 class Wire:
-    """`round_trips` holds the text of the statement of each round trip, in order."""
+    """`round_trips` holds the text of the statement of each round trip, in order; `sessions` counts what was opened."""
 
     url: str = ""
+    sessions: int = 0
     round_trips: list[str] = field(default_factory=list)
 
     @contextmanager
@@ -50,6 +51,7 @@ def _accept(listener: socket.socket, target: tuple[str, int], wire: Wire) -> Non
     with contextlib.suppress(OSError):  # the listener is closed at the end
         while True:
             client, _ = listener.accept()
+            wire.sessions += 1
             server = socket.create_connection(target)
             for end in (client, server):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
