@@ -50,6 +50,6 @@ def unseal(envelope: str, bound_to: bytes) -> dict[str, Any]:
         wrapped, sealed = base64.b64decode(document["key"]), base64.b64decode(document["data"])
         data_key = AESGCM(settings().kek[document["kek"]]).decrypt(wrapped[:12], wrapped[12:], bound_to)
         value: dict[str, Any] = json.loads(AESGCM(data_key).decrypt(sealed[:12], sealed[12:], bound_to))
-    except (InvalidTag, KeyError, ValueError):
+    except (InvalidTag, KeyError, TypeError, ValueError):
         raise SealError("The sealed credential does not open here.") from None
     return value

@@ -202,7 +202,7 @@ def _can_be_kept(body: Any) -> bool:
 
 
 def _seconds(value: str | None) -> float | None:
-    """`Retry-After` in seconds (RFC 9110 section 10.2.3); the date form is read against the clock."""
+    """`Retry-After` in seconds (RFC 9110 section 10.2.3); a date in any of its forms is read against the clock."""
     if value is None:
         return None
     if value.strip().isdecimal():
@@ -211,7 +211,8 @@ def _seconds(value: str | None) -> float | None:
     from email.utils import parsedate_to_datetime
 
     try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+        date = parsedate_to_datetime(value)
+        return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         return None
 
