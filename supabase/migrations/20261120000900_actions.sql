@@ -338,6 +338,8 @@ declare
 begin
     if v_stale is not null then
         return v_stale;
+    elsif v_run.workflow_id <> (p_args ->> 'workflow_id')::uuid then
+        perform private.fail(422, 'run_of_another_workflow', 'The run belongs to another workflow.');
     end if;
     insert into app.decisions (tenant_id, id, environment, run_id, workflow_id, epoch, outcome, document, reasons, proposal, decided_at)
     values (v_principal.tenant_id, (p_args ->> 'id')::uuid, v_run.environment, v_run.id, v_run.workflow_id, (p_args ->> 'epoch')::bigint,
