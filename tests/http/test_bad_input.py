@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from sandbox.organisation import Organisation, once
-from tests.http.integrator import NOTE, PAY, Agent, access_spec, decide, note, payment
+from tests.http.integrator import NOTE, PAY, Agent, access_spec, at_work, decide, note, payment
 from tests.http.problems import problem, unchanged
 from tests.http.world import World
 
@@ -128,6 +128,16 @@ def test_an_unknown_workflow_or_run(agent: Agent, world: World) -> None:
         stray = Agent(agent.api, "pay-vendor-bills", "018f0000-0000-7000-8000-000000000000")
         problem(propose(stray, NOTE, note()), 404, "not_found")
         problem(propose(Agent(agent.api, "no-such", agent.run_id), NOTE, note()), 404, "not_found")
+
+
+def test_a_run_of_another_workflow(fresh: Organisation, world: World) -> None:
+    fresh.go_live("other-work", "Other work", access_spec(fresh))
+    with at_work(fresh) as bills, at_work(fresh, "other-work") as other:
+        other.propose(NOTE, note(), confidence=0.1)  # the other workflow's facts are known at this epoch
+        body = Agent(bills.api, "other-work", bills.run_id).proposal(NOTE, note())
+        with unchanged(world):
+            for path in ("/v1/actions", "/v1/gate/evaluate"):
+                problem(bills.api.post(path, json=body, headers=once()), 422, "run_of_another_workflow")
 
 
 HUGE = 5_000_000
