@@ -44,3 +44,13 @@ def busy_world(cluster: Server, busy: str) -> Iterator[World]:
         made = World(database)
         yield made
         made.close()
+
+
+@pytest.fixture(scope="module")
+def still_world(cluster: Server, busy: str) -> Iterator[World]:
+    """As `busy_world`, for the tests of a module that change nothing."""
+    with clusters.cloned(cluster, busy) as database:
+        made = World(database)
+        with made.unchanged():
+            yield made
+        made.close()

@@ -24,9 +24,9 @@ APPEND_ONLY = {
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
-def test_rows_cannot_be_changed_or_removed(busy_world: World, table: str) -> None:
+def test_rows_cannot_be_changed_or_removed(still_world: World, table: str) -> None:
     column = APPEND_ONLY[table]
-    assert busy_world.value(f"select count(*) from {table}") > 0
+    assert still_world.value(f"select count(*) from {table}") > 0
     for statement in (
         f"update {table} set {column} = {column}",
         f"delete from {table}",
@@ -36,29 +36,29 @@ def test_rows_cannot_be_changed_or_removed(busy_world: World, table: str) -> Non
         f"merge into {table} t using {table} s on t.ctid = s.ctid when matched then delete",
     ):
         refused_everywhere(
-            busy_world, statement, reasons=("append_only", psycopg.errors.FeatureNotSupported)
+            still_world, statement, reasons=("append_only", psycopg.errors.FeatureNotSupported)
         )  # FeatureNotSupported: a truncate that foreign keys forbid already
 
 
 @pytest.mark.parametrize("table", ["app.audit_heads", "app.idempotency_keys", "app.actions", "app.kill_switches"])
-def test_what_lives_on_cannot_be_removed_either(busy_world: World, table: str) -> None:
-    assert busy_world.value(f"select count(*) from {table}") > 0
-    refused_everywhere(busy_world, f"delete from {table}", reasons=("append_only",))
-    refused_everywhere(busy_world, f"truncate {table} cascade", reasons=("append_only",))
+def test_what_lives_on_cannot_be_removed_either(still_world: World, table: str) -> None:
+    assert still_world.value(f"select count(*) from {table}") > 0
+    refused_everywhere(still_world, f"delete from {table}", reasons=("append_only",))
+    refused_everywhere(still_world, f"truncate {table} cascade", reasons=("append_only",))
 
 
-def test_no_table_can_be_truncated(busy_world: World) -> None:
-    tables = busy_world.tables("app")
+def test_no_table_can_be_truncated(still_world: World) -> None:
+    tables = still_world.tables("app")
     assert len(tables) > 20
     for table in tables:
-        refused_everywhere(busy_world, f"truncate {table} cascade", reasons=("append_only",))
+        refused_everywhere(still_world, f"truncate {table} cascade", reasons=("append_only",))
 
 
 @pytest.mark.parametrize("vantage", OWNER)
-def test_an_upsert_is_a_change(busy_world: World, vantage: str) -> None:
+def test_an_upsert_is_a_change(still_world: World, vantage: str) -> None:
     with (
-        busy_world.refuses("append_only", "people_only", "unauthenticated", "wrong_isolation"),
-        standing(busy_world, vantage) as owner,
+        still_world.refuses("append_only", "people_only", "unauthenticated", "wrong_isolation"),
+        standing(still_world, vantage) as owner,
     ):
         owner.execute(
             "insert into app.constitution_versions select * from app.constitution_versions"
