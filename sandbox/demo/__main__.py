@@ -97,7 +97,7 @@ def _run(screen: Screen, folder: Path, ask: Callable[[str], str] | None) -> int:
         screen.say(f"Ready after {time.monotonic() - began:.1f} s.", "dim", indent=0)
         story = Story(stack, screen, letters, ask)
         story.tell()
-        _invite(screen, stack)
+        _invite(screen, stack, stays=ask is not None)
         if ask is not None:
             _keep_running(screen, stack, story.organisation)
     screen.line("Everything is stopped.")
@@ -113,14 +113,14 @@ def _place(url: str) -> str:
     return f"{parts.get('dbname') or 'postgres'} on {parts.get('host') or 'localhost'}:{parts.get('port') or 5432}"
 
 
-def _invite(screen: Screen, stack: Stack) -> None:
+def _invite(screen: Screen, stack: Stack, *, stays: bool) -> None:
     """Says where the API's documentation is, having made sure that it is there."""
     docs = f"{stack.url['api']}/docs"
     answer = httpx.get(docs, timeout=30, trust_env=False)
     if answer.status_code != 200:
         raise BrokenPromiseError(f"{docs} answers {answer.status_code}.")
     screen.scene("Look around")
-    screen.item("API docs", f"{docs}, while this runs: as long as you like when started on a terminal")
+    screen.item("API docs", docs if stays else f"{docs} (on a terminal without --yes, the demo keeps running)")
     screen.item("logs", f"{inbox(stack.state)}/*.log, until the next demo")
     screen.line()
 
