@@ -25,7 +25,7 @@ from sandbox.external import ExternalError
 from sandbox.oauth.browser import ConsentError
 from sandbox.organisation import NAME, Organisation, RefusedError
 from sandbox.stack import Stack, StackError, running
-from sandbox.state import CHECKOUT, state_dir
+from sandbox.state import CHECKOUT, state_dir, write_private
 from scripts.migrate import MigrationError
 
 SHIPPED = CHECKOUT / "sandbox" / "demo" / "inbox"
@@ -127,9 +127,19 @@ def _invite(screen: Screen, stack: Stack, *, stays: bool) -> None:
 
 def _keep_running(screen: Screen, stack: Stack, organisation: Organisation) -> None:
     """Waits for Ctrl-C, which is the way to leave and no failure."""
-    screen.say("The agent's key, to try the API with:")
+    session = stack.state / "session.env"
+    lines = {
+        "API": stack.url["api"],
+        "KEY": organisation.key,
+        "OLIVE": organisation.owner.access_token,
+        "AMARA": organisation.approver.access_token,
+    }
+    write_private(session, "".join(f"{name}={value}\n" for name, value in lines.items()))
+    screen.say("To try the API from another terminal, with the agent's key and the people's sessions (an hour):")
     # Not wrapped: made to be copied.
-    screen.line(f"    curl -H 'Authorization: Bearer {organisation.key}' {stack.url['api']}/v1/actions")
+    screen.line(f"    . {inbox(session)}")
+    screen.line('    curl -H "Authorization: Bearer $KEY" $API/v1/actions')
+    screen.line('    curl -H "Authorization: Bearer $AMARA" "$API/v1/exceptions?status=open"')
     screen.line()
     screen.line(screen.styled("Everything keeps running. Press Ctrl-C to stop it.", "bold"))
     try:
