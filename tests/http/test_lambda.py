@@ -1,72 +1,17 @@
 """The application as a Lambda function: events of API Gateway (payload format 2.0), several in one process."""
 
 import json
-import os
-import subprocess
-import sys
-from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from sandbox.oauth.browser import walk_consent
 from sandbox.oauth.people import person
 from sandbox.organisation import Organisation, ok, once
-from sandbox.state import CHECKOUT
+from tests.http.functions import Function, event, function
 from tests.http.integrator import NOTE, PAY, Agent, at_work, decide, note, payment
 from tests.http.wire import Wire, tapped
 from tests.http.world import World
-
-#: What the Lambda runtime does: imports the function once, then hands it one event after the other.
-RUNTIME = """
-import json, sys
-from importlib import import_module
-handler = import_module(sys.argv[1]).handler
-for line in sys.stdin:
-    print(json.dumps(handler(json.loads(line), None)), flush=True)
-"""
-
-
-class Function:
-    """A Lambda function in its own process, which lives from one invocation to the next."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-
-    def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(json.dumps(event) + "\n")
-        self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return answer
-
-    def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, dict[str, Any]]:
-        """Calls the API through it: status, body and the whole answer."""
-        content = json.dumps(body).encode() if body is not None else None
-        answer = self.invoke(event(method, path, content, headers))
-        text = answer.get("body") or ""
-        raw = b64decode(text) if answer["isBase64Encoded"] else text.encode()
-        return answer["statusCode"], json.loads(raw) if raw.startswith((b"{", b"[")) else raw.decode(), answer
-
-
-@contextmanager
-def function(module: str, world: World, **settings: str) -> Iterator[Function]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUNTIME, module],
-        cwd=CHECKOUT,
-        env=os.environ | world.stack.environment() | settings,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield Function(process)
-    finally:
-        assert process.stdin
-        process.stdin.close()
-        assert process.wait(timeout=60) == 0
 
 
 @contextmanager
@@ -77,41 +22,6 @@ def deployed(world: World) -> Iterator[tuple[Function, Wire]]:
         function("api.index", world, DATABASE_URL=wire.url) as api,
     ):
         yield api, wire
-
-
-def event(
-    method: str, path: str, body: bytes | None, headers: dict[str, str], *, binary: bool = True, **changes: Any
-) -> dict[str, Any]:
-    """An event as API Gateway's HTTP APIs and function URLs send it (AWS: "Payload format version 2.0")."""
-    path, _, query = path.partition("?")
-    sent = {"host": "abc.execute-api.eu-central-1.amazonaws.com", "x-forwarded-proto": "https"}
-    sent |= {"content-type": "application/json"} if body is not None else {}
-    sent |= {name.lower().replace("_", "-"): value for name, value in headers.items()}
-    made: dict[str, Any] = {
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": path,
-        "rawQueryString": query,
-        "headers": sent,
-        "requestContext": {
-            "accountId": "123456789012",
-            "apiId": "abc",
-            "domainName": sent["host"],
-            "domainPrefix": "abc",
-            "http": {
-                "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "203.0.113.7", "userAgent": "test",
-            },
-            "requestId": "JKJaXmPLvHcESHA=",
-            "routeKey": "$default",
-            "stage": "$default",
-            "time": "20/Nov/2026:09:00:00 +0000",
-            "timeEpoch": 1795165200000,
-        },
-        "isBase64Encoded": binary and body is not None,
-    }  # fmt: skip
-    if body is not None:
-        made["body"] = b64encode(body).decode() if binary else body.decode()
-    return made | changes
 
 
 def test_what_needs_no_database_opens_none(world: World) -> None:
@@ -220,14 +130,7 @@ def test_the_scheduled_function_runs_what_is_due(world: World, fresh: Organisati
 
 def test_the_other_scheduled_function_expires_what_nobody_decided(world: World, agent: Agent) -> None:
     action = agent.propose(NOTE, note(), confidence=0.1)
-    statements = (
-        "alter table app.exceptions disable trigger exceptions_keep_columns",
-        f"update app.exceptions set expires_at = now() where id = '{action['exception']['id']}'",
-        "alter table app.exceptions enable always trigger exceptions_keep_columns",
-    )
-    with world.database.connect("superuser") as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
+    world.end_the_time_of(action["exception"]["id"])
     with function("functions.expire_exceptions", world) as scheduled:
         assert scheduled.invoke({}) == {"expired": 1}
         assert scheduled.invoke({}) == {"expired": 0}

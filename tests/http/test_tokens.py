@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sandbox.auth.keys import SigningKeys, anon_key, service_key
 from sandbox.organisation import Organisation, ok
+from tests.http.functions import function
 from tests.http.integrator import issue_key
 from tests.http.problems import problem, unchanged
 from tests.http.world import World
@@ -192,3 +193,13 @@ def test_a_token_of_nobodys_claims_no_more_than_it_signed(shared: Organisation, 
     """A plain token that says `aal2` in the metadata a user may write himself is still a plain one."""
     claims = claims_of(shared) | {"aal": "aal1", "user_metadata": {"aal": "aal2", "role": "owner"}}
     assert ok(ask(world, shared, sign(world, claims)))["aal"] == "aal1"
+
+
+def test_without_the_issuer_people_are_asked_to_come_again_and_keys_still_work(
+    shared: Organisation, world: World
+) -> None:
+    with function("api.index", world, SUPABASE_URL="http://127.0.0.1:9") as api:
+        status, document, answer = api.call("GET", "/v1/me", authorization=f"Bearer {shared.owner.access_token}")
+        assert (status, document["code"]) == (503, "identity_unavailable")
+        assert int(answer["headers"]["retry-after"]) >= 1
+        assert api.call("GET", "/v1/me", authorization=f"Bearer {shared.key}")[0] == 200

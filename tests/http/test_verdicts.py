@@ -1,5 +1,7 @@
 """What people decide on what waits for them, and who may decide it."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from sandbox.organisation import Organisation, ok, once
@@ -155,3 +157,29 @@ def test_an_exception_can_be_handed_to_a_member(agent: Agent, shared: Organisati
     path = f"/v1/exceptions/{action['exception']['id']}"
     ok(shared.owner.api.post(f"{path}/assign", json={"user_id": shared.approver.user_id}, headers=once()))
     assert ok(shared.owner.api.get(path))["assigned_to"] == shared.approver.user_id
+
+
+def test_what_nobody_decided_in_time_expires(agent: Agent, shared: Organisation, world: World) -> None:
+    action = agent.propose(NOTE, note(), confidence=0.1)
+    world.end_the_time_of(action["exception"]["id"])
+    late = decide(shared.approver, action)
+    assert (late.status_code, late.json()["code"]) == (409, "exception_expired")
+    assert world.stack.tick("expire_exceptions")["expired"] >= 1
+    expired = agent.action(action["id"])
+    assert (expired["status"], expired["approvals"]) == ("expired", [])
+    assert decide(shared.approver, action).json()["code"] == "already_decided"
+    world.stack.tick()
+    assert world.notes(action["id"]) == []
+
+
+def test_a_client_may_wait_for_a_verdict(agent: Agent, shared: Organisation) -> None:
+    action = agent.propose(NOTE, note(), confidence=0.1)
+    path, headers = f"/v1/actions/{action['id']}", {"Prefer": "respond-async, wait=20"}
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(agent.api.get, path, headers=headers)
+        ok(decide(shared.approver, action, "reject", reason="no"))
+        answer = waiting.result()
+    assert answer.headers["preference-applied"] == "wait=20"
+    assert answer.json()["status"] == "rejected"
+    short = agent.api.get(path, headers={"Prefer": "wait=20"})  # nothing more will happen: nobody is kept
+    assert short.elapsed.total_seconds() < 15
