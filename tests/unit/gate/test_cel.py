@@ -117,6 +117,7 @@ def test_what_a_rule_can_say(expression: str, answer: bool) -> None:
         "{args.s.contains(args.s): 1} == {true: 1}",
         "args[args.s.contains(args.s) ? 'n' : 'x'] == 1",
         "!args.s.contains(args.s)",
+        "(args.s.contains(args.s) ? 'y' : 'z').startsWith('y')",
         "now.getHours(args.s) == 1",
         "now.getHours('/dev/stdin') == 1",
         "now.getHours('file:/dev/stdin') == 1",

@@ -31,6 +31,7 @@ def _calls(expression: str) -> list[Call]:
         ("{a.s.contains('x'): 'k'} == {}", ("x",)),
         ("{'k': {'l': [a.s.contains('x')]}}.k.l[0]", ("x",)),
         ("a[a.s.contains('x') ? 'y' : 'z'].w == 1", ("x",)),
+        ("(a.s.contains('x') ? 'y' : 'z').startsWith('y')", ("x",)),
         ("// a.s.contains('y')\na.s.contains('x')", ("x",)),
         ("'a.s.contains(\"y\")' == '' || a.s.contains('x')", ("x",)),
     ],

@@ -123,7 +123,7 @@ def test_patterns_of_tools_do_not_backtrack_for_ever(tmp_path: Path) -> None:
     child = """
 import time
 from tests.unit.gate.world import decided, facts, proposal
-rules = [dict(id=f"r-{n}", when="true", applies_to=["*a" * 59 + "b", "?*" * 60]) for n in range(200)]
+rules = [dict(id=f"r-{n}", when="true", applies_to=["*a" * 59 + "b"] * 49 + ["?*" * 60]) for n in range(200)]
 decision = decided(facts(rules=rules), proposal(tool="a" * 1_000_000))
 print(decision.outcome, len(decision.rules_evaluated))
 """

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from api.gate.pointer import covers, leaves, missing, resolve
 
-DOCUMENT = {"a": {"b/c": 1, "d~e": 2, "*": 3}, "list": [{"n": 1}, {"n": 2}, {}], "": {"": "empty"}, "0": "zero"}
+DOCUMENT = {
+    "a": {"b/c": 1, "d~e": 2, "*": 3},
+    "~1": "tilde",
+    "list": [{"n": 1}, {"n": 2}, {}],
+    "": {"": "empty"},
+    "0": "zero",
+}
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
@@ -27,6 +33,7 @@ JSON = st.recursive(
         ("/a/b~1c", [("/a/b~1c", 1)]),
         ("/a/d~0e", [("/a/d~0e", 2)]),
         ("/a/b/c", []),
+        ("/~01", [("/~01", "tilde")]),
         ("/a/*", [("/a/b~1c", 1), ("/a/d~0e", 2), ("/a/*", 3)]),
         ("/list/*/n", [("/list/0/n", 1), ("/list/1/n", 2)]),
         ("/list/1/n", [("/list/1/n", 2)]),
