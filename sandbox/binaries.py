@@ -104,9 +104,7 @@ def _complete(bin_dir: Path) -> bool:
 
 @functools.cache
 def _version(bin_dir: Path) -> str:
-    answer = subprocess.run(
-        [bin_dir / "postgres", "--version"], capture_output=True, text=True, check=True, timeout=30
-    )
+    answer = subprocess.run([bin_dir / "postgres", "--version"], capture_output=True, text=True, check=True, timeout=30)
     match = re.search(r"\) (\d+[.\w]*)", answer.stdout)
     if not match:
         raise BinariesError(f"{bin_dir}/postgres --version said {answer.stdout!r}")

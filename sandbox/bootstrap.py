@@ -107,9 +107,7 @@ def _set_password(connection: psycopg.Connection, server: Server, role: str) -> 
     verifier = connection.pgconn.encrypt_password(
         server.role_password(role).encode(), role.encode(), b"scram-sha-256"
     ).decode()
-    connection.execute(
-        sql.SQL("alter role {} login password {}").format(sql.Identifier(role), sql.Literal(verifier))
-    )
+    connection.execute(sql.SQL("alter role {} login password {}").format(sql.Identifier(role), sql.Literal(verifier)))
 
 
 def _file(name: str) -> bytes:

@@ -187,9 +187,7 @@ def _clear_after_crash(cluster: Cluster) -> None:
         (cluster.data_dir / "postmaster.pid").unlink(missing_ok=True)
 
 
-def _run(
-    program: str, arguments: Sequence[str], cluster: Cluster, seconds: float
-) -> subprocess.CompletedProcess[str]:
+def _run(program: str, arguments: Sequence[str], cluster: Cluster, seconds: float) -> subprocess.CompletedProcess[str]:
     """Run one of Postgres's programs as its account, with a clean environment, away from our terminal."""
     account = binaries.account()
     try:

@@ -78,18 +78,14 @@ def admin_routes(admin_token: str, operations: Sequence[str]) -> APIRouter:
 
     def guard(x_sandbox_admin: Annotated[str, Header()] = "") -> None:
         if not compare_digest(x_sandbox_admin.encode(), admin_token.encode()):
-            raise RefusedError(
-                401, "unauthorized", "X-Sandbox-Admin must carry the admin token of this sandbox."
-            )
+            raise RefusedError(401, "unauthorized", "X-Sandbox-Admin must carry the admin token of this sandbox.")
 
     router = APIRouter(dependencies=[Depends(guard)])
 
     @router.post("/_faults", status_code=201)
     def add_fault(fault: Fault, database: Db) -> dict[str, Any]:
         if fault.operation not in (*operations, "*"):
-            raise RefusedError(
-                400, "unknown_operation", f"Operations are: {', '.join(sorted(operations))}, *"
-            )
+            raise RefusedError(400, "unknown_operation", f"Operations are: {', '.join(sorted(operations))}, *")
         with database.write() as connection:
             cursor = connection.execute(
                 "insert into faults (operation, fault, remaining) values (?, ?, ?)",
@@ -101,9 +97,7 @@ def admin_routes(admin_token: str, operations: Sequence[str]) -> APIRouter:
     def list_faults(database: Db) -> dict[str, Any]:
         with database.read() as connection:
             rows = connection.execute("select * from faults where remaining > 0 order by id").fetchall()
-        waiting = [
-            json.loads(row["fault"]) | {"id": row["id"], "remaining": row["remaining"]} for row in rows
-        ]
+        waiting = [json.loads(row["fault"]) | {"id": row["id"], "remaining": row["remaining"]} for row in rows]
         return {"faults": waiting}
 
     @router.delete("/_faults")
@@ -278,9 +272,7 @@ class Faults:
         if entry is None:
             return
         with self._database.write() as connection:
-            connection.execute(
-                "update journal set outcome = ?, status = ? where id = ?", (outcome, status, entry)
-            )
+            connection.execute("update journal set outcome = ?, status = ? where id = ?", (outcome, status, entry))
 
 
 def _problem(status: int, code: str, message: str) -> JSONResponse:

@@ -63,9 +63,7 @@ class Server:
         password = password if password is not None else self.role_password(user)
         credentials = f"{quote(user, safe='')}:{quote(password, safe='')}"
         # The embedded server speaks no TLS: asking for none saves every connection a round trip.
-        return (
-            f"postgresql://{credentials}@{self.host}:{self.port}/{quote(database, safe='')}?sslmode=disable"
-        )
+        return f"postgresql://{credentials}@{self.host}:{self.port}/{quote(database, safe='')}?sslmode=disable"
 
     def role_password(self, user: str) -> str:
         """The random password kept for a role; on first use it is made, but not yet set in the database."""
@@ -196,9 +194,7 @@ def _wait_until_ready(server: Server, cluster: Cluster) -> None:
             hopeless = "password authentication failed" in str(error)
             gone = processes.postmaster(cluster.data_dir) is None
             if hopeless or gone or time.monotonic() > deadline:
-                raise PostgresError(
-                    f"Postgres does not answer: {error}\n{clusters.log_tail(cluster)}"
-                ) from error
+                raise PostgresError(f"Postgres does not answer: {error}\n{clusters.log_tail(cluster)}") from error
             time.sleep(0.05)
 
 

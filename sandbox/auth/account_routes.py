@@ -79,9 +79,7 @@ def change_user(body: UserChange, auth: Service, me: Me, redirect_to: str | None
         return users.to_json(conn, user)
 
 
-def _ask_for_confirmation(
-    conn: Connection, auth: Auth, user: User, new_email: str, redirect_to: str | None
-) -> User:
+def _ask_for_confirmation(conn: Connection, auth: Auth, user: User, new_email: str, redirect_to: str | None) -> User:
     if users.find_by_email(conn, new_email) is not None:
         message = "A user with this email address has already been registered"
         raise AuthError(422, "email_exists", message)

@@ -252,9 +252,7 @@ def generate_link(body: LinkRequest, auth: Service, redirect_to: str | None = No
             user = users.update(conn, known, moment, {"recovery_sent_at": moment})
             link = onetime.create(conn, auth, user, body.type, user.email or "", redirect_to)
         else:
-            raise AuthError(
-                400, "validation_failed", f"Invalid email action link type requested: {body.type}"
-            )
+            raise AuthError(400, "validation_failed", f"Invalid email action link type requested: {body.type}")
         return {
             **users.to_json(conn, user),
             "action_link": link.action_link,

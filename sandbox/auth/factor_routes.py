@@ -113,8 +113,7 @@ def challenge(factor_id: str, auth: Service, me: Me, caller: From) -> dict[str, 
 
 def _check_challenge(conn: Connection, factor: Factor, challenge_id: UUID, ip: str, moment: datetime) -> None:
     row = conn.execute(
-        "select created_at, verified_at, host(ip_address) from auth.mfa_challenges"
-        " where id = %s and factor_id = %s",
+        "select created_at, verified_at, host(ip_address) from auth.mfa_challenges where id = %s and factor_id = %s",
         (challenge_id, factor.id),
     ).fetchone()
     if row is None:
@@ -159,12 +158,9 @@ def verify(factor_id: str, body: Answer, auth: Service, me: Me, caller: From) ->
         factor = _own_factor(conn, user, factor_id)
         _check_challenge(conn, factor, body.challenge_id, caller.ip, moment)
         _use_code(conn, factor, body.code, moment)
+        conn.execute("update auth.mfa_challenges set verified_at = %s where id = %s", (moment, body.challenge_id))
         conn.execute(
-            "update auth.mfa_challenges set verified_at = %s where id = %s", (moment, body.challenge_id)
-        )
-        conn.execute(
-            "update auth.mfa_factors set status = 'verified', updated_at = %s"
-            " where id = %s and status <> 'verified'",
+            "update auth.mfa_factors set status = 'verified', updated_at = %s where id = %s and status <> 'verified'",
             (moment, factor.id),
         )
         conn.execute("delete from auth.mfa_factors where user_id = %s and status = 'unverified'", (user.id,))

@@ -95,13 +95,10 @@ def redeem(conn: Connection, kind: str, hashed_token: str, now: datetime) -> Use
     of another kind.
     """
     expired = AuthError(403, "otp_expired", "Email link is invalid or has expired")
-    types = (
-        {_TOKEN_TYPES[kind]} if kind in KINDS else set(_TOKEN_TYPES.values()) if kind == "email" else set()
-    )
+    types = {_TOKEN_TYPES[kind]} if kind in KINDS else set(_TOKEN_TYPES.values()) if kind == "email" else set()
     with conn.cursor(row_factory=class_row(_Token)) as cursor:
         token = cursor.execute(
-            "select id, user_id, token_type::text, created_at from auth.one_time_tokens"
-            " where token_hash = %s",
+            "select id, user_id, token_type::text, created_at from auth.one_time_tokens where token_hash = %s",
             (hashed_token,),
         ).fetchone()
     user = users.find(conn, token.user_id, lock=True) if token else None

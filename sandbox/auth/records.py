@@ -96,11 +96,7 @@ def timestamp(moment: datetime) -> str:
 
 
 def _present(fields: dict[str, datetime | str | None]) -> dict[str, str]:
-    return {
-        name: timestamp(value) if isinstance(value, datetime) else value
-        for name, value in fields.items()
-        if value
-    }
+    return {name: timestamp(value) if isinstance(value, datetime) else value for name, value in fields.items() if value}
 
 
 def identity_json(identity: Identity) -> dict[str, Any]:

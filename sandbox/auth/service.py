@@ -59,9 +59,7 @@ class Auth:
             "user": users.to_json(conn, user),
         }
 
-    def sign_in(
-        self, conn: Connection, user: User, method: str, caller: Caller, now: datetime
-    ) -> dict[str, Any]:
+    def sign_in(self, conn: Connection, user: User, method: str, caller: Caller, now: datetime) -> dict[str, Any]:
         """Opens a session for `user` (whose lock the caller holds) and answers its tokens."""
         user = users.update(conn, user, now, {"last_sign_in_at": now})
         return self.answer(conn, sessions.start(conn, user, method, caller, now), now)

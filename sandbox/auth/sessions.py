@@ -52,8 +52,7 @@ def find(conn: Connection, session_id: UUID) -> Session | None:
     """The session, or None once it was signed out."""
     with conn.cursor(row_factory=class_row(Session)) as cursor:
         return cursor.execute(
-            "select id, user_id, aal::text, factor_id, created_at, not_after from auth.sessions"
-            " where id = %s",
+            "select id, user_id, aal::text, factor_id, created_at, not_after from auth.sessions where id = %s",
             (session_id,),
         ).fetchone()
 
@@ -115,9 +114,7 @@ def rotate(conn: Connection, session: Session, now: datetime) -> str:
     active = _token_where(conn, "session_id = %s and not revoked", session.id)
     if active is None:
         raise AuthError(400, "session_not_found", "Session has no active refresh token")
-    conn.execute(
-        "update auth.refresh_tokens set revoked = true, updated_at = %s where id = %s", (now, active.id)
-    )
+    conn.execute("update auth.refresh_tokens set revoked = true, updated_at = %s where id = %s", (now, active.id))
     return _add_token(conn, session, active.token, now)
 
 
@@ -158,9 +155,7 @@ def refresh(conn: Connection, presented: str, caller: Caller, now: datetime) -> 
     return Refreshed(user, session, successor)
 
 
-def raise_to_aal2(
-    conn: Connection, user: User, session: Session, factor_id: UUID, now: datetime
-) -> Refreshed:
+def raise_to_aal2(conn: Connection, user: User, session: Session, factor_id: UUID, now: datetime) -> Refreshed:
     """The session after its second factor: `aal2`, a new refresh token.
 
     The user's other sessions below `aal2` are deleted: from the first factor on, one password is not enough.

@@ -22,9 +22,7 @@ class AccessTokens:
         self._issuer = issuer
         self.seconds = seconds
 
-    def issue(
-        self, user: User, session: Session, amr: Sequence[dict[str, Any]], now: datetime
-    ) -> tuple[str, int]:
+    def issue(self, user: User, session: Session, amr: Sequence[dict[str, Any]], now: datetime) -> tuple[str, int]:
         """The token and its expiry in Unix seconds."""
         issued_at = int(now.timestamp())
         claims = {

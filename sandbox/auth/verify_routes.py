@@ -57,9 +57,7 @@ def follow(
         with auth.transaction() as conn:
             user = onetime.redeem(conn, type, token, moment)
             answer = auth.sign_in(conn, user, "otp", caller, moment)
-        fragment = {
-            name: answer[name] for name in ("access_token", "expires_at", "expires_in", "refresh_token")
-        }
+        fragment = {name: answer[name] for name in ("access_token", "expires_at", "expires_in", "refresh_token")}
         fragment |= {"token_type": "bearer", "type": type}
     except AuthError as error:
         fragment = {"error": "access_denied", "error_code": error.code, "error_description": error.message}

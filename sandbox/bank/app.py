@@ -29,8 +29,6 @@ KIND = Kind(
 )
 
 
-def create_app(
-    state: Path, public_url: str, redirect_uris: list[str], *, access_seconds: int = 300
-) -> FastAPI:
+def create_app(state: Path, public_url: str, redirect_uris: list[str], *, access_seconds: int = 300) -> FastAPI:
     """The bank over `<state>/sandbox_bank.sqlite3`, seeded if new; `public_url` is its address and issuer."""
     return build(KIND, state, public_url, redirect_uris, access_seconds=access_seconds)

@@ -125,8 +125,7 @@ def _fill(connection: sqlite3.Connection) -> None:
     )
     _insert(
         connection,
-        "transactions (id, account_id, booked_at, amount, currency, counterparty_name, counterparty_iban,"
-        " reference)",
+        "transactions (id, account_id, booked_at, amount, currency, counterparty_name, counterparty_iban, reference)",
         [
             (id_, "acc_operating", at, amount, "EUR", name, IBANS[key], reference)
             for id_, at, amount, name, key, reference in _TRANSACTIONS

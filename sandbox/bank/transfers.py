@@ -51,15 +51,12 @@ def create_payment(payment: Payment, key: idempotency.Key, database: Db, token: 
         if known is not None:
             return known
         bill = connection.execute(
-            "select id from bills where status = 'open' and reference = ? and iban = ? and amount = ?"
-            " and currency = ?",
+            "select id from bills where status = 'open' and reference = ? and iban = ? and amount = ? and currency = ?",
             (payment.reference, payment.to_iban, payment.amount, payment.currency),
         ).fetchone()
         bill_id = None if bill is None else bill["id"]
         made = _transfer(connection, "payment", payment, token.username, key, bill_id=bill_id)
-        connection.execute(
-            "update bills set status = 'paid', paid_by = ? where id = ?", (made["id"], bill_id)
-        )
+        connection.execute("update bills set status = 'paid', paid_by = ? where id = ?", (made["id"], bill_id))
         return idempotency.remember(connection, "payments.create", token.username, key, body, made)
 
 
@@ -73,9 +70,7 @@ def list_payments(database: Db, idempotency_key: FindKey = None, limit: Limit = 
 def show_payment(payment_id: str, database: Db) -> dict[str, Any]:
     """One payment."""
     with database.read() as connection:
-        row = connection.execute(
-            "select * from transfers where kind = 'payment' and id = ?", (payment_id,)
-        ).fetchone()
+        row = connection.execute("select * from transfers where kind = 'payment' and id = ?", (payment_id,)).fetchone()
     if row is None:
         raise RefusedError(404, "not_found", "No such payment.")
     return _shown(row)
@@ -91,9 +86,7 @@ def create_refund(refund: Refund, key: idempotency.Key, database: Db, token: Bea
             return known
         if refund.transaction_id is not None:
             _check_refund(connection, refund, refund.transaction_id)
-        made = _transfer(
-            connection, "refund", refund, token.username, key, refunded_transaction=refund.transaction_id
-        )
+        made = _transfer(connection, "refund", refund, token.username, key, refunded_transaction=refund.transaction_id)
         return idempotency.remember(connection, "refunds.create", token.username, key, body, made)
 
 
@@ -131,9 +124,7 @@ def _transfer(
     if account is None:
         raise RefusedError(400, "unknown_account", "There is no such account to pay from.")
     if not is_valid(order.to_iban):
-        raise RefusedError(
-            400, "invalid_iban", "The IBAN is wrong: its length or its check digits do not fit."
-        )
+        raise RefusedError(400, "invalid_iban", "The IBAN is wrong: its length or its check digits do not fit.")
     if order.to_iban == account["iban"]:
         raise RefusedError(400, "same_account", "Payer and payee are the same account.")
     if account["currency"] != order.currency:

@@ -53,9 +53,7 @@ def show_contact(contact_id: str, database: Db) -> JSONResponse:
         return _answer(_contact(connection, contact_id))
 
 
-@router.patch(
-    "/v1/contacts/{contact_id}", operation_id="contacts.update", dependencies=[require("contacts:write")]
-)
+@router.patch("/v1/contacts/{contact_id}", operation_id="contacts.update", dependencies=[require("contacts:write")])
 def update_contact(
     contact_id: str, change: Change, database: Db, if_match: Annotated[str | None, Header()] = None
 ) -> JSONResponse:
@@ -84,9 +82,7 @@ def update_contact(
         return _answer(_contact(connection, contact_id))
 
 
-@router.delete(
-    "/v1/contacts/{contact_id}", operation_id="contacts.delete", dependencies=[require("contacts:write")]
-)
+@router.delete("/v1/contacts/{contact_id}", operation_id="contacts.delete", dependencies=[require("contacts:write")])
 def delete_contact(contact_id: str, database: Db) -> dict[str, Any]:
     """Erase a contact's personal data for good; a repetition gives the same answer."""
     with database.write() as connection:

@@ -38,9 +38,7 @@ def list_companies(database: Db, query: Words = None, limit: Limit = 50) -> dict
     return {"companies": [dict(row) for row in rows]}
 
 
-@router.get(
-    "/v1/companies/{company_id}", operation_id="companies.get", dependencies=[require("companies:read")]
-)
+@router.get("/v1/companies/{company_id}", operation_id="companies.get", dependencies=[require("companies:read")])
 def show_company(company_id: str, database: Db) -> dict[str, Any]:
     """One company."""
     with database.read() as connection:
@@ -51,9 +49,7 @@ def show_company(company_id: str, database: Db) -> dict[str, Any]:
 
 
 @router.get("/v1/deals", operation_id="deals.list", dependencies=[require("deals:read")])
-def list_deals(
-    database: Db, company_id: str | None = None, stage: Words = None, limit: Limit = 50
-) -> dict[str, Any]:
+def list_deals(database: Db, company_id: str | None = None, stage: Words = None, limit: Limit = 50) -> dict[str, Any]:
     """Deals; `amount` is in minor units."""
     with database.read() as connection:
         rows = connection.execute(

@@ -16,17 +16,13 @@ from sandbox.oauth.people import Person
 from sandbox.oauth.requests import SESSION_SECONDS, Pending, Requests, csrf_token
 from sandbox.oauth.setup import Registration, form_fields
 
-_EXPIRED = (
-    "This request has expired or was opened in another browser. Please start again from the application."
-)
+_EXPIRED = "This request has expired or was opened in another browser. Please start again from the application."
 
 
 class Authorization:
     """The endpoints a person's browser visits."""
 
-    def __init__(
-        self, registration: Registration, grants: Grants, requests: Requests, person: Person
-    ) -> None:
+    def __init__(self, registration: Registration, grants: Grants, requests: Requests, person: Person) -> None:
         self._at = registration
         self._grants = grants
         self._requests = requests
@@ -74,9 +70,7 @@ class Authorization:
         self._remember(answer, browser)
         return answer
 
-    def sign_in(
-        self, request: Request, form: Annotated[list[tuple[str, str]], Depends(form_fields)]
-    ) -> Response:
+    def sign_in(self, request: Request, form: Annotated[list[tuple[str, str]], Depends(form_fields)]) -> Response:
         """Check the password; a success moves the browser to a new session and on to the consent page."""
         fields = dict(form)
         pending, browser = self._pending(request, fields.get("request", ""))
@@ -86,9 +80,7 @@ class Authorization:
         right = compare_digest(fields.get("password", "").encode(), self._person.password.encode())
         if not (known and right):
             if self._requests.count_failure(pending.id):
-                return self._failure(
-                    "Too many failed attempts. Please start again from the application.", 403
-                )
+                return self._failure("Too many failed attempts. Please start again from the application.", 403)
             return self._sign_in_page(pending, browser, "The username or the password is wrong.")
         browser = self._requests.sign_in(pending.id, browser, self._person.username)
         answer = RedirectResponse(f"/oauth/consent?{urlencode({'request': pending.id})}", status_code=303)
@@ -104,9 +96,7 @@ class Authorization:
             return self._sign_in_page(pending, browser)
         return self._consent_page(pending, browser)
 
-    def consent(
-        self, request: Request, form: Annotated[list[tuple[str, str]], Depends(form_fields)]
-    ) -> Response:
+    def consent(self, request: Request, form: Annotated[list[tuple[str, str]], Depends(form_fields)]) -> Response:
         """Send the browser back with a code for the ticked scopes, or with `access_denied`."""
         fields = dict(form)
         pending, browser = self._pending(request, fields.get("request", ""))
@@ -119,9 +109,7 @@ class Authorization:
             return self._failure(_EXPIRED, 403)
         if fields.get("decision") != "allow" or not granted:
             description = "The person did not consent."
-            return self._back(
-                pending.redirect_uri, pending.state, error="access_denied", error_description=description
-            )
+            return self._back(pending.redirect_uri, pending.state, error="access_denied", error_description=description)
         code = self._grants.issue_code(
             client_id=pending.client_id,
             username=username,

@@ -91,9 +91,7 @@ def walk_consent(
             if page.form.has_password:
                 fields = [*fields, ("username", username), ("password", password)]
             else:
-                kept = [
-                    (name, value) for name, value in page.form.checkboxes if ticked is None or value in ticked
-                ]
+                kept = [(name, value) for name, value in page.form.checkboxes if ticked is None or value in ticked]
                 fields = [*fields, *kept, ("decision", "allow" if allow else "deny")]
             data: dict[str, list[str]] = {}
             for name, value in fields:

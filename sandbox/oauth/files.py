@@ -10,9 +10,7 @@ from pathlib import Path
 SERVERS = ("bank", "crm")
 
 
-def shared_secret(
-    state: Path, server_name: str, kind: str, make: Callable[[], dict[str, str]]
-) -> dict[str, str]:
+def shared_secret(state: Path, server_name: str, kind: str, make: Callable[[], dict[str, str]]) -> dict[str, str]:
     """The JSON object in `<state>/sandbox_<server>.<kind>.json`, made by `make` the first time.
 
     Whoever asks first creates the file (mode 0600, complete from the moment it is visible), and everybody

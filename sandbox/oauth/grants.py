@@ -75,15 +75,12 @@ class Grants:
         self._database = database
         self._access_seconds = access_seconds
 
-    def issue_code(
-        self, *, client_id: str, username: str, scope: str, redirect_uri: str, code_challenge: str
-    ) -> str:
+    def issue_code(self, *, client_id: str, username: str, scope: str, redirect_uri: str, code_challenge: str) -> str:
         """Record a consent and return its authorization code: single use, good for `CODE_SECONDS`."""
         code, grant_id, now = secrets.token_urlsafe(32), secrets.token_hex(16), math.ceil(time.time())
         with self._database.write() as connection:
             connection.execute(
-                "insert into oauth_grants (id, client_id, username, scope, created_at)"
-                " values (?, ?, ?, ?, ?)",
+                "insert into oauth_grants (id, client_id, username, scope, created_at) values (?, ?, ?, ?, ?)",
                 (grant_id, client_id, username, scope, now),
             )
             connection.execute(
@@ -175,9 +172,7 @@ class Grants:
             expires_at=row["expires_at"],
         )
 
-    def _issue(
-        self, connection: sqlite3.Connection, grant_id: str, access_scope: str, refresh_scope: str
-    ) -> Issued:
+    def _issue(self, connection: sqlite3.Connection, grant_id: str, access_scope: str, refresh_scope: str) -> Issued:
         now = math.ceil(time.time())  # rounded up: a token never lives shorter than it was promised
         access, refresh = f"sat_{secrets.token_urlsafe(32)}", f"srt_{secrets.token_urlsafe(32)}"
         connection.executemany(
@@ -201,9 +196,7 @@ def s256(verifier: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 
 
-def _problem_with_code(
-    row: sqlite3.Row | None, client_id: str, redirect_uri: str, verifier: str
-) -> str | None:
+def _problem_with_code(row: sqlite3.Row | None, client_id: str, redirect_uri: str, verifier: str) -> str | None:
     if row is None or row["client_id"] != client_id:
         return "The authorization code is not known."
     if row["used_at"] is not None:

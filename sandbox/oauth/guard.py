@@ -38,9 +38,7 @@ def require(scope: str) -> Dependency:
 
     def check(request: Request, token: Bearer) -> None:
         if scope not in token.scopes:
-            challenge = (
-                f'Bearer realm="{request.app.state.name}", error="insufficient_scope", scope="{scope}"'
-            )
+            challenge = f'Bearer realm="{request.app.state.name}", error="insufficient_scope", scope="{scope}"'
             message = f"The access token does not carry the scope {scope}."
             raise RefusedError(403, "insufficient_scope", message, {"WWW-Authenticate": challenge})
 

@@ -21,9 +21,7 @@ create table if not exists idempotency_keys (
 def required_key(idempotency_key: Annotated[str | None, Header()] = None) -> str:
     """The `Idempotency-Key` header, 1 to 255 characters. Raises `RefusedError` 400 when missing."""
     if not idempotency_key or len(idempotency_key) > 255:
-        raise RefusedError(
-            400, "idempotency_key_required", "Idempotency-Key of 1 to 255 characters is required."
-        )
+        raise RefusedError(400, "idempotency_key_required", "Idempotency-Key of 1 to 255 characters is required.")
     return idempotency_key
 
 
@@ -45,9 +43,7 @@ def recall(
     if row is None:
         return None
     if row["body_sha256"] != _digest(body):
-        raise RefusedError(
-            422, "idempotency_key_reused", "This Idempotency-Key came with another body before."
-        )
+        raise RefusedError(422, "idempotency_key_reused", "This Idempotency-Key came with another body before.")
     headers = {"Idempotent-Replayed": "true"}
     return JSONResponse(json.loads(row["answer"]), status_code=row["status"], headers=headers)
 

@@ -67,8 +67,7 @@ def failure(*, server_title: str, message: str, status: int) -> HTMLResponse:
 
 def _hidden(fields: Mapping[str, str]) -> str:
     return "".join(
-        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">'
-        for name, value in fields.items()
+        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">' for name, value in fields.items()
     )
 
 

@@ -11,9 +11,7 @@ from starlette.responses import JSONResponse
 class RefusedError(Exception):
     """A request that is answered with `status` and `{"error": code, "message": message}`."""
 
-    def __init__(
-        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code

@@ -116,9 +116,7 @@ class Requests:
                 "insert into oauth_sessions (browser_hash, username, expires_at) values (?, ?, ?)",
                 (digest(browser), username, int(time.time()) + SESSION_SECONDS),
             )
-            connection.execute(
-                "update oauth_requests set browser_hash = ? where id = ?", (digest(browser), request_id)
-            )
+            connection.execute("update oauth_requests set browser_hash = ? where id = ?", (digest(browser), request_id))
         return browser
 
     def count_failure(self, request_id: str) -> bool:
@@ -130,9 +128,7 @@ class Requests:
             ).fetchone()
             if failures < MAX_SIGN_IN_FAILURES:
                 return False
-            connection.execute(
-                "update oauth_requests set closed_at = ? where id = ?", (int(time.time()), request_id)
-            )
+            connection.execute("update oauth_requests set closed_at = ? where id = ?", (int(time.time()), request_id))
             return True
 
     def signed_in(self, browser: str) -> str | None:

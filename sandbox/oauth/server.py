@@ -37,9 +37,7 @@ class Kind:
     seed: Callable[[Database], None]
 
 
-def build(
-    kind: Kind, state: Path, public_url: str, redirect_uris: Sequence[str], *, access_seconds: int
-) -> FastAPI:
+def build(kind: Kind, state: Path, public_url: str, redirect_uris: Sequence[str], *, access_seconds: int) -> FastAPI:
     """The whole server over `<state>/sandbox_<name>.sqlite3`, seeded if it is new.
 
     `public_url` is the address it is reached at, and its issuer. Access tokens live `access_seconds` seconds.

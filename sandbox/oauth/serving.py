@@ -32,9 +32,7 @@ class TrackedProtocol(H11Protocol):
     """uvicorn's HTTP protocol, which also notes each connection's transport so that a fault can drop it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        _transports[_ends(transport.get_extra_info("peername"), transport.get_extra_info("sockname"))] = (
-            transport
-        )
+        _transports[_ends(transport.get_extra_info("peername"), transport.get_extra_info("sockname"))] = transport
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:

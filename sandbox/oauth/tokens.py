@@ -31,9 +31,7 @@ class Backchannel:
             ("/oauth/revoke", "oauth.revoke", self.revoke),
             ("/oauth/introspect", "oauth.introspect", self.introspect),
         ):
-            router.add_api_route(
-                path, endpoint, methods=["POST"], operation_id=operation, response_model=None
-            )
+            router.add_api_route(path, endpoint, methods=["POST"], operation_id=operation, response_model=None)
         router.add_api_route("/.well-known/oauth-authorization-server", self.metadata, methods=["GET"])
         return router
 

@@ -109,9 +109,7 @@ def test_the_id_can_be_chosen_once(stack: Stack) -> None:
         ({"ban_duration": "9" * 30 + "h"}, 400, "validation_failed"),
     ],
 )
-def test_bad_attributes_create_nobody(
-    stack: Stack, attributes: dict[str, Any], status: int, code: str
-) -> None:
+def test_bad_attributes_create_nobody(stack: Stack, attributes: dict[str, Any], status: int, code: str) -> None:
     count = stack.sql("select count(*) from auth.users")
     with pytest.raises(AuthApiError) as refused:
         create(stack.admin(), **attributes)

@@ -142,15 +142,11 @@ def test_a_challenge_is_answered_once_and_only_with_its_own_factor(stack: Stack)
     challenge_id = person.challenge(factor_id)
     mfa = person.client.auth.mfa
     with pytest.raises(AuthApiError) as foreign:
-        mfa.verify(
-            {"factor_id": second_id, "challenge_id": challenge_id, "code": totp(second_secret, time.time())}
-        )
+        mfa.verify({"factor_id": second_id, "challenge_id": challenge_id, "code": totp(second_secret, time.time())})
     assert foreign.value.code == "mfa_factor_not_found"
     mfa.verify({"factor_id": factor_id, "challenge_id": challenge_id, "code": totp(secret, time.time())})
     with pytest.raises(AuthApiError) as again:
-        mfa.verify(
-            {"factor_id": factor_id, "challenge_id": challenge_id, "code": totp(secret, time.time() + 30)}
-        )
+        mfa.verify({"factor_id": factor_id, "challenge_id": challenge_id, "code": totp(secret, time.time() + 30)})
     assert (again.value.status, again.value.code) == (422, "mfa_ip_address_mismatch")
 
 
@@ -212,9 +208,7 @@ def test_there_is_a_limit_to_factors(stack: Stack) -> None:
     with pytest.raises(AuthApiError) as refused:
         person.enrol("one too many")
     assert refused.value.code == "too_many_enrolled_mfa_factors"
-    stack.sql(
-        "update auth.mfa_factors set created_at = created_at - interval '6 min' where user_id = %s", person.id
-    )
+    stack.sql("update auth.mfa_factors set created_at = created_at - interval '6 min' where user_id = %s", person.id)
     person.enrol("after the others were forgotten")
     assert len(person.client.auth.mfa.list_factors().all) == 1
 

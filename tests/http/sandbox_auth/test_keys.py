@@ -98,9 +98,7 @@ def test_rotation_keeps_the_last_key_and_drops_the_one_before(database_url: str,
 def test_a_token_ends_when_it_says(database_url: str, tmp_path: Path) -> None:
     with running(tmp_path, database_url, "--token-seconds", "1") as stack:
         session = stack.person().client.auth.refresh_session
-        answer = stack.client().auth.sign_in_with_password(
-            {"email": stack.person().email, "password": PASSWORD}
-        )
+        answer = stack.client().auth.sign_in_with_password({"email": stack.person().email, "password": PASSWORD})
         assert answer.session is not None
         assert answer.session.expires_in == 1
         token = answer.session.access_token

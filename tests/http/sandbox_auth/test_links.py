@@ -16,9 +16,7 @@ from .stack import PASSWORD, Stack, new_email
 def invite(stack: Stack, email: str) -> Mail:
     user = (
         stack.admin()
-        .auth.admin.invite_user_by_email(
-            email, {"data": {"team": "ops"}, "redirect_to": "http://127.0.0.1:9/welcome"}
-        )
+        .auth.admin.invite_user_by_email(email, {"data": {"team": "ops"}, "redirect_to": "http://127.0.0.1:9/welcome"})
         .user
     )
     assert user.invited_at is not None
@@ -31,9 +29,7 @@ def invite(stack: Stack, email: str) -> Mail:
 
 def fragment(answer: httpx.Response) -> dict[str, str]:
     assert answer.status_code == 303
-    return {
-        name: values[0] for name, values in parse_qs(urlsplit(answer.headers["Location"]).fragment).items()
-    }
+    return {name: values[0] for name, values in parse_qs(urlsplit(answer.headers["Location"]).fragment).items()}
 
 
 def test_an_invited_person_follows_the_link_sets_a_password_and_stays(stack: Stack) -> None:
@@ -108,9 +104,7 @@ def test_who_has_an_account_is_not_invited(stack: Stack) -> None:
     assert list(received(stack.state, person.email)) == []
 
 
-@pytest.mark.parametrize(
-    "target", ["https://elsewhere.example/", "javascript:alert(1)", "//elsewhere.example"]
-)
+@pytest.mark.parametrize("target", ["https://elsewhere.example/", "javascript:alert(1)", "//elsewhere.example"])
 def test_a_link_never_leads_elsewhere(stack: Stack, target: str) -> None:
     email = new_email()
     stack.admin().auth.admin.invite_user_by_email(email, {"redirect_to": target})

@@ -36,9 +36,7 @@ def verified_claims(stack: Stack, token: str) -> dict[str, Any]:
 
 def test_sign_up_answers_a_confirmed_user_and_a_session(stack: Stack) -> None:
     email = new_email()
-    answer = stack.client().auth.sign_up(
-        {"email": email, "password": PASSWORD, "options": {"data": {"name": "Ada"}}}
-    )
+    answer = stack.client().auth.sign_up({"email": email, "password": PASSWORD, "options": {"data": {"name": "Ada"}}})
     assert answer.user is not None
     assert answer.session is not None
     assert answer.user.email == email

@@ -34,9 +34,7 @@ def test_paying_a_bill_moves_money_books_it_and_settles_the_bill(bank: Sandbox) 
         assert (bill["status"], bill["paid_by"]) == ("paid", made["id"])
 
 
-@pytest.mark.parametrize(
-    "changes", [{"amount": 129_901}, {"reference": "INV-1043"}, {"to_iban": IBANS["harbour"]}]
-)
+@pytest.mark.parametrize("changes", [{"amount": 129_901}, {"reference": "INV-1043"}, {"to_iban": IBANS["harbour"]}])
 def test_a_payment_that_does_not_match_leaves_the_bill_open(bank: Sandbox, changes: dict[str, Any]) -> None:
     with bank.api(EVERYTHING) as api:
         assert pay(api, "k-1", **(BILL | changes)).json()["bill_id"] is None
@@ -125,9 +123,7 @@ def test_a_wrong_order_is_refused_and_moves_nothing(untouched: httpx.Client, cha
 
 def test_a_refund_cannot_exceed_what_was_paid(bank: Sandbox) -> None:
     def refund(api: httpx.Client, key: str, **changes: Any) -> httpx.Response:
-        body = (
-            order(to_iban=IBANS["juniper"], to_name="Juniper Interiors", transaction_id="txn_0004") | changes
-        )
+        body = order(to_iban=IBANS["juniper"], to_name="Juniper Interiors", transaction_id="txn_0004") | changes
         return api.post("/v1/refunds", json=body, headers={"Idempotency-Key": key})
 
     with bank.api(EVERYTHING) as api:

@@ -19,9 +19,7 @@ ROOT = Path(__file__).parents[3]
 
 def _start(state: Path, port: int = 0) -> tuple[subprocess.Popen[str], Sandbox]:
     command = [sys.executable, "-m", "sandbox.bank", "--port", str(port), "--state", str(state)]
-    process = subprocess.Popen(
-        [*command, "--redirect-uri", REDIRECT], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([*command, "--redirect-uri", REDIRECT], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     line = process.stdout.readline()
     match = re.fullmatch(r"sandbox bank: (http://127\.0\.0\.1:(\d+))\n", line)

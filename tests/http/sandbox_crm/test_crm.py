@@ -24,9 +24,9 @@ def _sent(api: httpx.Client, marker: str) -> list[dict[str, Any]]:
 
 def test_the_seed_can_be_listed_and_searched(api: httpx.Client) -> None:
     assert api.get("/v1/whoami").json()["account_id"] == "brightwater-crm"
-    assert [
-        row["id"] for row in api.get("/v1/companies", params={"query": "JUNIPER"}).json()["companies"]
-    ] == ["com_juniper"]
+    assert [row["id"] for row in api.get("/v1/companies", params={"query": "JUNIPER"}).json()["companies"]] == [
+        "com_juniper"
+    ]
     assert api.get("/v1/companies/com_marlow").json()["tier"] == "gold"
     assert len(api.get("/v1/contacts").json()["contacts"]) == 5
     found = api.get("/v1/contacts", params={"company_id": "com_juniper"}).json()["contacts"]
@@ -106,9 +106,7 @@ def test_every_send_is_one_more_message(api: httpx.Client) -> None:
     assert api.post("/v1/messages", json=MESSAGE | {"to": "everybody"}).status_code == 400
 
 
-def test_a_duplicated_send_arrives_twice_and_a_dropped_one_can_be_found(
-    crm: Sandbox, api: httpx.Client
-) -> None:
+def test_a_duplicated_send_arrives_twice_and_a_dropped_one_can_be_found(crm: Sandbox, api: httpx.Client) -> None:
     with crm.admin() as admin:
         for kind in ("duplicate", "drop_after"):
             fault = {"operation": "messages.send", "kind": kind}

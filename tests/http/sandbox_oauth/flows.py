@@ -88,9 +88,7 @@ class Sandbox:
         headers = {"Authorization": f"Bearer {self.tokens(scope)['access_token']}"}
         return httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False)
 
-    def check_scope(
-        self, scopes: Iterable[str], calls: list[tuple[str, str, str, dict[str, Any] | None]]
-    ) -> None:
+    def check_scope(self, scopes: Iterable[str], calls: list[tuple[str, str, str, dict[str, Any] | None]]) -> None:
         """Each call `(method, path, scope, body)` is refused with every scope but its own, served with it."""
         known = set(scopes)
         issued = self.tokens(" ".join(known))

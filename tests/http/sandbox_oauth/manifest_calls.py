@@ -33,9 +33,7 @@ def call(api: httpx.Client, contract: Contract, args: dict[str, Any], key: str) 
 def check_tools(read: httpx.Client, write: httpx.Client, provider: Manifest, examples: list[Example]) -> None:
     """Every tool of the manifest, in the order of `examples`, with a read and a write connection's token."""
     contracts = {contract.name: contract for contract in provider.contracts()}
-    assert {name for name, _ in examples} == {tool.name for tool in provider.tools}, (
-        "an example for each tool"
-    )
+    assert {name for name, _ in examples} == {tool.name for tool in provider.tools}, "an example for each tool"
     for name, args in examples:
         contract = contracts[f"{provider.name}.{name}"]
         assert set(contract.arguments) == {f"/{argument}" for argument in contract.input_schema["properties"]}

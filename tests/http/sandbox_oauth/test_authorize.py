@@ -76,9 +76,7 @@ def test_the_person_can_narrow_the_scopes(bank: Sandbox) -> None:
         {"redirect_uri": SECOND_REDIRECT.removesuffix("7")},
     ],
 )
-def test_a_wrong_client_or_redirect_uri_is_never_redirected_to(
-    bank: Sandbox, changes: dict[str, str | None]
-) -> None:
+def test_a_wrong_client_or_redirect_uri_is_never_redirected_to(bank: Sandbox, changes: dict[str, str | None]) -> None:
     answer = _get(bank.authorize_url(SCOPE, VERIFIER, **changes))
     assert answer.status_code == 400
     assert "location" not in answer.headers
@@ -102,9 +100,7 @@ def test_a_doubled_parameter_is_refused(bank: Sandbox) -> None:
         ({"scope": "accounts:read everything"}, "invalid_scope"),
     ],
 )
-def test_other_errors_go_back_to_the_client(
-    bank: Sandbox, changes: dict[str, str | None], error: str
-) -> None:
+def test_other_errors_go_back_to_the_client(bank: Sandbox, changes: dict[str, str | None], error: str) -> None:
     answer = _get(bank.authorize_url(SCOPE, VERIFIER, **changes))
     assert answer.status_code == 303
     assert answer.headers["location"].startswith(REDIRECT)
@@ -122,12 +118,9 @@ def test_guessing_passwords_closes_the_request(bank: Sandbox) -> None:
     someone = person(bank.state, "bank")
     with httpx.Client(timeout=60) as browser:
         page = browser.get(bank.authorize_url(SCOPE, VERIFIER))
-        fields = {name: _field(page.text, name) for name in ("request", "csrf")} | {
-            "username": someone.username
-        }
+        fields = {name: _field(page.text, name) for name in ("request", "csrf")} | {"username": someone.username}
         statuses = [
-            browser.post(f"{bank.url}/oauth/sign-in", data=fields | {"password": "guess"}).status_code
-            for _ in range(5)
+            browser.post(f"{bank.url}/oauth/sign-in", data=fields | {"password": "guess"}).status_code for _ in range(5)
         ]
         assert statuses == [401, 401, 401, 401, 403]
         right = browser.post(f"{bank.url}/oauth/sign-in", data=fields | {"password": someone.password})
