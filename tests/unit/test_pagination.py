@@ -78,7 +78,7 @@ def test_pages_meet_without_gaps_and_repetitions(count: int, limit: int) -> None
     [
         "", "x", "====", "%%%", "é", "\ud800", "\x00",
         _cursor(b""), _cursor(b"{"), _cursor(b"\xff\xfe"), _cursor(b"[" * 250), _cursor(b"NaN"),
-        *(_cursor(text.encode()) for text in ("null", "0", "1", '""', '"x"', "true", "{}", '{"a": 1}', '{"0": "x"}', "[]")),
+        *(_cursor(t.encode()) for t in ("null", "0", "1", '""', '"x"', "true", "{}", '{"a": 1}', '{"0": "x"}', "[]")),
     ],
     ids=lambda cursor: repr(cursor)[:24],
 )  # fmt: skip
