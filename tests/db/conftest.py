@@ -1,4 +1,4 @@
-"""A database with two busy tenants in it (tests/db/world.py), for every test its own."""
+"""Databases with two tenants in them (tests/db/world.py)."""
 
 from __future__ import annotations
 
@@ -7,50 +7,26 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox.postgres import Server
-from tests import cluster as clusters
-from tests.db.founding import build, work
+from tests.db.founding import busy, peopled, world_from
 from tests.db.world import World
 
-_PEOPLED, _BUSY = "peopled", "busy"
-
-
-@pytest.fixture(scope="session")
-def peopled(cluster: Server) -> str:
-    """The template database that holds both tenants."""
-    clusters.shared(cluster, _PEOPLED, clusters.TEMPLATE, build)
-    return _PEOPLED
-
 
 @pytest.fixture
-def world(cluster: Server, peopled: str) -> Iterator[World]:
-    """Both tenants, in a database of this test's own."""
-    with clusters.cloned(cluster, peopled) as database:
-        made = World(database)
+def world(cluster: Server) -> Iterator[World]:
+    """Both tenants, ready for business, in a database of this test's own."""
+    with world_from(cluster, peopled(cluster)) as made:
         yield made
-        made.close()
-
-
-@pytest.fixture(scope="session")
-def busy(cluster: Server, peopled: str) -> str:
-    """The template database in which both tenants have been at work."""
-    clusters.shared(cluster, _BUSY, peopled, work)
-    return _BUSY
 
 
 @pytest.fixture
-def busy_world(cluster: Server, busy: str) -> Iterator[World]:
+def busy_world(cluster: Server) -> Iterator[World]:
     """Both tenants at work, with rows in every table, in a database of this test's own."""
-    with clusters.cloned(cluster, busy) as database:
-        made = World(database)
+    with world_from(cluster, busy(cluster)) as made:
         yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")
-def still_world(cluster: Server, busy: str) -> Iterator[World]:
-    """As `busy_world`, for the tests of a module that change nothing."""
-    with clusters.cloned(cluster, busy) as database:
-        made = World(database)
-        with made.unchanged():
-            yield made
-        made.close()
+def still_world(cluster: Server) -> Iterator[World]:
+    """As `busy_world`, for the tests of a module that change nothing; it is made sure that they do not."""
+    with world_from(cluster, busy(cluster)) as made, made.unchanged():
+        yield made

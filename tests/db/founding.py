@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from hashlib import sha256
 
+from sandbox.postgres import Server
+from tests import cluster as clusters
 from tests.cluster import Database
 from tests.db.names import (
     BILLS,
@@ -20,6 +25,29 @@ from tests.db.names import (
     soon,
 )
 from tests.db.world import World
+
+
+@cache
+def peopled(cluster: Server) -> str:
+    """The template database that holds both tenants, ready for business; made once per run."""
+    clusters.shared(cluster, "peopled", clusters.TEMPLATE, build)
+    return "peopled"
+
+
+@cache
+def busy(cluster: Server) -> str:
+    """The template database in which both tenants have been at work; made once per run."""
+    clusters.shared(cluster, "busy", peopled(cluster), work)
+    return "busy"
+
+
+@contextmanager
+def world_from(cluster: Server, template: str) -> Iterator[World]:
+    """A world in a database of its own, a copy of a template."""
+    with clusters.cloned(cluster, template) as database:
+        made = World(database)
+        yield made
+        made.close()
 
 
 def build(database: Database) -> None:
