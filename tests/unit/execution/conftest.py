@@ -11,7 +11,9 @@ import pytest
 
 from api.config import settings
 
-TIMEOUT = 0.5
+TIMEOUT = 20.0
+#: The timeout where a test waits for it to pass.
+SHORT = 0.5
 
 
 @dataclass
@@ -30,7 +32,7 @@ class Provider:
             writer.write(self.answer)
             await writer.drain()
             if not self.close:
-                await asyncio.sleep(TIMEOUT * 4)
+                await asyncio.sleep(TIMEOUT)
             writer.close()
 
     @contextlib.asynccontextmanager
@@ -60,4 +62,10 @@ def _settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("SANDBOX_BANK_URL", "http://127.0.0.1:9")
     settings.cache_clear()
     yield
+    settings.cache_clear()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERSIGN_PROVIDER_TIMEOUT", str(SHORT))
     settings.cache_clear()

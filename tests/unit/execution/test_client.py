@@ -106,26 +106,23 @@ def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "error"),
-    [
-        (Provider(b""), "RemoteProtocolError"),
-        (Provider(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"), "RemoteProtocolError"),
-        (Provider(b"SMTP ready\r\n\r\n"), "RemoteProtocolError"),
-        (Provider(b"", close=False), "TimeoutError|ReadTimeout"),
-        (Provider(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", close=False), "TimeoutError|ReadTimeout"),
-    ],
+    "raw",
+    ["", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", "SMTP ready\r\n\r\n"],
 )
-def test_an_answer_that_does_not_come_may_hide_anything(
-    monkeypatch: pytest.MonkeyPatch, provider: Provider, error: str
-) -> None:
-    provider = Provider(provider.answer, provider.close)
-    begun = time.monotonic()
-    outcome = call(monkeypatch, provider)
-    assert time.monotonic() - begun < TIMEOUT + 2
+def test_an_answer_that_breaks_off_may_hide_anything(monkeypatch: pytest.MonkeyPatch, raw: str) -> None:
+    provider = Provider(raw.encode())
+    assert call(monkeypatch, provider) == Outcome("maybe", error="No answer came (RemoteProtocolError).")
     assert len(provider.requests) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("raw", ["", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"])
+def test_an_answer_that_does_not_come_may_hide_anything(monkeypatch: pytest.MonkeyPatch, raw: str) -> None:
+    begun = time.monotonic()
+    outcome = call(monkeypatch, Provider(raw.encode(), close=False))
+    assert time.monotonic() - begun < TIMEOUT / 2
     assert (outcome.reached, outcome.status) == ("maybe", None)
-    assert outcome.error is not None
-    assert any(name in outcome.error for name in error.split("|"))
+    assert outcome.error in ("No answer came (TimeoutError).", "No answer came (ReadTimeout).")
 
 
 def test_a_provider_that_is_not_there_was_not_reached() -> None:
@@ -155,8 +152,8 @@ def test_nothing_is_sent_when_the_lease_is_nearly_over(monkeypatch: pytest.Monke
 def test_the_answer_is_awaited_no_longer_than_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     provider = Provider(b"", close=False)
     begun = time.monotonic()
-    outcome = call(monkeypatch, provider, Lease(client.RESERVE + 0.1))
-    assert time.monotonic() - begun < TIMEOUT
+    outcome = call(monkeypatch, provider, Lease(client.RESERVE + 2))
+    assert time.monotonic() - begun < TIMEOUT / 2
     assert (outcome.reached, len(provider.requests)) == ("maybe", 1)
 
 
@@ -274,11 +271,12 @@ def test_no_tokens(monkeypatch: pytest.MonkeyPatch, raw: bytes, code: str, final
     assert "srt_1" not in str(refused.value)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_token_endpoint_that_says_nothing_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     begun = time.monotonic()
     with pytest.raises(TokenError, match="unreachable"):
         exchange(monkeypatch, Provider(b"", close=False))
-    assert time.monotonic() - begun < TIMEOUT + 2
+    assert time.monotonic() - begun < TIMEOUT / 2
 
 
 def test_tokens_are_not_shown() -> None:
