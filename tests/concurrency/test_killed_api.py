@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -17,7 +18,8 @@ from psycopg.types.json import Jsonb
 from api.auth import system
 from api.ids import new_id
 from sandbox.state import CHECKOUT
-from tests.concurrency.world import World, eventually
+from tests.concurrency.patience import eventually
+from tests.concurrency.world import World
 
 pytestmark = pytest.mark.slow
 
@@ -174,4 +176,27 @@ def test_three_times_during_a_burst_of_payments(world: World) -> None:
         [str(body["args"]["reference"]) for body in bodies],
     )
     assert {row["id"] for row in mine} == set(done)
+    world.check()
+
+
+def test_what_an_executor_that_died_left_behind_is_settled_once(world: World) -> None:
+    """Eight schedulers find the same dead attempts at the same time."""
+    ids = world.park(world.payment() for _ in range(4))
+    world.break_next("bank", "payments.create", "hang", times=4, seconds=0.5, after=True)
+    ticking = threading.Thread(target=world.tick, daemon=True)
+    ticking.start()
+    eventually(lambda: any(world.payments(action) for action in ids), "the payments begin")
+    crash(world)
+    ticking.join(timeout=60)
+    left = [a for a in ids if world.statuses([a])[a] == "executing"]
+    assert left
+    eventually(
+        lambda: not world.rows("select 1 from app.attempts where status = 'executing' and lease_expires_at > now()"),
+        "the leases run out",
+    )
+    with ThreadPoolExecutor(8) as pool:
+        counts = [done.result() for done in [pool.submit(world.tick) for _ in range(8)]]
+    assert sum(count["failed"] for count in counts) == 0
+    assert set(world.settle(ids).values()) == {"succeeded"}
+    assert {len(world.attempts(action)) for action in left} == {2}
     world.check()

@@ -12,7 +12,8 @@ import pytest
 
 from sandbox import postgres
 from sandbox.organisation import ok, once
-from tests.concurrency.world import World, eventually
+from tests.concurrency.patience import eventually
+from tests.concurrency.world import World
 
 pytestmark = pytest.mark.slow
 
@@ -69,13 +70,27 @@ def test_between_the_banks_work_and_the_finish(durable: World) -> None:
     durable.check()
 
 
+def test_a_finish_is_insisted_upon(durable: World) -> None:
+    """A message cannot be repeated, so the executor goes on trying to record that it was sent, as long as it may."""
+    with durable.settings({"COUNTERSIGN_LEASE_SECONDS": "45"}):
+        durable.break_next("crm", "messages.send", "hang", seconds=0.6, after=True)
+        body = durable.message()
+        action = durable.do(body)
+        eventually(lambda: durable.messages(body["args"]["client_reference"]), "the message is sent")
+        crash(durable)
+        # No scheduler is at work here: it is the executor itself that closes it.
+        eventually(lambda: durable.statuses([action])[action] == "succeeded", "the executor records it")
+        assert len(durable.attempts(action)) == 1
+    durable.check()
+
+
 def test_away_for_longer_than_the_lease(durable: World) -> None:
     """Nobody can record the payment in time; the next executor is told by the bank that it was made."""
     durable.break_next("bank", "payments.create", "hang", seconds=0.6, after=True)
     action = durable.do(durable.payment())
     eventually(lambda: durable.payments(action), "the bank has paid")
     postgres.kill(durable.stack.state)
-    time.sleep(3.5)
+    time.sleep(4.5)
     postgres.start(durable.stack.state)
     assert durable.settle([action]) == {action: "succeeded"}
     assert len(durable.attempts(action)) == 2

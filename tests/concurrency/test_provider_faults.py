@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from sandbox.organisation import ok, once
-from tests.concurrency.world import World, another, eventually
+from tests.concurrency.patience import eventually
+from tests.concurrency.world import World, another
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +58,7 @@ def test_a_rate_limit_is_waited_for(world: World) -> None:
         ("error", {"status": 503}, ["not_done", "done"]),
         ("error_after", {"status": 502}, ["done", "replayed"]),
         ("drop_after", {}, ["done", "replayed"]),
-        ("hang", {"seconds": 1.6, "after": True}, ["done", "replayed"]),
+        ("hang", {"seconds": 2.6, "after": True}, ["done", "replayed"]),
         ("duplicate", {}, ["done", "replayed"]),
     ],
 )
@@ -75,7 +76,7 @@ def test_a_payment_is_made_once_whatever_the_bank_does(
 
 def test_a_payment_that_the_bank_makes_after_we_gave_up_waiting(world: World) -> None:
     """The work comes after the timeout, and after the retry has made the payment."""
-    world.break_next("bank", "payments.create", "hang", seconds=2.5)
+    world.break_next("bank", "payments.create", "hang", seconds=3)
     action = world.do(world.payment())
     until_tried(world, action)
     assert world.attempts(action)[0]["response"] == {"status": None, "reached": "maybe", "body": None}
@@ -125,7 +126,7 @@ def test_a_refusal_fails_with_what_the_bank_said(world: World) -> None:
 
 def test_a_refusal_after_a_lost_answer_is_no_failure(world: World) -> None:
     """The first request may still take effect, so what a later one is told does not settle the action."""
-    world.break_next("bank", "payments.create", "hang", seconds=3)
+    world.break_next("bank", "payments.create", "hang", seconds=4)
     action = world.do(world.payment(90_000_000))
     until_tried(world, action)
     assert world.settle([action]) == {action: "unknown"}
@@ -217,7 +218,7 @@ def _refused_and_lost(world: World) -> tuple[str, str]:
 
 @pytest.mark.parametrize("kind", ["drop_after", "error_after", "hang"])
 def test_a_message_that_may_have_been_sent_is_never_sent_again(world: World, kind: str) -> None:
-    world.break_next("crm", "messages.send", kind, **({"seconds": 1.6} if kind == "hang" else {}))
+    world.break_next("crm", "messages.send", kind, **({"seconds": 2.6} if kind == "hang" else {}))
     body = world.message()
     reference = body["args"]["client_reference"]
     action = world.do(body)

@@ -1,43 +1,36 @@
-"""A whole stack with an organisation at work in it, and the outside world's own account of what happened.
-
-What the bank and the CRM did is read from their own files, never from what Countersign says of it.
-"""
+"""A whole stack with an organisation at work in it."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import signal
-import sqlite3
-import time
 import urllib.error
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import psycopg
 from psycopg.rows import dict_row
 
-from sandbox.oauth.files import admin_token
 from sandbox.organisation import Organisation, found, ok, once
 from sandbox.stack import Databases, Stack
+from tests.concurrency import agreement
+from tests.concurrency.outside import Outside
+from tests.concurrency.patience import eventually, persistently
 
 PAY = "sandbox_bank.payments.create"
 SEND = "sandbox_crm.messages.send"
 NOTE = "sandbox_crm.notes.create"
 FINAL = {"succeeded", "failed", "unknown", "dead_letter", "rejected", "expired", "superseded", "cancelled", "denied"}
 #: Short, so that what a killed function held is soon somebody else's.
-SETTINGS = {"COUNTERSIGN_LEASE_SECONDS": "3", "COUNTERSIGN_PROVIDER_TIMEOUT": "1"}
-PATIENCE = 60.0
-OPENING = 5_000_000  # of acc_operating, in cents
-T = TypeVar("T")
+SETTINGS = {"COUNTERSIGN_LEASE_SECONDS": "4", "COUNTERSIGN_PROVIDER_TIMEOUT": "2"}
 
 _READ_FIELDS = {
     "sandbox_bank.bills.list": ["/bills/*/id", "/bills/*/iban", "/bills/*/amount", "/bills/*/vendor_name"],
@@ -48,32 +41,10 @@ _READ_FIELDS = {
 }
 
 
-def eventually(what: Callable[[], T | None], why: str, seconds: float = PATIENCE) -> T:
-    """The first truthy answer of `what`; fails with `why` when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while not (answer := what()):
-        assert time.monotonic() < deadline, f"not in {seconds:g} s: {why}"
-        time.sleep(0.03)
-    return answer
-
-
-def persistently(send: Callable[[], httpx.Response]) -> Any:
-    """What a careful client does: the same request with the same key until something other than 503 answers."""
-
-    def attempt() -> httpx.Response | None:
-        with contextlib.suppress(httpx.TransportError):
-            answer = send()
-            return None if answer.status_code == 503 else answer
-        return None
-
-    return ok(eventually(attempt, "the API answers"))
-
-
 @dataclass
-class World:
+class World(Outside):
     """A running stack, one organisation in it, and the run that its agent works in."""
 
-    stack: Stack
     organisation: Organisation
     owner_url: str
     slug: str = "pay-vendor-bills"
@@ -83,7 +54,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.agent = self.organisation.agent()
-        self._mark = self.organisation.tenant_id[-12:]
+        self.mark = self.organisation.tenant_id[-12:]
 
     # Working as the agent and as the people of the organisation.
 
@@ -145,7 +116,7 @@ class World:
             "to_name": "Northwind Paper GmbH",
             "amount": amount,
             "currency": "EUR",
-            "reference": f"{self._mark}-{next(self._numbers)}",
+            "reference": f"{self.mark}-{next(self._numbers)}",
         }
         return self.proposal(PAY, order)
 
@@ -155,7 +126,7 @@ class World:
             "to": "ada@juniper.example",
             "subject": "Your carpets",
             "body": "They arrive on Monday.",
-            "client_reference": f"{self._mark}-{next(self._numbers)}",
+            "client_reference": f"{self.mark}-{next(self._numbers)}",
         }
         return self.proposal(SEND, mail)
 
@@ -264,27 +235,6 @@ class World:
         row = self.rows("select status, status_reason from app.connections where id = %s", connection_id)[0]
         return row["status"], row["status_reason"]
 
-    # What the outside world knows.
-
-    def outside(self, provider: str, statement: str, *parameters: Any) -> list[dict[str, Any]]:
-        file = self.stack.state / f"sandbox_{provider}.sqlite3"
-        with contextlib.closing(sqlite3.connect(file, timeout=30)) as connection:
-            connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute(statement, parameters)]
-
-    def balance(self) -> int:
-        return int(self.outside("bank", "select balance from accounts where id = 'acc_operating'")[0]["balance"])
-
-    def payments(self, action_id: str) -> list[dict[str, Any]]:
-        return self.outside("bank", "select * from transfers where idempotency_key = ?", f"cs_{action_id}")
-
-    def messages(self, reference: str) -> list[dict[str, Any]]:
-        return self.outside("crm", "select * from messages where client_reference = ?", reference)
-
-    def journal(self, provider: str, operation: str, after: int = 0) -> list[dict[str, Any]]:
-        statement = "select * from journal where operation = ? and id > ? order by id"
-        return self.outside(provider, statement, operation, after)
-
     def let_expire(self, name: str, seconds: int = 0, refreshed_by_another_for: int = 0) -> None:
         """Lets a connection's access token be over so soon, as far as we know; a rival may be at replacing it."""
         statement = (
@@ -292,6 +242,21 @@ class World:
             " refresh_lease_until = now() + make_interval(secs => %s) where connection_id = %s returning 1"
         )
         assert self.rows(statement, seconds, refreshed_by_another_for, self.organisation.connections[name])
+
+    @contextlib.contextmanager
+    def settings(self, changed: Mapping[str, str]) -> Iterator[None]:
+        """Runs the API with other settings for a while."""
+        before = self.stack.settings
+        self._restart_with({**before, **changed})
+        try:
+            yield
+        finally:
+            self._restart_with(before)
+
+    def _restart_with(self, settings: Mapping[str, str]) -> None:
+        self.stack.kill("api")
+        self.stack.settings = settings
+        self.stack.restart("api")
 
     @contextlib.contextmanager
     def frozen(self, name: str) -> Iterator[None]:
@@ -303,69 +268,12 @@ class World:
         finally:
             os.kill(pid, signal.SIGCONT)
 
-    def journal_end(self, provider: str) -> int:
-        return int(self.outside(provider, "select coalesce(max(id), 0) as n from journal")[0]["n"])
-
-    def break_next(self, provider: str, operation: str, kind: str, **more: Any) -> None:
-        """The next call of the operation goes wrong (sandbox/README.md, Faults)."""
-        headers = {"X-Sandbox-Admin": admin_token(self.stack.state, provider)}
-        body = {"operation": operation, "kind": kind} | more
-        url = f"{self.stack.url[provider]}/_faults"
-        assert httpx.post(url, json=body, headers=headers, timeout=30).status_code == 201
-
-    def mend(self, provider: str) -> None:
-        """Forgets every fault that still waits."""
-        headers = {"X-Sandbox-Admin": admin_token(self.stack.state, provider)}
-        httpx.delete(f"{self.stack.url[provider]}/_faults", headers=headers, timeout=30).raise_for_status()
-
     # Whether both tell the same story.
 
     def check(self) -> None:
         """Every status agrees with the bank's truth, every change is in the audit log, and nothing is under way."""
-        tenant = self.organisation.tenant_id
-        acts = self.rows("select id::text, status, tool, payload from app.actions where tenant_id = %s", tenant)
-        paid = 0
-        for act in acts:
-            if act["tool"] != PAY:
-                continue
-            made = self.payments(act["id"])
-            assert len(made) <= 1, f"{act['id']} was paid {len(made)} times"
-            if act["status"] == "succeeded":
-                assert len(made) == 1, f"{act['id']} succeeded and was not paid"
-            elif made:
-                assert act["status"] == "unknown", f"{act['id']} was paid and is {act['status']}"
-            if made:
-                amount = json.loads(act["payload"])["args"]["amount"]
-                assert made[0]["amount"] == amount
-                paid += amount
-        # Other organisations of the stack pay from the same account.
-        mine = "select amount from transfers where reference like ?"
-        assert paid == sum(row["amount"] for row in self.outside("bank", mine, f"{self._mark}-%"))
-        everything = self.outside("bank", "select amount from transfers")
-        assert self.balance() == OPENING - sum(row["amount"] for row in everything)
-        assert not [a for a in acts if a["status"] == "executing"]
-        self._check_audit(tenant)
-
-    def _check_audit(self, tenant: str) -> None:
-        verified = ok(self.organisation.owner.api.get("/v1/audit/verify"))
-        assert verified["ok"], verified
-        for noun, table in (("action", "app.actions"), ("attempt", "app.attempts"), ("exception", "app.exceptions")):
-            # Each row's events form one unbroken line of states, and the line ends where the row stands.
-            broken = self.rows(
-                f"""
-                with told as (
-                    select subject_id, record::jsonb ->> 'before' as before, record::jsonb ->> 'after' as after, seq,
-                        lag(record::jsonb ->> 'after') over (partition by subject_id order by seq) as previous,
-                        lead(seq) over (partition by subject_id order by seq) as next
-                    from app.audit_events where tenant_id = %s and record::jsonb -> 'subject' ->> 'type' = %s)
-                select t.id, t.status, told.* from {table} t left join told on told.subject_id = t.id::text
-                where t.tenant_id = %s and (told.seq is null or told.before is distinct from told.previous
-                    or (told.next is null and told.after <> t.status))""",
-                tenant,
-                noun,
-                tenant,
-            )
-            assert not broken, broken[:3]
+        agreement.check_bank(self)
+        agreement.check_audit(self)
 
 
 @contextlib.contextmanager
