@@ -13,7 +13,7 @@ from api.config import settings
 
 TIMEOUT = 20.0
 #: The timeout where a test waits for it to pass.
-SHORT = 0.5
+SHORT = 1.0
 
 
 @dataclass
