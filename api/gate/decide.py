@@ -89,8 +89,7 @@ def _approvals(
     grant = spec.tools.get(proposal.tool)
     asked: list[Approvals] = [(grant.approvals if grant else None) or spec.approvals]
     asked += [rule.approvals for rule in rules if rule.effect == "require_approval" and rule.approvals]
-    known = facts.contracts.get(proposal.tool) or facts.known_tools.get(proposal.tool)
-    moves_money = known is not None and known.effect == "money_movement"
+    moves_money = "money_movement" in facts.effects_of(proposal.tool)
     roles = [role for role in asked[0].roles if all(role in other.roles for other in asked)]
     return RequiredApprovals(
         count=max(a.count for a in asked) if outcome is Outcome.ESCALATE else 0,

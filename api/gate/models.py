@@ -239,6 +239,10 @@ class Facts(Lenient):
     kill_switches: list[KillSwitchFacts]
     constitution: ConstitutionFacts
 
+    def effects_of(self, tool: str) -> set[str]:
+        """What a tool does, by its contract and by the catalogue; the same, or both if they should ever differ."""
+        return {known.effect for known in (self.contracts.get(tool), self.known_tools.get(tool)) if known}
+
     def connection_of(self, contract: Contract) -> UUID | None:
         """The connection through which the workflow uses a tool."""
         binding = self.workflow.spec.connections.get(contract.provider)

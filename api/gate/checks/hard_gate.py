@@ -7,9 +7,9 @@ from api.gate.models import HARD_GATES, Facts, Finding, Outcome, Proposal
 
 def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
     """Escalates every effect on the list, always; an effect that is not known counts as one."""
-    known = facts.contracts.get(proposal.tool) or facts.known_tools.get(proposal.tool)
-    if known is None or known.effect in HARD_GATES:
-        effect = known.effect.replace("_", " ") if known else "an unknown effect"
+    effects = facts.effects_of(proposal.tool)
+    if not effects or effects & HARD_GATES:
+        effect = " and ".join(sorted(effects & HARD_GATES)).replace("_", " ") or "an unknown effect"
         yield Finding(
             check="hard_gate",
             outcome=Outcome.ESCALATE,

@@ -119,3 +119,12 @@ def test_hard_gate(effect: str) -> None:
 
 def test_an_unknown_effect_counts_as_a_hard_gate() -> None:
     assert outcome_of(decided(proposed=proposal(tool="no.such.tool")), "hard_gate") is Outcome.ESCALATE
+
+
+@pytest.mark.parametrize(("by_contract", "by_catalogue"), [("write", "money_movement"), ("money_movement", "write")])
+def test_whichever_source_says_that_it_is_a_hard_gate_is_believed(by_contract: str, by_catalogue: str) -> None:
+    catalogue = {TOOL: {"version": 4, "effect": by_catalogue}}
+    decision = decided(facts(tool=contract(effect=by_contract), known_tools=catalogue))
+    [found] = of(decision, "hard_gate")
+    assert (found.outcome, decision.required_approvals.aal) == (Outcome.ESCALATE, "aal2")
+    assert found.message == "This is money movement: a person approves it, every time."
