@@ -104,6 +104,23 @@ async def complete(
             "invalid_state",
             "This sign-in was not started in this browser, was used already, or took too long.",
         )
+    person = Principal({"kind": "user", "sub": flow["user_id"], "tenant_id": flow["tenant_id"], "aal": "aal1"})
+    try:
+        tokens = await _consented(manifest, flow, code, error, issuer)
+    except Problem as problem:
+        # The sign-in is used up; what it was for does not stay pending for ever.
+        closing = {"id": flow["connection_id"], "reason": str(problem.detail)}
+        await database().call(person, "revoke_connection_v1", closing)
+        raise
+    account = await client.account_of(manifest, tokens.access_token)
+    granted = sorted(set(tokens.scopes) or set(flow["scopes_requested"]))
+    return await _store(person, flow | {"generation": 0}, tokens, {"scopes_granted": granted, "account": account})
+
+
+async def _consented(
+    manifest: Manifest, flow: dict[str, Any], code: str | None, error: str | None, issuer: str | None
+) -> client.Tokens:
+    """The tokens of a sign-in, if consent was given to exactly what was asked for; a Problem otherwise."""
     # RFC 9207 section 2.4: from a server that names itself, an answer without its name is not one of its answers.
     if manifest.oauth.issuer and issuer != manifest.url(manifest.oauth.issuer):
         raise Problem(400, "wrong_issuer", "The answer came from another authorization server.")
@@ -130,10 +147,7 @@ async def complete(
             "scopes_differ",
             f"The consent is {kind} than what was asked for ({', '.join(sorted(scopes))}); connect again.",
         )
-    person = Principal({"kind": "user", "sub": flow["user_id"], "tenant_id": flow["tenant_id"], "aal": "aal1"})
-    account = await client.account_of(manifest, tokens.access_token)
-    credential = flow | {"generation": 0}
-    return await _store(person, credential, tokens, {"scopes_granted": sorted(granted), "account": account})
+    return tokens
 
 
 async def _store(

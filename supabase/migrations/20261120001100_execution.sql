@@ -358,6 +358,16 @@ declare
     v_principal private.principal := private.require('kill_switches.engage');
     v_switch app.kill_switches;
 begin
+    -- A key stops itself, and what is in its own environment; a person stops anything.
+    if v_principal.environment is not null and not (case p_args ->> 'scope'
+        when 'workflow' then exists (select from app.workflows where tenant_id = v_principal.tenant_id
+            and id::text = p_args ->> 'target' and environment = v_principal.environment)
+        when 'connection' then exists (select from app.connections where tenant_id = v_principal.tenant_id
+            and id::text = p_args ->> 'target' and environment = v_principal.environment)
+        when 'service_account' then p_args ->> 'target' = v_principal.id::text
+        else false end) then
+        perform private.fail(403, 'wrong_environment', 'A key stops itself, and workflows and connections of its own environment.');
+    end if;
     insert into app.kill_switches (tenant_id, id, scope, target, reason, engaged_by)
     values (v_principal.tenant_id, (p_args ->> 'id')::uuid, p_args ->> 'scope', p_args ->> 'target', p_args ->> 'reason', v_principal.id)
     returning * into v_switch;
@@ -369,7 +379,8 @@ create function private.kill_switch_document(p_switch app.kill_switches) returns
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     with covered as (
         select id, status from app.actions a
-        where a.tenant_id = p_switch.tenant_id and a.status in ('awaiting_approval', 'authorized', 'executing') and (
+        where a.tenant_id = p_switch.tenant_id and a.status in ('awaiting_approval', 'authorized', 'executing')
+            and a.environment = coalesce((select private.current_environment()), a.environment) and (
             p_switch.scope = 'tenant'
             or (p_switch.scope = 'workflow' and a.workflow_id::text = p_switch.target)
             or (p_switch.scope = 'connection' and a.connection_id::text = p_switch.target)

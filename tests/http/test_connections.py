@@ -107,7 +107,7 @@ def test_an_answer_of_another_provider_is_not_mixed_up(shared: Organisation, wor
     assert is_a_page(shared.owner.api.get(forged), 400)
     swapped = f"{world.api}/oauth/sandbox_crm/callback?" + urlencode({"code": code, "state": state})
     assert is_a_page(shared.owner.api.get(swapped), 400)
-    assert status(shared, bank["id"]) == "pending"
+    assert status(shared, bank["id"]) == "revoked"
 
 
 @pytest.mark.parametrize("issuer", ["https://bank.example", None])
@@ -115,7 +115,7 @@ def test_an_answer_must_name_its_issuer(shared: Organisation, world: World, issu
     started = begin(shared)
     back = consent(world, started)
     assert is_a_page(shared.owner.api.get(changed(back, iss=issuer)), 400)
-    assert status(shared, started["id"]) == "pending"
+    assert status(shared, started["id"]) == "revoked"
 
 
 def test_a_person_who_declines_leaves_nothing_behind(shared: Organisation, world: World) -> None:
@@ -125,7 +125,7 @@ def test_a_person_who_declines_leaves_nothing_behind(shared: Organisation, world
     page = shared.owner.api.get(back)
     assert is_a_page(page, 409)
     assert "access_denied" in page.text
-    assert status(shared, started["id"]) == "pending"
+    assert status(shared, started["id"]) == "revoked"
 
 
 def test_what_a_provider_sends_is_shown_as_text(shared: Organisation, world: World) -> None:
@@ -141,7 +141,7 @@ def test_a_narrower_consent_is_refused_and_given_back(shared: Organisation, worl
     page = shared.owner.api.get(consent(world, started, scopes=["accounts:read", "bills:read", "payments:read"]))
     assert is_a_page(page, 409)
     assert "transactions:read" in page.text
-    assert status(shared, started["id"]) == "pending"
+    assert status(shared, started["id"]) == "revoked"
     assert world.rows("select count(*) from app.credentials where connection_id = %s", started["id"]) == [(0,)]
     assert world.deliveries("bank", "oauth.revoke")[-1]["outcome"] == "done"
 
@@ -151,7 +151,7 @@ def test_a_code_that_the_provider_does_not_take_connects_nothing(shared: Organis
     page = shared.owner.api.get(changed(consent(world, started), code="made-up"))
     assert is_a_page(page, 409)
     assert "invalid_grant" in page.text
-    assert status(shared, started["id"]) == "pending"
+    assert status(shared, started["id"]) == "revoked"
 
 
 def test_a_token_endpoint_that_fails_connects_nothing(shared: Organisation, world: World) -> None:
@@ -160,7 +160,7 @@ def test_a_token_endpoint_that_fails_connects_nothing(shared: Organisation, worl
     with world.provider("bank") as bank:
         bank.post("/_faults", json={"operation": "oauth.token", "kind": "error"}).raise_for_status()
     assert is_a_page(shared.owner.api.get(back), 409)
-    assert status(shared, started["id"]) == "pending"
+    assert status(shared, started["id"]) == "revoked"
 
 
 def test_an_unknown_provider_has_no_callback(world: World) -> None:

@@ -81,6 +81,22 @@ def test_a_release_needs_a_second_factor_and_the_right_role(fresh: Organisation)
     assert (again.status_code, again.json()["code"]) == (409, "invalid_transition")
 
 
+@pytest.mark.parametrize("scope", ["tenant", "tool"])
+def test_a_key_stops_nothing_beyond_its_environment(fresh: Organisation, scope: str) -> None:
+    with at_work(fresh) as agent:
+        body = {"scope": scope, "target": PAY, "reason": "I look hijacked"}
+        refused = agent.api.post("/v1/kill-switches", json=body, headers=once())
+        assert (refused.status_code, refused.json()["code"]) == (403, "wrong_environment")
+    assert ok(fresh.owner.api.get("/v1/kill-switches")) == []
+
+
+def test_a_key_can_stop_itself(fresh: Organisation) -> None:
+    with at_work(fresh) as agent:
+        body = {"scope": "service_account", "target": fresh.service_account_id, "reason": "I look hijacked"}
+        ok(agent.api.post("/v1/kill-switches", json=body, headers=once()))
+        assert agent.propose(NOTE, note())["status"] == "denied"
+
+
 def test_an_agent_may_stop_but_not_let_go(fresh: Organisation) -> None:
     with at_work(fresh) as agent:
         body = {"scope": "workflow", "target": "pay-vendor-bills", "reason": "I look hijacked"}
