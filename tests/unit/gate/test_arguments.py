@@ -82,7 +82,22 @@ def test_numbers_are_kept_as_they_will_be_read(value: Any, kept: Any) -> None:
         nested(MAX_DEPTH + 1),
         nested(100_000),
     ],
-    ids=lambda value: f"{type(value).__name__} {str(value)[:12]!r}" if not isinstance(value, list) else "nested",
+    ids=[
+        "nan",
+        "inf",
+        "-inf",
+        "10**400",
+        "2**53+1",
+        "-2**63-1",
+        "surrogate",
+        "surrogate_name",
+        "int_name",
+        "bytes",
+        "set",
+        "tuple",
+        "deep",
+        "deeper",
+    ],
 )
 def test_what_json_cannot_carry_is_no_proposal(value: Any) -> None:
     with pytest.raises(ValueError, match=r".+"):
