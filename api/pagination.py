@@ -48,9 +48,8 @@ class PageRequest:
     def key(self) -> dict[str, Any]:
         """Parameters `after_at`, `after_id` and `limit` of a list query; one row more than asked tells has_more."""
         try:
-            after = self.after or [None, None]
-            at = datetime.fromisoformat(after[0]) if after[0] else None
-            return {"after_at": at, "after_id": UUID(after[1]) if after[1] else None, "limit": self.limit + 1}
+            at, item = (datetime.fromisoformat(self.after[0]), UUID(self.after[1])) if self.after else (None, None)
+            return {"after_at": at, "after_id": item, "limit": self.limit + 1}
         except (ValueError, TypeError, IndexError, AttributeError):
             raise _invalid() from None
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from api.gate.models import Decision, Slug, Strict
+from api.gate.models import Confidence, Decision, Slug, Strict
 from api.runs.models import Subject
 
 
@@ -21,7 +21,7 @@ class NewAction(Strict):
     run_id: UUID
     tool: str = Field(min_length=1, max_length=120)
     args: dict[str, Any]
-    confidence: float | None = Field(default=None, ge=0, le=1)
+    confidence: Confidence | None = None
     rationale: str = Field(default="", max_length=20_000)
     citations: list[str] = Field(default=[], max_length=50)
     evidence: list[Evidence] = Field(default=[], max_length=100)

@@ -7,6 +7,7 @@ from typing import Any
 import rfc8785
 
 from api.gate.models import Decision, Facts, Outcome, Proposal
+from api.gate.money import format_amount
 from api.gate.pointer import resolve
 from api.ids import new_id
 
@@ -85,8 +86,8 @@ def summary_of(proposal: Proposal, facts: Facts) -> str:
         if argument.role == "amount":
             currency = [v for _, v in resolve(proposal.args, argument.currency)] if argument.currency else []
             amounts += [
-                f"{value / 100:,.2f} {currency[0] if currency else ''}".strip()
+                format_amount(value, str(currency[0]))
                 for _, value in resolve(proposal.args, pattern)
-                if isinstance(value, int)
+                if isinstance(value, int) and currency
             ]
     return ": ".join([contract.title, ", ".join(amounts)] if amounts else [contract.title])

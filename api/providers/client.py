@@ -30,7 +30,7 @@ class Outcome:
 
     reached: whether the provider may have acted on it: `no`, `maybe` (it was sent, and no answer tells), `yes`.
     status: HTTP status, None without an answer. body: parsed JSON. retry_after: seconds, from the provider.
-    hopeless: it was not sent, and never will be by trying again: the consent is gone.
+    hopeless: it was not sent, and never will be by trying again: the consent is gone, or it makes no request.
     """
 
     reached: Literal["no", "maybe", "yes"]
@@ -100,14 +100,25 @@ def http() -> "httpx.AsyncClient":
     return _clients[loop]
 
 
+class UnsendableError(ValueError):
+    """The arguments make no request of this tool."""
+
+
 def build(contract: Contract, base_url: str, args: dict[str, Any], idempotency_key: str | None) -> dict[str, Any]:
-    """The request of a tool call: placeholders of the path are filled from the arguments, the rest is query or body."""
+    """The request of a tool call: placeholders of the path are filled from the arguments, the rest is query or body.
+
+    Raises UnsendableError for an argument that would change which operation the path names.
+    """
     execution = contract.execution
     rest = dict(args)
     path = execution.path
     for name in list(rest):
         if f"{{{name}}}" in path:
-            path = path.replace(f"{{{name}}}", quote(str(rest.pop(name)), safe=""))
+            segment = str(rest.pop(name))
+            if segment in ("", ".", ".."):
+                # Quoting leaves dots alone, and a client that tidies the path would call another operation.
+                raise UnsendableError(f"The argument {name} cannot be part of an address.")
+            path = path.replace(f"{{{name}}}", quote(segment, safe=""))
     request: dict[str, Any] = {"method": execution.method, "url": base_url + path, "headers": {}}
     if execution.body == "json":
         request["json"] = rest
@@ -142,6 +153,8 @@ async def call_tool(
         request["headers"]["Authorization"] = f"Bearer {access_token}"
         async with asyncio.timeout(seconds), http().stream(**request) as answer:
             return await _read(answer)
+    except UnsendableError as error:
+        return Outcome("no", error=str(error), hopeless=True)
     except (ConfigurationError, httpx.InvalidURL) as error:
         return Outcome("no", error=str(error))
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:

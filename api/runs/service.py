@@ -2,6 +2,7 @@
 
 import asyncio
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -14,9 +15,9 @@ from api.connections import service as connections
 from api.connections.vault import SealError
 from api.db import Answer, Idempotency, database
 from api.errors import Problem
-from api.gate.checks.contract import validator
+from api.gate.checks.contract import violations
+from api.gate.checks.scope import outside_of_grant
 from api.gate.models import Contract, Facts, ToolGrant
-from api.gate.pointer import resolve
 from api.ids import new_id
 from api.providers import client
 from api.runs.minimise import label, minimise
@@ -54,18 +55,15 @@ def _granted(facts: Facts, body: NewObservation) -> tuple[Contract, ToolGrant]:
         raise Problem(403, "outside_access_spec", f"The workflow {facts.workflow.slug} may not use {body.tool}.")
     if contract.access != "read" or grant.access != "read":
         raise Problem(403, "not_a_read_tool", "Only read tools can be observed with; propose an action instead.")
-    errors = [
-        {
-            "pointer": "/args" + "".join(f"/{part}" for part in error.instance_path),
-            "message": error.message[:500],
-        }
-        for _, error in zip(range(20), validator(contract).iter_errors(body.args), strict=False)
-    ]
+    errors = [{"pointer": f.pointer, "message": f.message} for f in violations(contract, body.args)]
     if errors:
         raise Problem(422, "contract_violation", "The arguments do not fit the tool's contract.", errors)
-    for pattern, allowed in grant.records.items():
-        if any(value not in allowed for _, value in resolve(body.args, pattern)):
-            raise Problem(403, "outside_access_spec", "The workflow may not read this record.")
+    outside = [
+        {"pointer": f.pointer, "message": f.message}
+        for f in islice(outside_of_grant(body.args, grant, f"tools.{body.tool}"), 20)
+    ]
+    if outside:
+        raise Problem(403, "outside_access_spec", "The workflow may not read this.", outside)
     return contract, grant
 
 

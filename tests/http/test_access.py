@@ -197,3 +197,16 @@ def test_nobody_enters_a_tenant_by_naming_it(shared: Organisation, world: World)
     answer = stranger.api.get("/v1/me", headers={"X-Tenant-Id": shared.tenant_id})
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
     assert stranger.api.get("/v1/actions", headers={"X-Tenant-Id": shared.tenant_id}).status_code == 401
+
+
+def test_a_read_is_confined_to_the_listed_arguments_and_records(fresh: Organisation) -> None:
+    spec = access_spec(fresh)
+    spec["tools"]["sandbox_bank.bills.list"] |= {"arguments": ["/status"], "records": {"/status": ["open"]}}
+    fresh.go_live("read-open-bills", "Read open bills", spec)
+    with at_work(fresh, "read-open-bills") as agent:
+        assert agent.observe(args={"status": "open"})["status"] == "succeeded"
+        for args in ({}, {"status": "paid"}, {"status": "open", "reference": "INV-1042"}):
+            body = {"tool": "sandbox_bank.bills.list", "args": args}
+            refused = agent.api.post(f"/v1/runs/{agent.run_id}/observations", json=body, headers=once())
+            assert (refused.status_code, refused.json()["code"]) == (403, "outside_access_spec")
+            assert refused.json()["errors"]

@@ -123,3 +123,10 @@ def test_no_text_is_more_than_an_invalid_cursor(cursor: str) -> None:
         else:
             continue
         assert outcome == (400, "invalid_cursor")
+
+
+@pytest.mark.parametrize("members", ["[{}, []]", '["", ""]', "[null, null]", "[0, 0]", "[]"])
+def test_a_cursor_of_empty_members_is_not_the_first_page(members: str) -> None:
+    with pytest.raises(Problem) as refused:
+        PageRequest(cursor=_cursor(members.encode())).key()
+    assert refused.value.status_code == 400

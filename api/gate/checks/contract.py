@@ -30,6 +30,15 @@ def _deny(message: str, pointer: str | None = None) -> Finding:
     return Finding(check="contract", outcome=Outcome.DENY, control=7, message=message, pointer=pointer)
 
 
+def violations(contract: Contract, args: dict[str, Any]) -> Iterator[Finding]:
+    """One finding that denies for each way in which arguments do not fit the contract, of a read or of a write."""
+    if size(args) > MAX_SIZE:
+        yield _deny(f"The arguments are larger than {MAX_SIZE:,} characters.", "/args")
+        return
+    for _, error in zip(range(_SHOWN), validator(contract).iter_errors(args), strict=False):
+        yield _deny(error.message[:500], "/args" + "".join(f"/{escape(str(part))}" for part in error.instance_path))
+
+
 def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
     """Denies an unknown tool, a read tool, and arguments that are too large or that the contract's schema refuses."""
     contract = facts.contracts.get(proposal.tool)
@@ -47,13 +56,7 @@ def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
     if contract.access == "read":
         yield _deny("This tool reads; use it with POST /v1/runs/{id}/observations.", "/tool")
         return
-    if size(proposal.args) > MAX_SIZE:
-        yield _deny(f"The arguments are larger than {MAX_SIZE:,} characters.", "/args")
-        return
-    errors = [
-        _deny(error.message[:500], "/args" + "".join(f"/{escape(str(part))}" for part in error.instance_path))
-        for _, error in zip(range(_SHOWN), validator(contract).iter_errors(proposal.args), strict=False)
-    ]
+    errors = list(violations(contract, proposal.args))
     yield from errors
     if not errors:
         yield Finding(

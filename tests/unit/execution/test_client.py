@@ -283,3 +283,10 @@ def test_tokens_are_not_shown() -> None:
     secrets: list[Any] = [Tokens("sat_1", "srt_1", 60, []), TokenError("invalid_grant")]
     assert "sat_1" not in repr(secrets)
     assert "srt_1" not in repr(secrets)
+
+
+@pytest.mark.parametrize("segment", ["", ".", ".."])
+def test_an_argument_that_would_name_another_operation_is_not_sent(segment: str) -> None:
+    contracts = {c.name: c for c in manifests()["sandbox_bank"].contracts()}
+    with pytest.raises(client.UnsendableError):
+        client.build(contracts["sandbox_bank.bills.get"], "http://bank", {"bill_id": segment}, None)
