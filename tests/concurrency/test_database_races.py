@@ -329,6 +329,20 @@ def test_claims_during_refreshes_get_one_whole_generation(world: World) -> None:
             assert credential["envelope"] == names.get(credential["generation"], f"tokens {credential['generation']}")
 
 
+def test_a_claim_waits_for_tokens_that_are_being_replaced(world: World) -> None:
+    """Between the old generation and its destroyed secret there is no moment to read them in."""
+    action, connection = world.authorized(), ACME.connection("bank/write")
+    tokens = {"connection_id": connection, "replaces": 1, "envelope": "new", "token_expires_at": soon()}
+    with world.database.connect(autocommit=False) as storing, world.database.connect() as claiming:
+        _as(world, ACME.system(), "store_credential_v1", tokens)(storing)
+        with ThreadPoolExecutor(1) as pool:
+            claim = pool.submit(_claim(world, action), claiming)
+            _blocked(world, 1)
+            storing.commit()
+            credential = claim.result(timeout=30)["credential"]
+    assert (credential["generation"], credential["envelope"]) == (2, "new")
+
+
 def test_nothing_happens_with_a_key_after_it_was_revoked(world: World) -> None:
     proposals = [world.proposal(ACME, NOTE, outcome="allow") for _ in range(CONNECTIONS - 1)]
     seen = world.last_event()
