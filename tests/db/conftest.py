@@ -18,6 +18,13 @@ def world(cluster: Server) -> Iterator[World]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def shared_world(cluster: Server) -> Iterator[World]:
+    """As `world`, for the tests of a module that only add actions of their own: switches, keys and rules stay."""
+    with world_from(cluster, peopled(cluster)) as made:
+        yield made
+
+
 @pytest.fixture
 def busy_world(cluster: Server) -> Iterator[World]:
     """Both tenants at work, with rows in every table, in a database of this test's own."""

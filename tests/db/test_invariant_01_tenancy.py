@@ -158,18 +158,20 @@ FORGERIES: dict[str, Callable[[], Row]] = {
 
 
 @pytest.mark.parametrize("how", FORGERIES)
-def test_forged_claims_are_nobody(world: World, how: str) -> None:
+def test_forged_claims_are_nobody(shared_world: World, how: str) -> None:
     claims = FORGERIES[how]()
-    with world.refuses("unauthenticated"):
-        world.call(claims, "me_v1")
-    with world.refuses("unauthenticated"), standing(world, "countersign_api") as api:
+    with shared_world.refuses("unauthenticated"):
+        shared_world.call(claims, "me_v1")
+    with shared_world.refuses("unauthenticated"), standing(shared_world, "countersign_api") as api:
         api.execute("select app.begin_v1(%s, 'tenant.read')", (json.dumps(claims),))
-    with standing(world, "authenticated", claims) as api:
+    with standing(shared_world, "authenticated", claims) as api:
         assert api.execute("select count(*) from app.tenants").fetchone() == (0,)
 
 
-def test_a_key_is_its_own_tenants_whatever_the_claims_say(world: World) -> None:
-    told = world.call(GLOBEX.service() | {"tenant_id": ACME.id, "environment": "sandbox", "role": "owner"}, "me_v1")
+def test_a_key_is_its_own_tenants_whatever_the_claims_say(shared_world: World) -> None:
+    told = shared_world.call(
+        GLOBEX.service() | {"tenant_id": ACME.id, "environment": "sandbox", "role": "owner"}, "me_v1"
+    )
     assert (told["tenant"]["id"], told["environment"], told["role"]) == (GLOBEX.id, "production", None)
 
 
@@ -257,7 +259,7 @@ def test_a_tenant_keeps_an_owner(world: World) -> None:
         world.call(ACME.user("admin"), "put_member_v1", member)
 
 
-def test_a_workflow_uses_its_own_connections(world: World) -> None:
+def test_a_workflow_uses_its_own_connections(shared_world: World) -> None:
     for connection in (
         GLOBEX.connection("bank/read"),
         ACME.connection("bank/read", "sandbox"),
@@ -265,15 +267,15 @@ def test_a_workflow_uses_its_own_connections(world: World) -> None:
     ):
         spec = {"connections": {"sandbox_bank": {"read": connection}}, "tools": {}}
         args = {"id": str(new_id()), "slug": "new", "environment": "production", "title": "New", "spec": spec}
-        with world.refuses("connection_mismatch"):
-            world.call(ACME.user("developer"), "create_workflow_v1", args)
+        with shared_world.refuses("connection_mismatch"):
+            shared_world.call(ACME.user("developer"), "create_workflow_v1", args)
 
 
 # The application's login has two doors and nothing else.
 
 
-def test_the_bare_login_can_do_nothing(world: World) -> None:
-    readable = world.rows(
+def test_the_bare_login_can_do_nothing(shared_world: World) -> None:
+    readable = shared_world.rows(
         "select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
         " where n.nspname in ('app', 'private', 'auth', 'vault', 'supabase_migrations')"
         " and c.relkind in ('r', 'v', 'p')"
@@ -298,11 +300,13 @@ def test_the_bare_login_can_do_nothing(world: World) -> None:
         "select pg_read_file('vault_root_key')",
         "copy (select 1) to program 'true'",
     ):
-        with world.refuses(psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction, note=statement):
-            world.api.execute(statement.encode())
+        with shared_world.refuses(
+            psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction, note=statement
+        ):
+            shared_world.api.execute(statement.encode())
 
 
-def test_the_doors_lead_to_functions_of_app_only(world: World) -> None:
+def test_the_doors_lead_to_functions_of_app_only(shared_world: World) -> None:
     for name in (
         "fail",
         "release_credential",
@@ -312,24 +316,23 @@ def test_the_doors_lead_to_functions_of_app_only(world: World) -> None:
         "",
         "call_v1",
     ):
-        with world.refuses(psycopg.errors.UndefinedFunction, psycopg.errors.SyntaxError, note=name):
-            world.call(ACME.user(), name)
-    with standing(world, "countersign_api") as api:
+        with shared_world.refuses(psycopg.errors.UndefinedFunction, psycopg.errors.SyntaxError, note=name):
+            shared_world.call(ACME.user(), name)
+    with standing(shared_world, "countersign_api") as api:
         api.execute("select app.begin_v1(%s, 'tenant.read')", (json.dumps(ACME.user()),))
         assert api.execute("select current_user").fetchone() == ("authenticated",)
 
 
-def test_claims_do_not_outlive_their_transaction(world: World) -> None:
+def test_claims_do_not_outlive_their_transaction(shared_world: World) -> None:
     """The next user of a pooled connection starts as nobody."""
-    world.call(ACME.user(), "me_v1")
-    assert world.api.execute("select current_user, current_setting('request.jwt.claims', true)").fetchone() == (
+    shared_world.call(ACME.user(), "me_v1")
+    assert shared_world.api.execute("select current_user, current_setting('request.jwt.claims', true)").fetchone() == (
         "countersign_api", "",
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("type_name", ["uuid", "text", "jsonb", "timestamptz", "bytea"])
-@pytest.mark.parametrize("function", ["me_v1", "list_kill_switches_v1", "create_api_key_v1", "revoke_connection_v1"])
-def test_a_shadowed_type_runs_nothing_as_the_owner(world: World, type_name: str, function: str) -> None:
+def test_a_shadowed_type_runs_nothing_as_the_owner(world: World, type_name: str) -> None:
     """A domain in the temporary schema, whose check runs whatever its maker likes.
 
     With an empty search_path a definer function would find it before pg_catalog's, and check as its owner.
@@ -346,11 +349,14 @@ def test_a_shadowed_type_runs_nothing_as_the_owner(world: World, type_name: str,
             api.execute(f"create temp table {name} (tenant_id pg_catalog.uuid, role pg_catalog.text)".encode())
         args: Row = {"id": ACME.connection("bank/read"), "service_account_id": ACME.agent, "environment": "sandbox"}
         args |= {"secret_hash": "00" * 32, "prefix": "p", "scopes": ["tenant.read"], "expires_at": soon()}
-        world.call(ACME.user(), function, args | {"id": str(new_id())} if "key" in function else args, connection=api)
+        for function in ("me_v1", "list_kill_switches_v1", "revoke_connection_v1"):
+            world.call(ACME.user(), function, args, connection=api)
+            api.execute("reset role")
+        world.call(ACME.user(), "create_api_key_v1", args | {"id": str(new_id())}, connection=api)
 
 
 @pytest.mark.parametrize("vantage", APPLICATION)
-def test_operators_and_functions_cannot_be_shadowed(world: World, vantage: str) -> None:
+def test_operators_and_functions_cannot_be_shadowed(shared_world: World, vantage: str) -> None:
     """Where a schema can be written to at all, it is not on the path of a definer function."""
-    with world.refuses(DENIED), standing(world, vantage) as connection:
+    with shared_world.refuses(DENIED), standing(shared_world, vantage) as connection:
         connection.execute("create function public.sha256(bytea) returns bytea language sql as 'select $1'")

@@ -52,12 +52,12 @@ def _edit(world: World, action: Action) -> Row:
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_no_edge_but_those_of_the_machine(world: World, status: str) -> None:
-    action = _at(world, status)
+def test_no_edge_but_those_of_the_machine(shared_world: World, status: str) -> None:
+    action = _at(shared_world, status)
     for target in STATUSES:
         if target != status and target not in ALLOWED.get(status, set()):
             refused_everywhere(
-                world,
+                shared_world,
                 "update app.actions set status = %s where id = %s",
                 target,
                 action.id,
@@ -67,37 +67,37 @@ def test_no_edge_but_those_of_the_machine(world: World, status: str) -> None:
 
 
 @pytest.mark.parametrize(("status", "target"), [(s, t) for s in ALLOWED for t in sorted(ALLOWED[s])])
-def test_every_edge_of_the_machine_is_open(world: World, status: str, target: str) -> None:
+def test_every_edge_of_the_machine_is_open(shared_world: World, status: str, target: str) -> None:
     """Refusing everything would pass the test above; the owner, as somebody who may, takes each edge once."""
-    action = _at(world, status)
+    action = _at(shared_world, status)
     if (status, target) == ("awaiting_approval", "authorized"):
-        world.approve(action)
+        shared_world.approve(action)
     else:
-        with standing(world, "owner", ACME.user()) as owner:
+        with standing(shared_world, "owner", ACME.user()) as owner:
             owner.execute("update app.actions set status = %s where id = %s", (target, action.id))
-    assert world.status(action) == target
+    assert shared_world.status(action) == target
 
 
 @pytest.mark.parametrize("status", [s for s in STATUSES if s not in ("awaiting_approval", "authorized", "denied")])
-def test_an_action_begins_where_the_machine_begins(world: World, status: str) -> None:
-    copy = _copy(world.note(), f"'{status}'")
-    refused_everywhere(world, copy, vantages=APPLICATION)
+def test_an_action_begins_where_the_machine_begins(shared_world: World, status: str) -> None:
+    copy = _copy(shared_world.note(), f"'{status}'")
+    refused_everywhere(shared_world, copy, vantages=APPLICATION)
     refused_everywhere(
-        world, copy, claims=ACME.service(), vantages=OWNER, reasons=("invalid_transition", "wrong_isolation")
+        shared_world, copy, claims=ACME.service(), vantages=OWNER, reasons=("invalid_transition", "wrong_isolation")
     )
 
 
-def test_an_action_is_never_removed_or_rewritten(world: World) -> None:
-    action = world.payment()
-    refused_everywhere(world, "delete from app.actions where id = %s", action.id, reasons=("append_only",))
+def test_an_action_is_never_removed_or_rewritten(shared_world: World) -> None:
+    action = shared_world.payment()
+    refused_everywhere(shared_world, "delete from app.actions where id = %s", action.id, reasons=("append_only",))
     columns = [
         name
-        for (name,) in world.rows(
+        for (name,) in shared_world.rows(
             "select column_name from information_schema.columns where table_schema = 'app' and table_name = 'actions'"
         )
         if name not in ("status", "status_reason", "next_attempt_at", "updated_at")
     ]
-    other = world.payment()
+    other = shared_world.payment()
     for column in columns:
         statement = f"update app.actions a set {column} = case when a.{column} is null then b.{column} end"
         values = {
@@ -110,7 +110,7 @@ def test_an_action_is_never_removed_or_rewritten(world: World) -> None:
         if column in values:
             statement = f"update app.actions a set {column} = {values[column]}"
         refused_everywhere(
-            world,
+            shared_world,
             f"{statement} from app.actions b where a.id = %s and b.id = %s",
             action.id,
             other.id,
@@ -118,30 +118,30 @@ def test_an_action_is_never_removed_or_rewritten(world: World) -> None:
         )
 
 
-def test_the_doors_keep_to_the_machine_as_well(world: World) -> None:
+def test_the_doors_keep_to_the_machine_as_well(shared_world: World) -> None:
     """Outcomes that a finisher, a reconciler or a person makes up do not reach an action."""
-    claimed = world.claim(world.note())
+    claimed = shared_world.claim(shared_world.note())
     for outcome in ("executing", "authorized", "cancelled", "awaiting_approval", "", None):
-        with world.refuses("invalid_outcome"):
-            world.call(
+        with shared_world.refuses("invalid_outcome"):
+            shared_world.call(
                 ACME.system(),
                 "finish_attempt_v1",
                 {"attempt_id": claimed["attempt_id"], "fence": claimed["fence"], "outcome": outcome},
             )
-    unknown = _at(world, "unknown")
+    unknown = _at(shared_world, "unknown")
     for outcome in ("executing", "cancelled", "rejected", "dead_letter", "denied"):
-        with world.refuses("invalid_transition"):
-            world.call(
+        with shared_world.refuses("invalid_transition"):
+            shared_world.call(
                 ACME.system(), "reconcile_action_v1", {"id": unknown.id, "outcome": outcome, "reason": "said so"}
             )
     for status in ("executing", "succeeded", "unknown"):
-        begun = _at(world, status)
-        with world.refuses("invalid_transition"):
-            world.call(ACME.user(), "cancel_action_v1", {"id": begun.id, "reason": "too late"})
-    waiting = world.payment()
+        begun = _at(shared_world, status)
+        with shared_world.refuses("invalid_transition"):
+            shared_world.call(ACME.user(), "cancel_action_v1", {"id": begun.id, "reason": "too late"})
+    waiting = shared_world.payment()
     for verdict in ("approved", "authorize", "", None):
-        with world.refuses("unknown_verdict"):
-            world.call(ACME.user(), "decide_exception_v1", world.verdict(waiting) | {"verdict": verdict})
+        with shared_world.refuses("unknown_verdict"):
+            shared_world.call(ACME.user(), "decide_exception_v1", shared_world.verdict(waiting) | {"verdict": verdict})
 
 
 def test_other_state_machines_hold_for_the_owner_too(busy_world: World) -> None:
@@ -184,15 +184,15 @@ def _copy(action: Action, status: str) -> str:
     )
 
 
-def test_a_payment_is_no_exception(world: World) -> None:
+def test_a_payment_is_no_exception(shared_world: World) -> None:
     """What is authorized from the start is refused where a human has to come first."""
-    action = world.payment()
+    action = shared_world.payment()
     refused_everywhere(
-        world,
+        shared_world,
         _copy(action, "'authorized'"),
         claims=ACME.service(),
         vantages=OWNER,
         reasons=("approvals_missing", "wrong_isolation"),
     )
-    with world.refuses("approvals_missing"):
-        world.propose(ACME, PAY, outcome="allow", required={"count": 1})
+    with shared_world.refuses("approvals_missing"):
+        shared_world.propose(ACME, PAY, outcome="allow", required={"count": 1})

@@ -141,12 +141,14 @@ def test_a_tenant_is_founded_once(world: World) -> None:
     def call(_: int) -> Row:
         with world.database.connect() as connection:
             start.wait()
-            return world.call(founder, "create_tenant_v1", args, key="k", request="r", connection=connection)
+            return world.answer(founder, "create_tenant_v1", args, key="k", request="r", connection=connection)
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(call, range(8)))
-    assert [answer.pop("replayed", False) for answer in answers].count(False) == 1
-    assert answers == [{"id": tenant, "name": "initech", "role": "owner"}] * 8
+    # Who comes while the tenant is being made is told so by the function, who comes later by the stored answer.
+    repeated = [answer["result"].pop("replayed", answer["replayed"]) for answer in answers]
+    assert repeated.count(False) == 1
+    assert [answer["result"] for answer in answers] == [{"id": tenant, "name": "initech", "role": "owner"}] * 8
     assert world.value("select count(*) from app.members where tenant_id = %s", tenant) == 1
     with world.refuses("idempotency_key_reused"):
         world.call(founder, "create_tenant_v1", args | {"name": "initrode"}, key="k", request="s")
