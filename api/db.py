@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -42,8 +43,13 @@ class Answer:
     replayed: bool
 
 
+def _plain(value: object) -> str:
+    # Times as RFC 3339, which str() is not; what else is no JSON is a UUID or the like.
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
 def _dumps(value: Any) -> str:
-    return json.dumps(value, default=str, ensure_ascii=False)
+    return json.dumps(value, default=_plain, ensure_ascii=False)
 
 
 class Database:

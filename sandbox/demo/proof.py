@@ -80,6 +80,6 @@ def _why(record: Mapping[str, Any]) -> str:
     if isinstance(why.get("reasons"), list):
         return clean(", ".join(dict.fromkeys(str(r.get("rule_id") or r.get("check")) for r in why["reasons"])), 40)
     words = why.get("reason") or why.get("status_reason") or ""
-    if not words and record["type"] == "action.proposed":
-        words = why.get("rationale") or ""
+    if not words and why.get("citations"):
+        words = f"cites {', '.join(why['citations'])}"
     return clean(str(words), 32)

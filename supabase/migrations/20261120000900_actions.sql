@@ -17,6 +17,7 @@ create table app.actions (
     status_reason text,
     confidence numeric check (confidence between 0 and 1),
     rationale text not null default '' check (length(rationale) <= 20000),
+    rationale_digest text,        -- what the audit log keeps of the rationale, which may quote what must be erased one day
     citations jsonb not null default '[]',
     evidence jsonb not null default '[]',
     subject jsonb,
@@ -112,6 +113,7 @@ begin
     if tg_op = 'DELETE' then
         perform private.fail(409, 'append_only', 'An action is never deleted.');
     elsif tg_op = 'INSERT' then
+        new.rationale_digest := 'sha256:' || encode(sha256(convert_to(new.rationale, 'UTF8')), 'hex');
         select * into v_contract from private.tools_in_force where name = new.tool;
         if v_contract.effect is distinct from new.effect or v_contract.version is distinct from new.contract_version then
             perform private.fail(409, 'contract_moved', 'The action does not name the contract in force and its effect.');
@@ -178,7 +180,7 @@ create trigger actions_guard before insert or update or delete on app.actions
     for each row execute function private.guard_action();
 create trigger actions_keep_columns before update on app.actions
     for each row execute function private.keep_columns('status', 'status_reason', 'next_attempt_at', 'updated_at');
-select private.audit_table('app.actions', 'action', 'proposed', 'tool digest effect workflow_version contract_version connection_id required_approvals supersedes edited_by', 'rationale citations status_reason');
+select private.audit_table('app.actions', 'action', 'proposed', 'tool digest effect workflow_version contract_version connection_id required_approvals supersedes edited_by', 'rationale_digest citations status_reason');
 select private.audit_table('app.decisions', 'decision', 'made', 'outcome epoch', 'reasons');
 select private.append_only('app.decisions');
 

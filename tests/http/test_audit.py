@@ -70,9 +70,11 @@ def test_filters_narrow_the_search(agent: Agent, shared: Organisation) -> None:
 
 def test_arguments_and_rationale_of_an_action_are_read_elsewhere(agent: Agent, shared: Organisation) -> None:
     """The chain holds a digest of the payload and not the payload, which may have to be erased one day."""
-    action = agent.propose(NOTE, note("a customer's private matter"), confidence=0.1)
+    because = "They told me a private matter."
+    action = agent.propose(NOTE, note("a customer's private matter"), confidence=0.1, rationale=because)
     text = json.dumps(events(shared, action_id=action["id"]))
     assert action["digest"] in text
+    assert "sha256:" + sha256(because.encode()).hexdigest() in text
     assert "private matter" not in text
 
 
