@@ -53,6 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = _arguments(arguments)
     for name in ("SIGTERM", "SIGHUP"):
         signal.signal(getattr(signal, name), _leave)
+    # A shell without job control starts background programs with Ctrl-C ignored, and theirs start us so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     screen = Screen(sys.stdout)

@@ -180,70 +180,6 @@ $$;
 create trigger members_keep_an_owner before update or delete on app.members
     for each row execute function private.keep_an_owner();
 
--- Idempotency keys (invariant 10). Kept 30 days, then purged.
-create table app.idempotency_keys (
-    tenant_id uuid not null references app.tenants,
-    principal_id uuid not null,
-    key text not null check (length(key) between 1 and 255),
-    request text not null,
-    answer jsonb not null,
-    created_at timestamptz not null default now(),
-    primary key (tenant_id, principal_id, key)
-);
-create function private.guard_idempotency_key() returns trigger
-language plpgsql set search_path = pg_catalog, pg_temp as $$
-begin
-    if tg_op = 'UPDATE' or old.created_at > now() - interval '30 days' then
-        perform private.fail(409, 'append_only', 'An idempotency key names one request for ever.');
-    end if;
-    return old;
-end
-$$;
-create trigger idempotency_keys_guard before update or delete on app.idempotency_keys
-    for each row execute function private.guard_idempotency_key();
-select private.guard_table('app.idempotency_keys');
-
-create function private.find_answer(p_key text, p_request text) returns jsonb
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.current_principal();
-    v_row app.idempotency_keys;
-begin
-    if v_principal.kind is null then
-        return null;  -- the function that is called next says what is wrong
-    end if;
-    -- A second caller with the same key waits here until the first has committed, then reads its answer.
-    perform pg_advisory_xact_lock(hashtextextended(
-        concat_ws('/', v_principal.tenant_id, v_principal.id, p_key), 20261121));
-    select * into v_row from app.idempotency_keys
-        where tenant_id = v_principal.tenant_id and principal_id = coalesce(v_principal.id, v_principal.tenant_id) and key = p_key;
-    if found and v_row.request is distinct from p_request then
-        perform private.fail(422, 'idempotency_key_reused', 'This Idempotency-Key was used with another request.');
-    end if;
-    return v_row.answer;
-end
-$$;
-
--- A credential that an answer carries is not kept with it: each release is an event of its own (invariant 8).
-create function private.keep_answer(p_key text, p_request text, p_answer jsonb) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.current_principal();
-begin
-    if v_principal.kind is not null then
-        insert into app.idempotency_keys (tenant_id, principal_id, key, request, answer)
-        values (v_principal.tenant_id, coalesce(v_principal.id, v_principal.tenant_id), p_key, p_request, p_answer - 'credential')
-        on conflict do nothing;
-        -- Somebody else can have come first only while there was no tenant yet to look in: founding it twice is one request.
-        if not found and not exists (select from app.idempotency_keys where tenant_id = v_principal.tenant_id
-            and principal_id = coalesce(v_principal.id, v_principal.tenant_id) and key = p_key
-            and request = p_request) then
-            perform private.fail(422, 'idempotency_key_reused', 'This Idempotency-Key was used with another request.');
-        end if;
-    end if;
-end
-$$;
-
 -- Row-level security. Reads are open to the tenant; writes go through the functions below.
 alter table app.tenants enable row level security;
 alter table app.tenants force row level security;
@@ -253,8 +189,6 @@ alter table app.service_accounts enable row level security;
 alter table app.service_accounts force row level security;
 alter table app.api_keys enable row level security;
 alter table app.api_keys force row level security;
-alter table app.idempotency_keys enable row level security;
-alter table app.idempotency_keys force row level security;
 
 create policy "members read their tenant" on app.tenants for select to authenticated
     using (tenant_id = (select private.current_tenant()));
@@ -265,8 +199,6 @@ create policy "members read their tenant's service accounts" on app.service_acco
 create policy "members read their tenant's keys of their environment" on app.api_keys for select to authenticated
     using (tenant_id = (select private.current_tenant())
         and environment = coalesce((select private.current_environment()), environment));
-create policy "nobody reads stored answers directly" on app.idempotency_keys for select to authenticated
-    using (false);
 
 grant select on app.tenants, app.members, app.service_accounts to authenticated;
 -- The hash stays unreadable: a key could otherwise be replayed by whoever can read the table.
@@ -365,83 +297,8 @@ begin
 end
 $$;
 
-create function app.create_service_account_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.require('service_accounts.manage');
-    v_id uuid := (p_args ->> 'id')::uuid;
-begin
-    insert into app.service_accounts (tenant_id, id, name, description, created_by)
-    values (v_principal.tenant_id, v_id, p_args ->> 'name', coalesce(p_args ->> 'description', ''), v_principal.id);
-    return jsonb_build_object('id', v_id, 'name', p_args ->> 'name', 'description', coalesce(p_args ->> 'description', ''));
-exception when unique_violation then
-    perform private.fail(409, 'name_taken', 'There is a service account of this name already.');
-end
-$$;
-
--- Issues a key. The secret never reaches the database; only its hash does.
--- args: {id, service_account_id, environment, prefix, secret_hash (hex), scopes, expires_at}
-create function app.create_api_key_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.require('service_accounts.manage');
-begin
-    if not exists (select from app.service_accounts where tenant_id = v_principal.tenant_id
-        and id = (p_args ->> 'service_account_id')::uuid and disabled_at is null) then
-        perform private.fail(404, 'not_found', 'There is no such service account.');
-    end if;
-    insert into app.api_keys (tenant_id, id, service_account_id, environment, prefix, secret_hash, scopes, expires_at, created_by)
-    values (v_principal.tenant_id, (p_args ->> 'id')::uuid, (p_args ->> 'service_account_id')::uuid, p_args ->> 'environment',
-        p_args ->> 'prefix', decode(p_args ->> 'secret_hash', 'hex'),
-        array(select jsonb_array_elements_text(p_args -> 'scopes')), (p_args ->> 'expires_at')::timestamptz, v_principal.id);
-    return p_args - 'secret_hash';
-end
-$$;
-
--- Replaces a key: the new one works at once, the old one until the grace period ends (0 = not any more).
--- args: {old_id, id, prefix, secret_hash, expires_at, grace_seconds}
-create function app.rotate_api_key_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.require('service_accounts.manage');
-    v_old app.api_keys;
-    v_grace integer := (p_args ->> 'grace_seconds')::integer;
-begin
-    select * into v_old from app.api_keys
-        where tenant_id = v_principal.tenant_id and id = (p_args ->> 'old_id')::uuid for update;
-    if not found then
-        perform private.fail(404, 'not_found', 'There is no such key.');
-    elsif v_old.revoked_at is not null or v_old.expires_at <= now() then
-        perform private.fail(409, 'key_not_active', 'The key is revoked or expired; issue a new one.');
-    end if;
-    insert into app.api_keys (tenant_id, id, service_account_id, environment, prefix, secret_hash, scopes, expires_at, created_by)
-    values (v_old.tenant_id, (p_args ->> 'id')::uuid, v_old.service_account_id, v_old.environment, p_args ->> 'prefix',
-        decode(p_args ->> 'secret_hash', 'hex'), v_old.scopes, (p_args ->> 'expires_at')::timestamptz, v_principal.id);
-    update app.api_keys set
-        expires_at = least(expires_at, now() + make_interval(secs => v_grace)),
-        revoked_at = case when v_grace = 0 then now() end
-    where tenant_id = v_old.tenant_id and id = v_old.id;
-    return (p_args - 'secret_hash') || jsonb_build_object('service_account_id', v_old.service_account_id,
-        'environment', v_old.environment, 'scopes', v_old.scopes);
-end
-$$;
-
-create function app.revoke_api_key_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.require('service_accounts.manage');
-begin
-    update app.api_keys set revoked_at = coalesce(revoked_at, now())
-        where tenant_id = v_principal.tenant_id and id = (p_args ->> 'id')::uuid;
-    if not found then
-        perform private.fail(404, 'not_found', 'There is no such key.');
-    end if;
-    return jsonb_build_object('id', p_args ->> 'id', 'revoked', true);
-end
-$$;
-
 revoke all on all functions in schema app, private from public;
 grant execute on function private.current_principal, private.current_tenant, private.current_environment,
-    private.find_answer, private.keep_answer, private.require_environment to authenticated;
-grant execute on function app.create_tenant_v1, app.list_tenants_v1, app.me_v1, app.put_member_v1, app.remove_member_v1,
-    app.create_service_account_v1, app.create_api_key_v1, app.rotate_api_key_v1, app.revoke_api_key_v1 to authenticated;
+    private.require_environment to authenticated;
+grant execute on function app.create_tenant_v1, app.list_tenants_v1, app.me_v1, app.put_member_v1,
+    app.remove_member_v1 to authenticated;
