@@ -158,6 +158,19 @@ class Database:
             await connection.execute("select app.begin_v1(%s, %s)", (principal.to_claims(), permission))
             yield connection
 
+    async def stored(self, principal: Principal, permission: str, once: Idempotency | None) -> Answer | None:
+        """What this very request was answered before, or None when it is new (or has no key).
+
+        For whoever would refuse a request before `call` sees it: a repeated one gets its answer, not a new refusal.
+        Raises psycopg.Error: CS403 without the permission, CS422 for another request under the key.
+        """
+        if once is None:
+            return None
+        statement = "select private.find_answer(%s, %s) as answer"
+        async with self.tenant_transaction(principal, permission) as connection:
+            row = await (await connection.execute(statement, (once.key, once.request))).fetchone()
+        return Answer(row["answer"], replayed=True) if row and row["answer"] is not None else None
+
     async def _execute(self, statement: str, parameters: tuple[Any, ...], *, repeatable: bool) -> Row:
         try:
             async with self._connection() as connection:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -60,47 +61,57 @@ def _proposal(body: NewAction, proposer: Proposer) -> Proposal:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """How a decision is recorded: by which function, which permission that asks for, and with which arguments.
+
+    arguments: may raise a Problem to refuse the decision instead.
+    """
+
+    function: str
+    permission: str
+    arguments: Callable[[Proposal, Facts, Decision, datetime], dict[str, Any]]
+
+
 async def decide_and_record(
     principal: Principal,
     workflow: str,
     propose: Callable[[Proposer], Proposal],
-    function: str,
-    arguments: Callable[[Proposal, Facts, Decision, datetime], dict[str, Any]],
+    recording: Recording,
     once: Idempotency | None,
 ) -> Answer:
     """Decides on the facts in memory and records under their epoch; decides anew on the facts a refusal brings.
 
-    Warm: one round trip. Raises Problem 409 `epoch_moved` when the rules change faster than that.
+    Warm: one round trip. Raises Problem 422 for what is refused on current facts, 409 `epoch_moved` when the rules
+    change faster than that; but a request that was answered before gets its stored answer.
     """
-    facts, proposer = await workflow_facts.get(principal, workflow)
-    fresh = False
-    for _ in range(TRIES):
-        proposal = propose(proposer)
-        now = datetime.now(UTC)
+
+    def prepare(facts: Facts, proposer: Proposer) -> dict[str, Any]:
+        proposal, now = propose(proposer), datetime.now(UTC)
         decision = decide(proposal, facts, now)
-        try:
-            well_formed(proposal, decision)
-        except Problem:
-            if fresh:
-                raise
-            # A refusal rests on current facts too, though nothing is recorded that would check them.
-            facts, proposer = await workflow_facts.load(principal, workflow)
-            fresh = True
-            decision = decide(proposal, facts, now)
-            well_formed(proposal, decision)
-        answer = await database().call(principal, function, arguments(proposal, facts, decision, now), once)
-        if answer.result.get("recorded") is not False:
-            return answer
-        facts = workflow_facts.keep(principal, workflow, answer.result["facts"], proposer)
-        fresh = True
+        well_formed(proposal, decision)
+        return recording.arguments(proposal, facts, decision, now)
+
+    try:
+        facts, proposer, arguments = await workflow_facts.judge(principal, workflow, prepare)
+        for _ in range(TRIES):
+            answer = await database().call(principal, recording.function, arguments, once)
+            if answer.result.get("recorded") is not False:
+                return answer
+            facts = workflow_facts.keep(principal, workflow, answer.result["facts"], proposer)
+            arguments = prepare(facts, proposer)
+    except Problem:
+        stored = await database().stored(principal, recording.permission, once)
+        if stored is None:
+            raise
+        return stored
     raise Problem(409, "epoch_moved", "The rules changed twice while this was decided; try again.")
 
 
 async def propose(principal: Principal, body: NewAction, once: Idempotency) -> Answer:
     """Records a proposal with its decision; the answer is the action."""
-    return await decide_and_record(
-        principal, body.workflow, lambda p: _proposal(body, p), "record_action_v1", record_of, once
-    )
+    recording = Recording("record_action_v1", "actions.propose", record_of)
+    return await decide_and_record(principal, body.workflow, lambda p: _proposal(body, p), recording, once)
 
 
 async def evaluate(principal: Principal, body: NewAction, once: Idempotency) -> Answer:
@@ -117,9 +128,8 @@ async def evaluate(principal: Principal, body: NewAction, once: Idempotency) -> 
             "reasons": reasons_of(decision),
         }
 
-    return await decide_and_record(
-        principal, body.workflow, lambda p: _proposal(body, p), "record_evaluation_v1", arguments, once
-    )
+    recording = Recording("record_evaluation_v1", "actions.propose", arguments)
+    return await decide_and_record(principal, body.workflow, lambda p: _proposal(body, p), recording, once)
 
 
 async def get(principal: Principal, action_id: UUID) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from api.actions.record import record_of
-from api.actions.service import decide_and_record
+from api.actions.service import Recording, decide_and_record
 from api.auth import Principal
 from api.db import Answer, Idempotency, database
 from api.errors import Problem
@@ -88,7 +88,8 @@ async def _edit(principal: Principal, exception_id: UUID, body: Verdict, once: I
             "action": record_of(proposal, facts, decision, now),
         }
 
-    return await decide_and_record(principal, old["workflow"], propose, "edit_exception_v1", arguments, once)
+    recording = Recording("edit_exception_v1", "exceptions.decide", arguments)
+    return await decide_and_record(principal, old["workflow"], propose, recording, once)
 
 
 async def assign(principal: Principal, exception_id: UUID, user_id: UUID | None, once: Idempotency) -> Answer:

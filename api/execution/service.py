@@ -3,6 +3,8 @@
 import json
 import logging
 import random
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -21,6 +23,7 @@ from api.gate.pointer import resolve
 from api.ids import new_id
 from api.providers.client import Lease, Outcome
 from api.runs import service as runs
+from api.runs.minimise import trusted
 from api.runs.models import NewObservation
 from api.sql import query
 
@@ -28,6 +31,8 @@ log = logging.getLogger("countersign.execution")
 _rng = random.SystemRandom()
 #: Of an answer, this many bytes are kept with the attempt; beyond it only the digest.
 MAX_KEPT = 8_000
+#: A provider's error code, as `insufficient_funds`: nothing that a person would have written into an answer.
+_CODE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 
 
 async def execute_soon(principal: Principal, action_id: str, tenant_id: UUID | str | None = None) -> None:
@@ -78,7 +83,7 @@ async def execute(tenant_id: UUID | str, action_id: UUID | str) -> dict[str, Any
         "outcome": settlement.outcome,
         "next_attempt_at": settlement.next_attempt_at,
         "error": ended.error,
-        **sanitize(ended),
+        **kept_of(contract, ended),
     }
     try:
         answer = await database().insist(executor, "finish_attempt_v1", finish, lease.remaining())
@@ -101,6 +106,20 @@ def sanitize(ended: Outcome) -> dict[str, Any]:
         "response": {"status": ended.status, "reached": ended.reached, "body": kept},
         "response_digest": "sha256:" + sha256(text.encode()).hexdigest() if body is not None else None,
     }
+
+
+def kept_of(contract: Contract, ended: Outcome) -> dict[str, Any]:
+    """What is kept of the answer to a write: as `sanitize`, but of the body only what the contract labels `trusted`.
+
+    Of a refusal (RFC 9110 section 15.5) the provider's error code is kept too, where it is one: a short word, no prose.
+    The digest is of the whole body.
+    """
+    kept = trusted(contract, ended.body)
+    if ended.status is not None and ended.status >= 400 and isinstance(ended.body, dict):
+        code = ended.body.get("error")
+        if isinstance(code, str) and _CODE.fullmatch(code):
+            kept = (kept or {}) | {"error": code}
+    return sanitize(ended) | {"response": sanitize(replace(ended, body=kept))["response"]}
 
 
 async def expire(tenant_id: UUID | str, attempt_id: UUID | str) -> dict[str, Any]:
@@ -133,18 +152,27 @@ async def reconcile(principal: Principal, action_id: UUID, body: Reconciliation,
 
     Without a verdict of the caller's, the provider is asked through the contract's read-back: what is found there has
     succeeded; what is not found stays unknown, because it may still be on its way, and a person decides.
-    Raises Problem 409 when there is no read-back or it found nothing.
+    Raises Problem 404 without such an action, 409 when its outcome is not unknown, when there is no read-back, or when
+    it found nothing.
     """
-    outcome = body.outcome or await _read_back(principal, action_id)
+    outcome: str | None = body.outcome
+    if outcome is None:
+        stored = await database().stored(principal, "actions.reconcile", once)
+        if stored is not None:
+            return stored
+        outcome = await _read_back(principal, action_id)
     args = {"id": action_id, "outcome": outcome, "reason": body.reason}
     return await database().call(principal, "reconcile_action_v1", args, once)
 
 
 async def _read_back(principal: Principal, action_id: UUID) -> str:
-    async with database().tenant_transaction(principal, "actions.read") as connection:
+    async with database().tenant_transaction(principal, "actions.reconcile") as connection:
         row = await (await connection.execute(query("execution/unknown_action"), {"id": action_id})).fetchone()
     if row is None:
         raise Problem(404, "not_found", "There is no such action.")
+    if row["status"] != "unknown":
+        detail = f"The action is {row['status']}; only an unknown outcome is reconciled."
+        raise Problem(409, "not_unknown", detail)
     tools = (await database().call(principal, "list_tools_v1", {"name": row["tool"]})).result
     read_back = Contract.model_validate(tools[0]).read_back
     if read_back is None:
@@ -153,7 +181,8 @@ async def _read_back(principal: Principal, action_id: UUID) -> str:
     args = {
         name: value.format_map(known) if isinstance(value, str) else value for name, value in read_back.args.items()
     }
-    observer = system(row["tenant_id"], "reconcile", {"kind": principal.kind, "id": principal.claims.get("sub")})
+    asking = principal.claims.get("sub") or principal.claims.get("key_id")
+    observer = system(row["tenant_id"], "reconcile", {"kind": principal.kind, "id": asking})
     seen = await runs.observe(observer, row["run_id"], NewObservation(tool=read_back.tool, args=args), None)
     if seen.result["status"] != "succeeded" or not list(resolve(seen.result["result"], read_back.found)):
         raise Problem(

@@ -1,9 +1,10 @@
 """Keeps of an answer only what the access spec names, and labels each part that is kept."""
 
+from collections.abc import Callable
 from typing import Any
 
 from api.gate.models import Contract
-from api.gate.pointer import covers, leaves
+from api.gate.pointer import covers, escape, leaves
 
 
 def minimise(document: Any, fields: list[str]) -> Any:
@@ -11,22 +12,37 @@ def minimise(document: Any, fields: list[str]) -> Any:
 
     Items of a list keep their order; an item of which nothing is kept is left out.
     """
-    kept, value = _keep(document, "", fields)
+    return _kept(document, lambda at, _: any(covers(field, at) for field in fields))
+
+
+def trusted(contract: Contract, document: Any) -> Any:
+    """The document with only the leaves that the contract labels `trusted`; None when none is left. As `minimise`."""
+    trust = _trust(contract)
+    return _kept(document, lambda at, value: not (isinstance(value, dict | list) and value) and _is_trusted(trust, at))
+
+
+def _is_trusted(trust: dict[str, str], pointer: str) -> bool:
+    return _most_specific(trust, pointer) == "trusted"
+
+
+def _trust(contract: Contract) -> dict[str, str]:
+    return {str(k): str(v) for k, v in contract.output.trust.items()}
+
+
+def _kept(document: Any, wanted: Callable[[str, Any], bool]) -> Any:
+    kept, value = _keep(document, "", wanted)
     return value if kept else None
 
 
-def _keep(value: Any, at: str, fields: list[str]) -> tuple[bool, Any]:
-    if any(covers(field, at) for field in fields):
+def _keep(value: Any, at: str, wanted: Callable[[str, Any], bool]) -> tuple[bool, Any]:
+    if wanted(at, value):
         return True, value
     if isinstance(value, dict):
-        members = {
-            name: _keep(item, f"{at}/{name.replace('~', '~0').replace('/', '~1')}", fields)
-            for name, item in value.items()
-        }
+        members = {name: _keep(item, f"{at}/{escape(name)}", wanted) for name, item in value.items()}
         kept = {name: item for name, (keep, item) in members.items() if keep}
         return bool(kept), kept
     if isinstance(value, list):
-        items = [_keep(item, f"{at}/{index}", fields) for index, item in enumerate(value)]
+        items = [_keep(item, f"{at}/{index}", wanted) for index, item in enumerate(value)]
         kept_items = [item for keep, item in items if keep]
         return bool(kept_items), kept_items
     return False, None
@@ -37,13 +53,14 @@ def _most_specific(patterns: dict[str, str], pointer: str) -> str | None:
     return patterns[max(matching, key=lambda p: p.count("/"))] if matching else None
 
 
-def label(contract: Contract, result: Any) -> dict[str, dict[str, str]]:
+def label(contract: Contract, result: Any, *, asserted: bool = False) -> dict[str, dict[str, str]]:
     """By pattern of pointer (list indexes become `*`): trust, and the data class where the contract names one.
 
-    Trust comes from the contract alone; what it does not name is untrusted.
+    Trust comes from the contract alone; what it does not name is untrusted. So is everything that a client `asserted`:
+    the contract speaks of what the provider answers, and nobody saw the provider answer this.
     """
     labels: dict[str, dict[str, str]] = {}
-    trust = {str(k): str(v) for k, v in contract.output.trust.items()}
+    trust = {} if asserted else _trust(contract)
     for pointer, _ in leaves(result):
         pattern = "/".join("*" if part.isdecimal() else part for part in pointer.split("/"))
         if pattern in labels:

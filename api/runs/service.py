@@ -89,12 +89,9 @@ async def observe(principal: Principal, run_id: UUID, body: NewObservation, once
     workflow, stored = await _workflow_of(principal, run_id, once)
     if stored is not None:
         return Answer(stored, replayed=True)
-    facts, _ = await workflow_facts.get(principal, workflow)
-    if body.tool not in facts.contracts:
-        facts, _ = await workflow_facts.load(principal, workflow)
-    contract, grant = _granted(facts, body)
+    facts, _, (contract, grant) = await workflow_facts.judge(principal, workflow, lambda f, _: _granted(f, body))
     if body.result is not None:
-        kept = _kept(contract, grant, body.result)
+        kept = _kept(contract, grant, body.result, asserted=True)
         args = {"id": new_id(), "run_id": run_id, "tool": contract.name, "args": body.args}
         args |= {"contract_version": contract.version} | kept
         return await database().call(principal, "assert_observation_v1", args, once)
@@ -122,11 +119,11 @@ async def observe(principal: Principal, run_id: UUID, body: NewObservation, once
     raise Problem(409, "epoch_moved", "The rules changed twice while this was read; try again.")
 
 
-def _kept(contract: Contract, grant: ToolGrant, result: Any) -> dict[str, Any]:
+def _kept(contract: Contract, grant: ToolGrant, result: Any, *, asserted: bool = False) -> dict[str, Any]:
     """What is kept of an answer, its labels and its digest (SHA-256 over RFC 8785)."""
     kept = minimise(result, grant.read_fields)
     digest = "sha256:" + sha256(rfc8785.dumps(kept)).hexdigest()
-    return {"result": kept, "labels": label(contract, kept), "digest": digest}
+    return {"result": kept, "labels": label(contract, kept, asserted=asserted), "digest": digest}
 
 
 async def _read(
