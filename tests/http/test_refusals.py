@@ -1,5 +1,6 @@
 """A refusal rests on current rules, a repeated request gets its answer, and nobody's word passes for the provider's."""
 
+import json
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ from tests.http.test_controls import engage, new_version, put_live, release
 from tests.http.world import World
 
 BOOKED, SEND = "sandbox_bank.transactions.list", "sandbox_crm.messages.send"
+UPDATE = "sandbox_crm.contacts.update"
 MAIL = {"to": "ada@northwind.example", "subject": "Paid", "body": "It is on its way.", "client_reference": "ref-20011"}
 
 
@@ -127,3 +129,36 @@ def test_of_what_answers_a_write_only_the_trusted_part_is_kept(fresh: Organisati
         ok(decide(fresh.approver, poor))
         refused = agent.settled(poor["id"])["attempts"][-1]
         assert refused["response"]["body"] == {"error": "invalid_iban"}
+
+
+def publish(world: World, tool: str, schema: dict[str, Any]) -> None:
+    """The next version of a tool's contract, with another schema of arguments, as a deployment publishes it."""
+    statement = (
+        "insert into private.tool_catalog (name, version, provider, access, effect, contract)"
+        " select name, version + 1, provider, access, effect, contract || jsonb_build_object('input_schema', %s::jsonb)"
+        " from private.tool_catalog where name = %s order by version desc limit 1 returning version"
+    )
+    assert world.rows(statement, json.dumps(schema), tool)
+
+
+def test_a_repeated_proposal_is_answered_though_its_contract_has_moved(fresh: Organisation, world: World) -> None:
+    put_live(fresh, new_version(fresh, tools=tools(fresh, **{UPDATE: {"access": "write"}})))
+    known = "select contract -> 'input_schema' from private.tool_catalog where name = %s order by version desc limit 1"
+    schema = world.rows(known, UPDATE)[0][0]
+    with at_work(fresh) as agent:
+        body = agent.proposal(UPDATE, {"contact_id": "con_ada", "version": 1, "title": "Buyer"}, confidence=0.1)
+        headers = once()
+        action = ok(agent.api.post("/v1/actions", json=body, headers=headers))
+        publish(world, UPDATE, {"type": "object", "required": ["a_new_argument"]})
+        try:
+            again = agent.api.post("/v1/actions", json=body, headers=headers)
+            agent.api.post("/v1/gate/evaluate", json=body, headers=once())  # now the new contract is in memory
+            third = agent.api.post("/v1/actions", json=body, headers=headers)
+            new = agent.api.post("/v1/actions", json=body, headers=once())
+        finally:
+            publish(world, UPDATE, schema)
+        assert ok(again) == ok(third) == action
+        assert third.headers["Idempotent-Replayed"] == "true"
+        assert refusal(new) == (422, "contract_violation")
+        # the refusal is in memory, and the contract has moved on
+        assert agent.api.post("/v1/actions", json=body, headers=once()).status_code == 201
