@@ -104,7 +104,8 @@ async def complete(
             "invalid_state",
             "This sign-in was not started in this browser, was used already, or took too long.",
         )
-    person = Principal({"kind": "user", "sub": flow["user_id"], "tenant_id": flow["tenant_id"], "aal": "aal1"})
+    # Beginning a sign-in takes a session at aal2, and only the browser that began it comes here.
+    person = Principal({"kind": "user", "sub": flow["user_id"], "tenant_id": flow["tenant_id"], "aal": "aal2"})
     try:
         tokens = await _consented(manifest, flow, code, error, issuer)
     except Problem as problem:

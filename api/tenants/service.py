@@ -111,11 +111,7 @@ async def rotate_key(principal: Principal, key_id: uuid.UUID, body: Rotation, on
     """Issues the successor of a key, which works at once; the old one works for `grace_seconds` more."""
     environment = await _environment_of(principal, key_id)
     secret, stored = _new_secret(new_id(), environment)
-    args = stored | {
-        "old_id": key_id,
-        "grace_seconds": body.grace_seconds,
-        "expires_at": datetime.now(UTC) + timedelta(days=90),
-    }
+    args = stored | {"old_id": key_id, "grace_seconds": body.grace_seconds}
     answer = await database().call(principal, "rotate_api_key_v1", args, once)
     return answer if answer.replayed else Answer(answer.result | {"secret": secret}, replayed=False)
 

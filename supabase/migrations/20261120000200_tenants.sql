@@ -264,7 +264,11 @@ create function app.put_member_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('members.manage');
+    v_member app.members;
 begin
+    if v_principal.id = (p_args ->> 'user_id')::uuid then
+        perform private.fail(403, 'own_role', 'Nobody changes his own role; another person does.');
+    end if;
     if v_principal.role <> 'owner' and (p_args ->> 'role' = 'owner' or exists (
         select from app.members where tenant_id = v_principal.tenant_id
             and user_id = (p_args ->> 'user_id')::uuid and role = 'owner')) then
@@ -272,8 +276,9 @@ begin
     end if;
     insert into app.members (tenant_id, user_id, role, email, name)
     values (v_principal.tenant_id, (p_args ->> 'user_id')::uuid, p_args ->> 'role', p_args ->> 'email', coalesce(p_args ->> 'name', ''))
-    on conflict (tenant_id, user_id) do update set role = excluded.role;
-    return jsonb_build_object('user_id', p_args ->> 'user_id', 'role', p_args ->> 'role', 'email', p_args ->> 'email', 'name', p_args ->> 'name');
+    on conflict (tenant_id, user_id) do update set role = excluded.role
+    returning * into v_member;
+    return jsonb_build_object('user_id', v_member.user_id, 'role', v_member.role, 'email', v_member.email, 'name', v_member.name);
 end
 $$;
 

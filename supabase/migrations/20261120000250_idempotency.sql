@@ -2,11 +2,13 @@
 create table app.idempotency_keys (
     tenant_id uuid not null references app.tenants,
     principal_id uuid not null,
+    environment text not null,    -- of the key that asked; '' for people
+    permissions text[] not null,  -- what the asker held: whoever holds less does not get the answer
     key text not null check (length(key) between 1 and 255),
     request text not null,
     answer jsonb not null,
     created_at timestamptz not null default now(),
-    primary key (tenant_id, principal_id, key)
+    primary key (tenant_id, principal_id, environment, key)
 );
 create function private.guard_idempotency_key() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -32,11 +34,14 @@ begin
     end if;
     -- A second caller with the same key waits here until the first has committed, then reads its answer.
     perform pg_advisory_xact_lock(hashtextextended(
-        concat_ws('/', v_principal.tenant_id, v_principal.id, p_key), 20261121));
+        concat_ws('/', v_principal.tenant_id, v_principal.id, v_principal.environment, p_key), 20261121));
     select * into v_row from app.idempotency_keys
-        where tenant_id = v_principal.tenant_id and principal_id = coalesce(v_principal.id, v_principal.tenant_id) and key = p_key;
+        where tenant_id = v_principal.tenant_id and principal_id = coalesce(v_principal.id, v_principal.tenant_id)
+            and environment = coalesce(v_principal.environment, '') and key = p_key;
     if found and v_row.request is distinct from p_request then
         perform private.fail(422, 'idempotency_key_reused', 'This Idempotency-Key was used with another request.');
+    elsif not v_row.permissions <@ v_principal.permissions then
+        perform private.fail(403, 'permission_denied', 'The stored answer was given to somebody with more permissions.');
     end if;
     return v_row.answer;
 end
@@ -49,13 +54,14 @@ declare
     v_principal private.principal := private.current_principal();
 begin
     if v_principal.kind is not null then
-        insert into app.idempotency_keys (tenant_id, principal_id, key, request, answer)
-        values (v_principal.tenant_id, coalesce(v_principal.id, v_principal.tenant_id), p_key, p_request, p_answer - 'credential')
+        insert into app.idempotency_keys (tenant_id, principal_id, environment, permissions, key, request, answer)
+        values (v_principal.tenant_id, coalesce(v_principal.id, v_principal.tenant_id), coalesce(v_principal.environment, ''),
+            v_principal.permissions, p_key, p_request, p_answer - 'credential')
         on conflict do nothing;
         -- Somebody else can have come first only while there was no tenant yet to look in: founding it twice is one request.
         if not found and not exists (select from app.idempotency_keys where tenant_id = v_principal.tenant_id
-            and principal_id = coalesce(v_principal.id, v_principal.tenant_id) and key = p_key
-            and request = p_request) then
+            and principal_id = coalesce(v_principal.id, v_principal.tenant_id)
+            and environment = coalesce(v_principal.environment, '') and key = p_key and request = p_request) then
             perform private.fail(422, 'idempotency_key_reused', 'This Idempotency-Key was used with another request.');
         end if;
     end if;

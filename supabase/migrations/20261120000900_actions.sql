@@ -93,8 +93,10 @@ select private.append_only('app.gate_facts');
 create function private.approvals_for(p_action app.actions) returns integer
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
+    -- Whoever has left, or lost the role since, has taken his approval along.
     return (select count(distinct a.user_id) from app.approvals a
-    where a.tenant_id = p_action.tenant_id and a.action_id = p_action.id and a.verdict = 'approve'
+    join app.members m on m.tenant_id = a.tenant_id and m.user_id = a.user_id and m.role = any (p_action.required_roles)
+    where m.role = any (select unnest(roles) from private.permissions where permission = 'exceptions.decide') and a.tenant_id = p_action.tenant_id and a.action_id = p_action.id and a.verdict = 'approve'
         and a.digest = p_action.digest and a.expires_at > clock_timestamp()
         and a.user_id is distinct from p_action.proposed_by and a.user_id is distinct from p_action.edited_by
         and a.role = any (p_action.required_roles)
@@ -323,8 +325,8 @@ begin
         perform private.fail(422, 'run_of_another_workflow', 'The run belongs to another workflow.');
     elsif exists (select from jsonb_array_elements(p_args -> 'evidence') e where not exists (
         select from app.observations o where o.tenant_id = v_principal.tenant_id and o.run_id = v_run.id
-            and o.id = (e ->> 'observation_id')::uuid)) then
-        perform private.fail(422, 'unknown_evidence', 'The evidence names an observation that this run did not make.');
+            and o.id = (e ->> 'observation_id')::uuid and o.status = 'succeeded')) then
+        perform private.fail(422, 'unknown_evidence', 'The evidence names an observation that this run did not make, or that failed.');
     end if;
     return private.insert_action(v_principal, v_run, p_args, null, null);
 end
@@ -369,6 +371,9 @@ begin
         perform private.fail(404, 'not_found', 'There is no such action.');
     end if;
     perform private.require_environment(v_principal, v_action.environment);
+    if v_principal.kind = 'service' and (v_action.proposed_by_kind, v_action.proposed_by) is distinct from ('service', v_principal.id) then
+        perform private.fail(403, 'not_the_proposer', 'A service account cancels its own actions only.');
+    end if;
     if v_action.status = 'authorized' and private.may_have_happened(v_action) then
         v_status := 'unknown';
     end if;

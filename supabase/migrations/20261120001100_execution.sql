@@ -314,7 +314,7 @@ begin
 end
 $$;
 
--- Closes an unknown outcome with what the world shows. args: {id, outcome: succeeded | failed | authorized, reason, response}
+-- Closes an unknown outcome with what the world shows. args: {id, outcome: succeeded | failed, reason, response}
 create function app.reconcile_action_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -327,9 +327,10 @@ begin
         perform private.fail(404, 'not_found', 'There is no such action.');
     elsif v_action.status <> 'unknown' then
         perform private.fail(409, 'not_unknown', format('The action is %s; only an unknown outcome is reconciled.', v_action.status));
+    elsif v_status is null or v_status not in ('succeeded', 'failed') then
+        perform private.fail(422, 'invalid_outcome', 'An unknown outcome turns out to have succeeded or failed; it is never tried again.');
     end if;
-    update app.actions set status = v_status, status_reason = p_args ->> 'reason',
-        next_attempt_at = case when v_status = 'authorized' then now() end, updated_at = now()
+    update app.actions set status = v_status, status_reason = p_args ->> 'reason', updated_at = now()
         where tenant_id = v_action.tenant_id and id = v_action.id;
     return jsonb_build_object('id', v_action.id, 'status', v_status);
 end

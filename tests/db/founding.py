@@ -101,7 +101,7 @@ def _found(world: World, tenant: Tenant) -> None:
             "prefix": "cs_test", "secret_hash": tenant.key_hash(environment), "scopes": SCOPES,
             "expires_at": soon(days=30),
         }  # fmt: skip
-        world.call(tenant.user("developer"), "create_api_key_v1", key)
+        world.call(tenant.user(), "create_api_key_v1", key)
         _open(world, tenant, environment)
     for environment in ENVIRONMENTS:
         # Kept from now on, so that asking for the facts of this epoch again changes nothing.

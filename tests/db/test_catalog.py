@@ -87,6 +87,7 @@ RULES: dict[str, str] = {
     "every policy on rows of an environment asks for it": f"""
         select relname, polname from ({TABLES}) t join pg_policy on polrelid = t.oid
         where exists (select from pg_attribute a where a.attrelid = t.oid and a.attname = 'environment')
+            and pg_get_expr(polqual, polrelid) <> 'false'
             and pg_get_expr(polqual, polrelid) not like '%%( SELECT private.current_environment()%%'""",
     "nobody but its owner may write a table": f"""
         select relname, grantee::regrole, privilege_type from ({TABLES}) t, aclexplode(t.relacl)

@@ -255,8 +255,10 @@ def test_a_tenant_keeps_an_owner(world: World) -> None:
     with world.refuses("owner_required"):
         world.call(ACME.user("admin"), "remove_member_v1", {"user_id": ACME.person("owner")})
     with world.refuses("owner_required"):
-        member = {"user_id": ACME.person("admin"), "role": "owner", "email": "x@example.com"}
+        member = {"user_id": ACME.person("developer"), "role": "owner", "email": "x@example.com"}
         world.call(ACME.user("admin"), "put_member_v1", member)
+    with world.refuses("own_role"):
+        world.call(ACME.user("admin"), "put_member_v1", member | {"user_id": ACME.person("admin"), "role": "approver"})
 
 
 def test_a_workflow_uses_its_own_connections(shared_world: World) -> None:

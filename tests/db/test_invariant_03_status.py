@@ -129,8 +129,8 @@ def test_the_doors_keep_to_the_machine_as_well(shared_world: World) -> None:
                 {"attempt_id": claimed["attempt_id"], "fence": claimed["fence"], "outcome": outcome},
             )
     unknown = _at(shared_world, "unknown")
-    for outcome in ("executing", "cancelled", "rejected", "dead_letter", "denied"):
-        with shared_world.refuses("invalid_transition"):
+    for outcome in ("executing", "authorized", "cancelled", "rejected", "dead_letter", "denied", None):
+        with shared_world.refuses("invalid_outcome"):
             shared_world.call(
                 ACME.system(), "reconcile_action_v1", {"id": unknown.id, "outcome": outcome, "reason": "said so"}
             )

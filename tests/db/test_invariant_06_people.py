@@ -187,7 +187,7 @@ def test_no_key_is_given_what_people_hold(world: World) -> None:
     }  # fmt: skip
     for scope in ("exceptions.decide", "constitution.publish", "workflows.approve", "kill_switches.release", "*", ""):
         with world.refuses("scope_not_grantable"):
-            world.call(ACME.user("developer"), "create_api_key_v1", key | {"scopes": [scope]})
+            world.call(ACME.user(), "create_api_key_v1", key | {"scopes": [scope]})
         refused_everywhere(
             world,
             "insert into app.api_keys (tenant_id, id, service_account_id, environment, prefix, secret_hash, scopes,"

@@ -160,11 +160,11 @@ def test_a_changed_role_counts_at_the_next_call(fresh: Organisation) -> None:
     assert (refused.status_code, refused.json()["code"]) == (403, "permission_denied")
 
 
-def test_an_approval_counts_for_the_role_it_was_given_in_and_the_last_owner_stays(fresh: Organisation) -> None:
+def test_nobody_changes_his_own_role_and_the_last_owner_stays(fresh: Organisation) -> None:
     owner = fresh.owner
     body = {"user_id": owner.user_id, "role": "admin", "email": owner.email}
     refused = owner.api.post("/v1/members", json=body, headers=once())
-    assert (refused.status_code, refused.json()["code"]) == (409, "last_owner")
+    assert (refused.status_code, refused.json()["code"]) == (403, "own_role")
     refused = owner.api.delete(f"/v1/members/{owner.user_id}")
     assert (refused.status_code, refused.json()["code"]) == (409, "last_owner")
     assert ok(owner.api.get("/v1/me"))["role"] == "owner"
@@ -172,7 +172,7 @@ def test_an_approval_counts_for_the_role_it_was_given_in_and_the_last_owner_stay
 
 def test_only_an_owner_makes_owners(fresh: Organisation) -> None:
     admin = join(fresh, "admin")
-    body = {"user_id": admin.user_id, "role": "owner", "email": admin.email}
+    body = {"user_id": fresh.approver.user_id, "role": "owner", "email": fresh.approver.email}
     refused = admin.api.post("/v1/members", json=body, headers=once())
     assert (refused.status_code, refused.json()["code"]) == (403, "owner_required")
     refused = admin.api.delete(f"/v1/members/{fresh.owner.user_id}")
