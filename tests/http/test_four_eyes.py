@@ -2,8 +2,8 @@
 
 import pytest
 
-from sandbox.organisation import Organisation, ok, once
-from tests.http.integrator import AGENT_SCOPES, NOTE, PAY, at_work, decide, issue_key, join, note, payment
+from sandbox.organisation import AGENT_SCOPES, Organisation, ok, once
+from tests.http.integrator import NOTE, PAY, at_work, decide, issue_key, join, note, payment
 from tests.http.world import World
 
 LARGE = 2_000_000  # two people, by the starter rules
