@@ -23,6 +23,7 @@ SHARED = {
     "api.actions.record": "what is recorded of a decision: an edited action is recorded as a proposed one",
     "api.constitution.starter": "the rules that a new tenant begins with",
     "api.connections.vault": "the error of a credential that does not open",
+    "api.runs.minimise": "what is kept of a provider's answer, to a read or to a write",
 }
 
 #: Modules of a slice, beside its service, that talk to the database.

@@ -24,6 +24,8 @@ from tests.http.wire import Wire, tapped
 from tests.http.world import World, running
 
 CALL = "select app.call_v1($1, $2, $3, $4, $5) as answer"
+#: A look for the answer that a repeated request had: a transaction of reads.
+STORED = ["BEGIN", "select app.begin_v1($1, $2)", "select private.find_answer($1, $2) as answer", "COMMIT"]
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +110,13 @@ def test_cold_it_is_two(warm: Agent, wire: Wire, organisation: Organisation, wir
         assert seen == [CALL]
 
 
-def test_a_refusal_of_arguments_looks_at_the_current_contract_once(warm: Agent, wire: Wire) -> None:
+def test_a_refusal_of_arguments_looks_once_at_the_current_contract_and_for_a_stored_answer(
+    warm: Agent, wire: Wire
+) -> None:
     with wire.listening() as seen:
         answer = warm.api.post("/v1/actions", json=warm.proposal(PAY, {}), headers=once())
     assert answer.status_code == 422
-    assert seen == [CALL]
+    assert seen == [CALL, *STORED]
 
 
 def test_who_may_not_come_in_costs_nothing(warm: Agent, wire: Wire, wired: tuple[World, Wire]) -> None:
