@@ -6,7 +6,6 @@ import secrets
 from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 import psycopg
@@ -19,7 +18,9 @@ from api.db import database
 from api.errors import Problem
 from api.ids import new_id
 from api.providers import client
-from api.providers.manifest import Manifest, manifests
+from api.providers.manifest import Manifest
+from api.providers.manifest import manifest as find_manifest
+from api.providers.site import Site
 from api.sql import query
 
 log = logging.getLogger("countersign.connections")
@@ -28,11 +29,13 @@ FLOW_MINUTES = 10
 FRESH_MARGIN = 2
 #: Tokens that the provider has replaced exist nowhere else until they are stored, so storing them is insisted upon.
 STORE_SECONDS = 30
+#: What stands for the end of a token that has none.
+NO_END = 315_360_000
 
 
 def provider(name: str) -> Manifest:
     """The manifest of a provider; Problem 404 when there is none."""
-    manifest = manifests().get(name)
+    manifest = find_manifest(name)
     if manifest is None:
         raise Problem(404, "unknown_provider", f"There is no provider named {name[:60]!r}.")
     return manifest
@@ -51,8 +54,8 @@ async def begin(principal: Principal, body: NewConnection) -> tuple[dict[str, An
     """Starts a sign-in: the connection with its `authorize_url`, and the secret that binds the browser to it."""
     manifest = provider(body.provider)
     try:
-        client_id, _ = manifest.client()
-        manifest.base_url()
+        site = manifest.site(body.environment)
+        site.client()
     except ConfigurationError as error:
         raise Problem(409, "provider_not_configured", str(error)) from None
     connection_id = new_id()
@@ -75,16 +78,7 @@ async def begin(principal: Principal, body: NewConnection) -> tuple[dict[str, An
         },
     )
     challenge = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-    parameters = {
-        "response_type": "code",
-        "client_id": client_id,
-        "redirect_uri": redirect_uri(manifest),
-        "scope": " ".join(scopes),
-        "state": state,
-        "code_challenge": challenge,
-        "code_challenge_method": "S256",
-    }
-    url = f"{manifest.url(manifest.oauth.authorize_url)}?{urlencode(parameters)}"
+    url = site.authorization_url(body.access, redirect_uri(manifest), state, challenge)
     return answer.result | {"authorize_url": url}, binding
 
 
@@ -106,24 +100,25 @@ async def complete(
         )
     # Beginning a sign-in takes a session at aal2, and only the browser that began it comes here.
     person = Principal({"kind": "user", "sub": flow["user_id"], "tenant_id": flow["tenant_id"], "aal": "aal2"})
+    site = manifest.site(flow["environment"])
     try:
-        tokens = await _consented(manifest, flow, code, error, issuer)
+        tokens = await _consented(site, flow, code, error, issuer)
+        account = await _account(site, tokens)
     except Problem as problem:
         # The sign-in is used up; what it was for does not stay pending for ever.
         closing = {"id": flow["connection_id"], "reason": str(problem.detail)}
         await database().call(person, "revoke_connection_v1", closing)
         raise
-    account = await client.account_of(manifest, tokens.access_token)
-    granted = sorted(set(tokens.scopes) or set(flow["scopes_requested"]))
+    granted = sorted(set(tokens.scopes or flow["scopes_requested"]))
     return await _store(person, flow | {"generation": 0}, tokens, {"scopes_granted": granted, "account": account})
 
 
 async def _consented(
-    manifest: Manifest, flow: dict[str, Any], code: str | None, error: str | None, issuer: str | None
+    site: Site, flow: dict[str, Any], code: str | None, error: str | None, issuer: str | None
 ) -> client.Tokens:
     """The tokens of a sign-in, if consent was given to exactly what was asked for; a Problem otherwise."""
     # RFC 9207 section 2.4: from a server that names itself, an answer without its name is not one of its answers.
-    if manifest.oauth.issuer and issuer != manifest.url(manifest.oauth.issuer):
+    if site.issuer and issuer != site.issuer:
         raise Problem(400, "wrong_issuer", "The answer came from another authorization server.")
     if error or not code:
         raise Problem(409, "consent_refused", f"The provider gave no consent: {(error or 'no code')[:100]}.")
@@ -135,13 +130,13 @@ async def _consented(
         "code_verifier": vault.unseal(flow["verifier"], context)["verifier"],
     }
     try:
-        tokens = await client.exchange(manifest, grant)
+        tokens = await client.exchange(site, grant)
     except client.TokenError as refused:
         raise Problem(409, "token_refused", str(refused)) from None
     asked = set(flow["scopes_requested"])
-    granted = set(tokens.scopes) or asked
+    granted = set(tokens.scopes or asked)
     if granted != asked:
-        await client.revoke(manifest, tokens.refresh_token or tokens.access_token)
+        await client.revoke(site, _sealed(tokens))
         kind, scopes = ("wider", granted - asked) if granted - asked else ("narrower", asked - granted)
         raise Problem(
             409,
@@ -149,6 +144,21 @@ async def _consented(
             f"The consent is {kind} than what was asked for ({', '.join(sorted(scopes))}); connect again.",
         )
     return tokens
+
+
+async def _account(site: Site, tokens: client.Tokens) -> dict[str, str]:
+    """The account that was authorised; a grant for an unknown one is given back."""
+    try:
+        account = await client.account_of(site, {}, tokens)
+    except client.AccountError as error:
+        await client.revoke(site, _sealed(tokens))
+        raise Problem(409, "account_unknown", str(error)) from None
+    return {"id": account.id, "label": account.label} if account.id else {}
+
+
+def _sealed(tokens: client.Tokens) -> dict[str, str]:
+    """What is sealed of a token set."""
+    return {"access_token": tokens.access_token, "refresh_token": tokens.refresh_token or ""}
 
 
 async def _store(
@@ -160,8 +170,8 @@ async def _store(
     args = {
         "connection_id": credential["connection_id"],
         "replaces": credential["generation"] or None,
-        "envelope": vault.seal({"access_token": tokens.access_token, "refresh_token": tokens.refresh_token}, context),
-        "token_expires_at": datetime.now(UTC) + timedelta(seconds=tokens.expires_in),
+        "envelope": vault.seal(_sealed(tokens), context),
+        "token_expires_at": datetime.now(UTC) + timedelta(seconds=tokens.expires_in or NO_END),
         **extra,
     }
     result: dict[str, Any] = (await database().insist(principal, "store_credential_v1", args, STORE_SECONDS)).result
@@ -179,6 +189,11 @@ def open_credential(credential: dict[str, Any]) -> dict[str, str]:
             credential["generation"],
         ),
     )
+
+
+def site_of(credential: dict[str, Any]) -> Site:
+    """The provider as the connection of a released credential sees it."""
+    return provider(credential["provider"]).site(credential["environment"], credential.get("values") or {})
 
 
 def is_expiring(credential: dict[str, Any], margin_seconds: float = 30) -> bool:
@@ -223,7 +238,7 @@ async def _exchange(executor: Principal, current: dict[str, Any]) -> dict[str, s
         if not refresh_token:
             raise client.TokenError("invalid_grant")  # the provider gave none: this consent lives as long as its token
         grant = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-        fresh = await client.exchange(provider(current["provider"]), grant)
+        fresh = await client.exchange(site_of(current), grant)
     except (client.TokenError, vault.SealError, ConfigurationError) as error:
         final = isinstance(error, client.TokenError) and error.final
         reason = f"{error} Connect it again." if final else str(error)
@@ -236,7 +251,7 @@ async def _exchange(executor: Principal, current: dict[str, Any]) -> dict[str, s
         # Our own earlier try, whose answer was lost, or a refresher after us: either way these tokens are good.
         if error.diag.message_detail != "generation_moved":
             raise
-    return {"access_token": fresh.access_token, "refresh_token": fresh.refresh_token or ""}
+    return _sealed(fresh)
 
 
 async def list_connections(principal: Principal, connection_id: UUID | None = None) -> list[dict[str, Any]]:
@@ -259,9 +274,7 @@ async def disconnect(principal: Principal, connection_id: UUID) -> dict[str, Any
     confirmed = False
     if credential is not None:
         try:
-            tokens = open_credential(credential)
-            token = tokens.get("refresh_token") or tokens["access_token"]
-            confirmed = await client.revoke(provider(credential["provider"]), token)
+            confirmed = await client.revoke(site_of(credential), open_credential(credential)) == "confirmed"
         except (vault.SealError, ConfigurationError) as error:
             log.warning("connection %s is gone here, not at the provider: %s", connection_id, error)
     result: dict[str, Any] = answer.result | {"revoked_at_provider": confirmed}

@@ -5,7 +5,6 @@ the line and what is wrong.
 """
 
 import json
-import os
 import re
 import tomllib
 from collections.abc import Iterator
@@ -13,10 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from api.config import ConfigurationError
-from api.gate.models import Access, Argument, Contract, Effect, Output, Pointer, ReadBack
+from api.gate.models import Access, Argument, Contract, Effect, Environment, Output, Pointer, ReadBack
+from api.providers.parts import Account, Answers, Keep, Name, OAuth, Parameter, Part, Prefix
+from api.providers.site import Site
 from api.providers.toml_lines import Place, line_of
 
 FOLDER = Path(__file__).parent / "manifests"
@@ -26,42 +27,15 @@ class ManifestError(ValueError):
     """A manifest does not fit the format; the message begins with `file:line`."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class ParameterError(ValueError):
+    """What a person said before the sign-in does not fit; `errors` says by name what is wrong."""
+
+    def __init__(self, errors: dict[str, str]) -> None:
+        self.errors = errors
+        super().__init__(" ".join(errors.values()))
 
 
-class Scopes(_Part):
-    """Scopes asked for: `read` for a read connection, `read` and `write` together for a write connection."""
-
-    read: list[str]
-    write: list[str] = []
-
-
-class OAuth(_Part):
-    """Endpoints and quirks of a provider's OAuth (RFC 6749). `{origin}` stands for the provider's base address.
-
-    issuer: what the provider sends as `iss` with every authorization response (RFC 9207); None when it sends none.
-    """
-
-    authorize_url: str
-    token_url: str
-    revoke_url: str | None = None
-    issuer: str | None = None
-    client_authentication: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
-    default_expires_in: int = Field(default=3600, gt=0)
-    refresh_rotates: bool = True
-    scopes: Scopes
-
-
-class Account(_Part):
-    """Where the provider names the account that was authorised; pointers into the answer."""
-
-    path: str
-    id: Pointer
-    label: Pointer
-
-
-class Http(_Part):
+class Http(Part):
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str = Field(pattern=r"^(/([A-Za-z0-9._~:@-]|\{\w+\})+)+$")
     body: Literal["json", "none"] = "none"
@@ -81,7 +55,7 @@ class _ReadBack(ReadBack):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Tool(_Part):
+class Tool(Part):
     """One operation of a provider; becomes the contract `<provider>.<name>`."""
 
     name: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+){0,2}$", max_length=79)
@@ -92,7 +66,7 @@ class Tool(_Part):
     reversible: bool
     idempotency: Literal["key", "natural", "none"]
     input_schema: str
-    arguments: dict[Pointer, _Argument] = {}
+    arguments: dict[Pointer, _Argument] = Field(default={})
     output: _Output = _Output()
     http: Http
     read_back: _ReadBack | None = None
@@ -170,23 +144,28 @@ def _exists(schema: dict[str, Any], pointer: str) -> bool:
     return True
 
 
-class Manifest(_Part):
-    """One provider. Its address is `origin`, or comes from the environment variable `origin_setting`."""
+class Manifest(Part):
+    """One provider: `origins` are its addresses by environment and name, `$NAME` is read from that setting."""
 
     name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=40)
     title: str
     kind: Literal["bank", "crm", "billing", "helpdesk", "outbound"]
     facts_checked: str
-    origin: str | None = None
-    origin_setting: str | None = None
+    sources: list[str] = Field(default=[])
+    unverified: list[str] = Field(default=[])
+    origins: dict[Environment, dict[Name, str]] = Field(min_length=1)
+    client: dict[Environment, Prefix] = Field(default={})
+    parameters: dict[Name, Parameter] = Field(default={})
     oauth: OAuth
     account: Account | None = None
+    answers: Answers = Answers()
     tools: list[Tool] = Field(min_length=1)
 
     def contradictions(self) -> Iterator[tuple[Place, str]]:
         """Parts that fit the format and not each other, with their place in the manifest."""
-        if (self.origin is None) == (self.origin_setting is None):
-            yield ("origin",), "give either origin or origin_setting"
+        for environment, origins in self.origins.items():
+            if "api" not in origins:
+                yield ("origins", environment), "there is no address named api"
         tools = {f"{self.name}.{tool.name}": tool for tool in self.tools}
         seen: set[str] = set()
         for number, tool in enumerate(self.tools):
@@ -199,25 +178,38 @@ class Manifest(_Part):
                 for place, message in _unreadable(tool, tool.read_back, tools.get(tool.read_back.tool)):
                     yield ("tools", number, "read_back", *place), message
 
-    def base_url(self) -> str:
-        """The provider's address; ConfigurationError when its setting is missing."""
-        address = self.origin or os.environ.get(self.origin_setting or "", "")
-        if not address:
-            raise ConfigurationError(f"{self.title} is not configured: {self.origin_setting} is missing.")
-        return address.rstrip("/")
+    def site(self, environment: Environment, values: dict[str, str] | None = None) -> Site:
+        """The provider as a connection of this environment sees it, with the values that the connection keeps.
 
-    def url(self, template: str) -> str:
-        return template.replace("{origin}", self.base_url())
+        Raises ConfigurationError when the provider is not there, or not configured, in this environment, and for a
+        value that no longer fits: a request that it went into could reach somebody else.
+        """
+        if environment not in self.origins:
+            raise ConfigurationError(f"{self.title} has no {environment} environment.")
+        patterns = {name: part.pattern for name, part in (self.parameters | self.kept).items()}
+        known = {name: value for name, value in (values or {}).items() if name in patterns}
+        for name, value in known.items():
+            if not isinstance(value, str) or not re.fullmatch(patterns[name], value):
+                raise ConfigurationError(f"The connection's {name} is none of {self.title}; connect it again.")
+        site = Site(self, environment, known)
+        for name, text in self.origins[environment].items():
+            if text.startswith("$"):
+                site.origin(name)
+        return site
 
-    def client(self) -> tuple[str, str]:
-        """Our client id and secret at this provider, from `<NAME>_CLIENT_ID` and `<NAME>_CLIENT_SECRET`."""
-        prefix = self.name.upper()
-        pair = os.environ.get(f"{prefix}_CLIENT_ID", ""), os.environ.get(f"{prefix}_CLIENT_SECRET", "")
-        if not all(pair):
-            raise ConfigurationError(
-                f"{self.title} is not configured: {prefix}_CLIENT_ID and {prefix}_CLIENT_SECRET are missing."
-            )
-        return pair
+    def parameters_of(self, given: dict[str, str]) -> dict[str, str]:
+        """What a person said before the sign-in, if it is what this provider asks for; ParameterError otherwise."""
+        errors = {name: f"{self.title} asks for no {name}." for name in given if name not in self.parameters}
+        for name, parameter in self.parameters.items():
+            if not isinstance(given.get(name), str) or not re.fullmatch(parameter.pattern, given[name]):
+                errors[name] = f"{parameter.title}: it must match {parameter.pattern}."
+        if errors:
+            raise ParameterError(errors)
+        return dict(given)
+
+    @property
+    def kept(self) -> dict[str, Keep]:
+        return self.account.keep if self.account else {}
 
     def scopes(self, access: Access) -> list[str]:
         asked = self.oauth.scopes
@@ -275,7 +267,15 @@ def _mistake(path: Path, text: str, place: Place, message: str) -> ManifestError
     return ManifestError(f"{path.name}:{line_of(text, place)}: {where}: {message}")
 
 
+@lru_cache(maxsize=64)
+def manifest(name: str) -> Manifest | None:
+    """One provider, read when it is first asked for; None when no file describes it."""
+    path = FOLDER / f"{name}.toml"
+    return load(path) if re.fullmatch(r"[a-z0-9_]{1,40}", name) and path.is_file() else None
+
+
 @lru_cache(maxsize=1)
 def manifests() -> dict[str, Manifest]:
     """Every provider by name."""
-    return {path.stem: load(path) for path in sorted(FOLDER.glob("*.toml"))}
+    names = sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return {name: found for name in names if (found := manifest(name)) is not None}

@@ -166,14 +166,14 @@ async def call_with_credential(
     outcome that did not reach the provider.
     """
     try:
-        manifest = connections.provider(credential["provider"])
+        site = connections.site_of(credential)
         tokens = connections.open_credential(credential)
         if connections.is_expiring(credential) and tokens.get("refresh_token"):
             tokens = await _renew(credential, tokens, claimed_for, lease)
-        outcome = await client.call_tool(manifest, contract, args, tokens["access_token"], idempotency_key, lease)
+        outcome = await client.call_tool(site, contract, args, tokens["access_token"], idempotency_key, lease)
         if outcome.status == 401:
             tokens = await _refresh(credential, claimed_for, lease)
-            outcome = await client.call_tool(manifest, contract, args, tokens["access_token"], idempotency_key, lease)
+            outcome = await client.call_tool(site, contract, args, tokens["access_token"], idempotency_key, lease)
     except _NOT_SENT as error:
         return _not_sent(error)
     return outcome

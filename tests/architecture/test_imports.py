@@ -18,6 +18,7 @@ SLICES = sorted(path.parent.name for path in (ROOT / "api").glob("*/__init__.py"
 #: Modules of a slice, beside its service and models, that other slices may use, and why.
 SHARED = {
     "api.providers.manifest": "what a provider is",
+    "api.providers.site": "a provider as one connection sees it",
     "api.providers.client": "the one way to call a provider",
     "api.workflows.facts": "what a decision rests on, kept by epoch",
     "api.actions.record": "what is recorded of a decision: an edited action is recorded as a proposed one",

@@ -18,6 +18,7 @@ TEXTS = [
     for pattern in ("*", "*/**/*", ".ci/*")
     for path in sorted(ROOT.glob(pattern))
     if path.is_file()
+    and path.name != ".git"  # of a second work tree, it is a file that says where the first one is
     and path.suffix in {".py", ".sql", ".toml", ".md", ".json", ".lock", ".txt", ".yml", ".yaml", ".sh", ""}
     and path.relative_to(ROOT).parts[0] in {*FOLDERS, "docs", "supabase", ".ci", path.name}
 ]

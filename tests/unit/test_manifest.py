@@ -21,11 +21,15 @@ name = "acme"
 title = "Acme"
 kind = "billing"
 facts_checked = "2026-11"
-origin = "https://api.acme.test/"
+
+[origins.production]
+api = "https://api.acme.test/"
+[origins.sandbox]
+api = "$ACME_URL"
 
 [oauth]
-authorize_url = "{origin}/authorize"
-token_url = "{origin}/token"
+authorize_url = "{api}/authorize"
+token_url = "{api}/token"
 default_expires_in = 600
 
 [oauth.scopes]
@@ -33,9 +37,12 @@ read = ["a"]
 write = ["b"]
 
 [account]
-path = "/whoami"
-id = "/id"
-label = "/name"
+lookup = "{api}/whoami"
+id = "{number}"
+label = "{name}"
+[account.keep]
+number = { from = "lookup", at = "/id", pattern = "^[0-9]+$" }
+name = { from = "lookup", at = "/name", pattern = "^.{1,200}$", optional = true }
 
 [[tools]]
 name = "bills.get"
@@ -109,8 +116,7 @@ def _changed(old: str, new: str) -> tuple[str, int]:
 def test_the_example_loads(tmp_path: Path) -> None:
     manifest = load(_file(tmp_path, GOOD))
     assert [contract.name for contract in manifest.contracts()] == ["acme.bills.get", "acme.bills.pay"]
-    assert manifest.base_url() == "https://api.acme.test"
-    assert manifest.url(manifest.oauth.token_url) == "https://api.acme.test/token"
+    assert manifest.site("production").url(manifest.oauth.token_url) == "https://api.acme.test/token"
     assert manifest.scopes("read") == ["a"]
     assert manifest.scopes("write") == ["a", "b"]
 
@@ -144,8 +150,8 @@ def test_contracts_survive_storage(path: Path) -> None:
         ("default_expires_in = 600", "default_expires_in = 0", "oauth.default_expires_in", "greater than 0"),
         ("default_expires_in = 600", "title = 'x'", "oauth.title", "not permitted"),
         ('read = ["a"]', 'read = "a"', "oauth.scopes.read", "valid list"),
-        ('id = "/id"', 'id = "id"', "account.id", "pattern"),
-        ('id = "/id"', 'id = "/~2"', "account.id", "pattern"),
+        ('pattern = "^[0-9]+$"', 'pattern = "[0-9]+"', "account.keep.number.pattern", "anchored"),
+        ('pattern = "^[0-9]+$"', 'pattern = "^[0-9+$"', "account.keep.number.pattern", "not a regular expression"),
         ('effect = "read"', 'effect = "pricing"', "tools.0.effect", "disagree"),
         ('method = "GET"', 'method = "get"', "tools.0.http.method", "'GET'"),
         ('path = "/bills/{bill_id}"', 'path = "bills"', "tools.0.http.path", "pattern"),
@@ -204,8 +210,8 @@ def test_a_mistake_is_told_with_its_line(old: str, new: str, where: str, what: s
     [
         ('title = "Acme"', 'name = "acme"', "title", "required"),
         ('kind = "billing"', 'name = "acme"', "kind", "required"),
-        ('origin = "https://api.acme.test/"', 'name = "acme"', "origin", "either origin or origin_setting"),
-        ('token_url = "{origin}/token"', "[oauth]", "oauth.token_url", "required"),
+        ('api = "https://api.acme.test/"', "[origins.production]", "origins.production", "no address named api"),
+        ('token_url = "{api}/token"', "[oauth]", "oauth.token_url", "required"),
         ('title = "Pay a bill"', 'name = "bills.pay"', "tools.1.title", "required"),
         ("reversible = false", 'name = "bills.pay"', "tools.1.reversible", "required"),
         (
@@ -294,29 +300,23 @@ def test_no_tools_is_no_provider(tmp_path: Path) -> None:
     assert "at least 1" in _mistake(tmp_path, "tools = []\n" + head)
 
 
-def test_both_origins_are_one_too_many(tmp_path: Path) -> None:
-    text, line = _changed('origin = "https', 'origin_setting = "ACME_URL"\norigin = "https')
-    assert _mistake(tmp_path, text).startswith(f"acme.toml:{line + 1}: origin: give either")
-
-
 def test_the_address_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text, _ = _changed('origin = "https://api.acme.test/"', 'origin_setting = "ACME_URL"')
-    manifest = load(_file(tmp_path, text))
+    manifest = load(_file(tmp_path, GOOD))
     monkeypatch.delenv("ACME_URL", raising=False)
     with pytest.raises(ConfigurationError, match="ACME_URL"):
-        manifest.base_url()
+        manifest.site("sandbox")
     monkeypatch.setenv("ACME_URL", "http://127.0.0.1:8100/")
-    assert manifest.base_url() == "http://127.0.0.1:8100"
+    assert manifest.site("sandbox").url("{api}/x") == "http://127.0.0.1:8100/x"
 
 
 def test_the_client_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    manifest = load(_file(tmp_path, GOOD))
+    site = load(_file(tmp_path, GOOD)).site("production")
     monkeypatch.setenv("ACME_CLIENT_ID", "us")
     monkeypatch.delenv("ACME_CLIENT_SECRET", raising=False)
     with pytest.raises(ConfigurationError, match="ACME_CLIENT_SECRET"):
-        manifest.client()
+        site.client()
     monkeypatch.setenv("ACME_CLIENT_SECRET", "hush")
-    assert manifest.client() == ("us", "hush")
+    assert site.client() == ("us", "hush")
 
 
 def _paths(document: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:

@@ -44,9 +44,10 @@ def test_every_tool_works_as_its_manifest_says(bank: Sandbox) -> None:
 def test_the_manifest_names_the_banks_own_endpoints_and_scopes(bank: Sandbox) -> None:
     provider = manifest("sandbox_bank")
     told = httpx.get(f"{bank.url}/.well-known/oauth-authorization-server").json()
-    assert provider.oauth.authorize_url.replace("{origin}", bank.url) == told["authorization_endpoint"]
-    assert provider.oauth.token_url.replace("{origin}", bank.url) == told["token_endpoint"]
-    assert str(provider.oauth.revoke_url).replace("{origin}", bank.url) == told["revocation_endpoint"]
-    assert str(provider.oauth.issuer).replace("{origin}", bank.url) == told["issuer"]
+    assert provider.oauth.authorize_url.replace("{api}", bank.url) == told["authorization_endpoint"]
+    assert provider.oauth.token_url.replace("{api}", bank.url) == told["token_endpoint"]
+    assert provider.oauth.revoke is not None
+    assert provider.oauth.revoke.url.replace("{api}", bank.url) == told["revocation_endpoint"]
+    assert str(provider.oauth.issuer).replace("{api}", bank.url) == told["issuer"]
     assert provider.oauth.client_authentication in told["token_endpoint_auth_methods_supported"]
     assert set(provider.scopes("write")) == set(SCOPES)

@@ -26,7 +26,7 @@ def call(monkeypatch: pytest.MonkeyPatch, provider: Provider, lease: Lease | Non
         async with provider.listening(monkeypatch):
             manifest = manifests()["sandbox_bank"]
             contract = next(c for c in manifest.contracts() if c.name == "sandbox_bank.payments.create")
-            return await client.call_tool(manifest, contract, PAYMENT, "sat_1", "cs_key", lease)
+            return await client.call_tool(manifest.site("production"), contract, PAYMENT, "sat_1", "cs_key", lease)
 
     return asyncio.run(make())
 
@@ -98,7 +98,9 @@ def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
             async with provider.listening(monkeypatch):
                 manifest = manifests()["sandbox_bank"]
                 contract = next(c for c in manifest.contracts() if c.name == "sandbox_bank.payments.create")
-                return await client.call_tool(manifest, contract, PAYMENT, "sat_1", "k"), elsewhere.requests
+                return await client.call_tool(
+                    manifest.site("production"), contract, PAYMENT, "sat_1", "k"
+                ), elsewhere.requests
 
     outcome, followed = asyncio.run(make())
     assert (outcome.reached, outcome.status) == ("no", 307)
@@ -128,15 +130,16 @@ def test_an_answer_that_does_not_come_may_hide_anything(monkeypatch: pytest.Monk
 def test_a_provider_that_is_not_there_was_not_reached() -> None:
     manifest = manifests()["sandbox_bank"]
     contract = next(c for c in manifest.contracts() if c.name == "sandbox_bank.payments.create")
-    outcome = asyncio.run(client.call_tool(manifest, contract, PAYMENT, "sat_1", "k"))
+    outcome = asyncio.run(client.call_tool(manifest.site("production"), contract, PAYMENT, "sat_1", "k"))
     assert (outcome.reached, outcome.status) == ("no", None)
 
 
 def test_a_provider_that_is_not_configured_was_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    manifest = manifests()["sandbox_bank"]
+    site = manifests()["sandbox_bank"].site("production")
+    manifest = site.manifest
     contract = next(c for c in manifest.contracts() if c.name == "sandbox_bank.payments.create")
     monkeypatch.delenv("SANDBOX_BANK_URL")
-    outcome = asyncio.run(client.call_tool(manifest, contract, PAYMENT, "sat_1", "k"))
+    outcome = asyncio.run(client.call_tool(site, contract, PAYMENT, "sat_1", "k"))
     assert outcome.reached == "no"
     assert "SANDBOX_BANK_URL" in (outcome.error or "")
 
@@ -180,9 +183,10 @@ def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_arguments_in_a_path_stay_in_their_place() -> None:
     contracts = {c.name: c for c in manifests()["sandbox_bank"].contracts()}
-    request = client.build(contracts["sandbox_bank.bills.get"], "http://bank", {"bill_id": "../v1/x?y=1#z %2e"}, None)
-    assert request["url"] == "http://bank/v1/bills/..%2Fv1%2Fx%3Fy%3D1%23z%20%252e"
-    listed = client.build(contracts["sandbox_bank.bills.list"], "http://bank", {"status": "open"}, "ignored")
+    site = manifests()["sandbox_bank"].site("sandbox")
+    request = client.build(site, contracts["sandbox_bank.bills.get"], {"bill_id": "../v1/x?y=1#z %2e"}, None)
+    assert request["url"] == "http://127.0.0.1:9/v1/bills/..%2Fv1%2Fx%3Fy%3D1%23z%20%252e"
+    listed = client.build(site, contracts["sandbox_bank.bills.list"], {"status": "open"}, "ignored")
     assert (listed["params"], listed["headers"]) == ({"status": "open"}, {})
 
 
@@ -224,7 +228,7 @@ def exchange(monkeypatch: pytest.MonkeyPatch, provider: Provider) -> Tokens:
     async def make() -> Tokens:
         async with provider.listening(monkeypatch):
             grant = {"grant_type": "refresh_token", "refresh_token": "srt_1"}
-            return await client.exchange(manifests()["sandbox_bank"], grant)
+            return await client.exchange(manifests()["sandbox_bank"].site("production"), grant)
 
     return asyncio.run(make())
 
@@ -233,11 +237,11 @@ def exchange(monkeypatch: pytest.MonkeyPatch, provider: Provider) -> Tokens:
     ("body", "expected"),
     [
         (b'{"access_token":"a","refresh_token":"b","expires_in":60,"scope":"x y"}', Tokens("a", "b", 60, ["x", "y"])),
-        (b'{"access_token":"a"}', Tokens("a", "srt_1", 300, [])),
-        (b'{"access_token":"a","refresh_token":null,"expires_in":"90"}', Tokens("a", "srt_1", 90, [])),
-        (b'{"access_token":"a","expires_in":-4}', Tokens("a", "srt_1", 300, [])),
-        (b'{"access_token":"a","expires_in":1e400}', Tokens("a", "srt_1", 300, [])),
-        (b'{"access_token":"a","expires_in":{}}', Tokens("a", "srt_1", 300, [])),
+        (b'{"access_token":"a"}', Tokens("a", "srt_1", 300, None)),
+        (b'{"access_token":"a","refresh_token":null,"expires_in":"90"}', Tokens("a", "srt_1", 90, None)),
+        (b'{"access_token":"a","expires_in":-4}', Tokens("a", "srt_1", 300, None)),
+        (b'{"access_token":"a","expires_in":1e400}', Tokens("a", "srt_1", 300, None)),
+        (b'{"access_token":"a","expires_in":{}}', Tokens("a", "srt_1", 300, None)),
     ],
 )
 def test_tokens(monkeypatch: pytest.MonkeyPatch, body: bytes, expected: Tokens) -> None:
@@ -287,6 +291,7 @@ def test_tokens_are_not_shown() -> None:
 
 @pytest.mark.parametrize("segment", ["", ".", ".."])
 def test_an_argument_that_would_name_another_operation_is_not_sent(segment: str) -> None:
-    contracts = {c.name: c for c in manifests()["sandbox_bank"].contracts()}
+    site = manifests()["sandbox_bank"].site("sandbox")
+    contracts = {c.name: c for c in site.manifest.contracts()}
     with pytest.raises(client.UnsendableError):
-        client.build(contracts["sandbox_bank.bills.get"], "http://bank", {"bill_id": segment}, None)
+        client.build(site, contracts["sandbox_bank.bills.get"], {"bill_id": segment}, None)

@@ -1,0 +1,131 @@
+"""What a manifest says of a provider beside its tools: where it is, how one signs in, and which account that was."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from api.gate.models import Pointer
+
+Style = Literal["client_secret_basic", "client_secret_post", "secret_as_username"]
+
+
+class Part(BaseModel):
+    """A part of a file: it is frozen, and a misspelt key in it is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _anchored(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"it is not a regular expression: {error}") from None
+    if not (pattern.startswith("^") and pattern.endswith("$") and not pattern.endswith("\\$")):
+        raise ValueError("it must be anchored: ^...$")
+    return pattern
+
+
+#: A regular expression that a whole value has to match.
+Pattern = Annotated[str, AfterValidator(_anchored)]
+#: What `{name}` may stand for.
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+#: The names of the settings with our client's id and secret begin so.
+Prefix = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=60)]
+
+
+class Parameter(Part):
+    """What a person says before the sign-in."""
+
+    title: str = Field(min_length=1, max_length=200)
+    pattern: Pattern
+
+
+class Scopes(Part):
+    """Scopes asked for: `read` for a read connection, `read` and `write` together for a write connection.
+
+    sent: whether they are asked for at all, or set at the provider. implied: granted unasked, and harmless.
+    reported: whether the token answer names what was granted. read_enforced_by: who keeps a read connection from
+    writing: the provider, whose token cannot, or only this gateway.
+    """
+
+    read: list[str]
+    write: list[str] = []
+    separator: str = Field(default=" ", min_length=1, max_length=1)
+    sent: bool = True
+    implied: list[str] = []
+    reported: bool = True
+    parameter: str = Field(default="scope", pattern=r"^[a-z_]+$")
+    read_enforced_by: Literal["provider", "gateway"] = "gateway"
+
+
+class Revoke(Part):
+    """How a grant is ended at the provider (RFC 7009, or what the provider has instead)."""
+
+    url: str
+    method: Literal["POST", "DELETE", "GET"] = "POST"
+    send: Literal["form", "json", "bearer", "path"] = "form"
+    token: Literal["refresh_token", "access_token"] = "refresh_token"  # noqa: S105
+    client_authentication: bool = True
+
+
+class OAuth(Part):
+    """Endpoints and quirks of a provider's OAuth (RFC 6749); addresses are templates.
+
+    issuer: what the provider sends as `iss` with every authorization response (RFC 9207); None when it sends none.
+    ended_by: the error codes with which the token endpoint says that the consent is gone.
+    """
+
+    authorize_url: str
+    token_url: str
+    issuer: str | None = None
+    client_authentication: Style = "client_secret_basic"
+    pkce: Literal["required", "supported", "ignored"] = "ignored"
+    authorize_parameters: dict[str, str] = {}
+    default_expires_in: int = Field(default=3600, gt=0)
+    refresh_rotates: bool = True
+    never_expires: bool = False
+    refresh_idle_days: int | None = Field(default=None, gt=0)
+    refresh_expires_in: Pointer | None = None
+    consent_days: int | None = Field(default=None, gt=0)
+    ended_by: list[str] = Field(default=["invalid_grant"], min_length=1)
+    scopes: Scopes
+    revoke: Revoke | None = None
+
+
+class Keep(Part):
+    """An id that is kept with the connection: a parameter of the callback, or what a pointer finds in an answer."""
+
+    source: Literal["callback", "token", "lookup"] = Field(alias="from")
+    at: str = Field(min_length=1, max_length=200)
+    pattern: Pattern
+    optional: bool = False
+
+    def matches(self, value: Any) -> bool:
+        return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
+
+
+class Account(Part):
+    """Which account was authorised; `id` and `label` are templates over parameters and kept ids."""
+
+    lookup: str | None = None
+    id: str = Field(min_length=1)
+    label: str = Field(min_length=1)
+    keep: dict[Name, Keep] = {}
+
+
+class Success(Part):
+    at: Pointer
+    equals: Any
+
+
+class Answers(Part):
+    """How answers say that they are refusals, where the HTTP status does not.
+
+    success: what an answer with a 2xx status has to hold, or it is a refusal that did nothing. error: where the
+    provider's error code is. unsure: the codes after which nobody knows whether it was done.
+    """
+
+    success: Success | None = None
+    error: Pointer | None = None
+    unsure: list[str] = []

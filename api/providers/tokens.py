@@ -1,0 +1,228 @@
+"""The token endpoint's grants, ending a grant, and which account was authorised. Never inside a transaction."""
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from urllib.parse import quote
+
+from api.config import ConfigurationError, settings
+from api.gate.pointer import resolve
+from api.providers.parts import Keep
+from api.providers.site import Site
+from api.providers.transport import http
+
+if TYPE_CHECKING:
+    import httpx
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A token set as a provider issued it.
+
+    expires_in: seconds; None when the access token has no end. scopes: what was granted, without what the provider
+    always adds; None when it does not say. refresh_expires_in: seconds that the refresh token lasts, where the
+    provider says it. kept: the ids that came with the tokens and are kept with the connection.
+    """
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
+    expires_in: int | None
+    scopes: list[str] | None
+    refresh_expires_in: int | None = None
+    kept: dict[str, str] = field(default_factory=dict)
+
+
+class TokenError(RuntimeError):
+    """No tokens came. `code` is the RFC 6749 section 5.2 error, or `unreachable`, `malformed`, `status 503`.
+
+    `final`: the consent itself is gone; only a person can connect again.
+    """
+
+    def __init__(self, code: str, ended_by: list[str] | None = None) -> None:
+        self.code = "".join(c if c.isprintable() and c.isascii() else "?" for c in code[:100])
+        self.final = self.code in (ended_by or ["invalid_grant"])
+        super().__init__(f"The provider gave no tokens: {self.code}.")
+
+
+class AccountError(RuntimeError):
+    """The provider does not say which account was authorised, or says what cannot be true."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The account that was authorised; `values` are the kept ids. Empty where the provider names none."""
+
+    id: str
+    label: str
+    values: dict[str, str]
+
+
+async def exchange(site: Site, grant: dict[str, str]) -> Tokens:
+    """Asks the token endpoint for tokens (RFC 6749 sections 4.1.3 and 6).
+
+    Raises TokenError with the provider's error code; `unreachable` when no answer came, `malformed` when it is none or
+    names an id that cannot be one of this provider's.
+    """
+    oauth = site.manifest.oauth
+    answer = await _post(site, oauth.token_url, grant)
+    try:
+        body = answer.json()
+    except (ValueError, RecursionError):
+        body = None
+    if answer.status_code != 200:
+        code = body.get("error") if isinstance(body, dict) else None
+        named = isinstance(code, str) and code
+        raise TokenError(str(code) if named else f"status {answer.status_code}", oauth.ended_by)
+    if not isinstance(body, dict) or not _is_token(body.get("access_token")):
+        raise TokenError("malformed")
+    first = grant.get("grant_type") == "authorization_code"
+    kept = _kept(site, "token", body, complete=first)
+    if kept is None:
+        raise TokenError("malformed")
+    refresh_token = body.get("refresh_token")
+    return Tokens(
+        access_token=body["access_token"],
+        refresh_token=refresh_token if _is_token(refresh_token) else grant.get("refresh_token"),
+        expires_in=None if oauth.never_expires else _seconds(body.get("expires_in")) or oauth.default_expires_in,
+        scopes=_granted(site, body.get("scope")),
+        refresh_expires_in=_seconds(_at(body, oauth.refresh_expires_in)) if oauth.refresh_expires_in else None,
+        kept=kept,
+    )
+
+
+def _granted(site: Site, reported: Any) -> list[str] | None:
+    scopes = site.manifest.oauth.scopes
+    if not scopes.reported or not isinstance(reported, str) or not reported.strip():
+        return None
+    # A comma is no letter of a scope here, and some providers answer in another way than they ask.
+    named = re.split(rf"[ {re.escape(scopes.separator)}]+", reported.strip())
+    return [scope for scope in named if scope and scope not in scopes.implied]
+
+
+def _kept(site: Site, source: str, found: Any, *, complete: bool) -> dict[str, str] | None:
+    """The ids that one answer has to give; None when one does not match, or is missing from a `complete` answer."""
+    kept: dict[str, str] = {}
+    for name, keep in site.manifest.kept.items():
+        if keep.source != source:
+            continue
+        value = _text(_part(found, keep))
+        if value is None and (keep.optional or not complete):
+            continue
+        if not keep.matches(value):
+            return None
+        kept[name] = str(value)
+    return kept
+
+
+def _part(found: Any, keep: Keep) -> Any:
+    return found.get(keep.at) if keep.source == "callback" else _at(found, keep.at)
+
+
+def _at(document: Any, pointer: str) -> Any:
+    return next((value for _, value in resolve(document, pointer)), None)
+
+
+def _text(value: Any) -> str | None:
+    """An id as text: some providers send it as a number."""
+    return str(value) if type(value) in (str, int) else None
+
+
+def _seconds(value: Any) -> int | None:
+    """A number of seconds, also as the text that some providers send; ten years at most."""
+    if type(value) not in (int, str) or not re.fullmatch(r"[0-9]{1,9}", str(value)):
+        return None
+    return int(value) if 0 < int(value) < 315_360_000 else None
+
+
+def _is_token(value: Any) -> TypeGuard[str]:
+    """Whether a value can be sent as a token: visible ASCII (RFC 6749 appendix A.12)."""
+    return isinstance(value, str) and bool(re.fullmatch(r"[\x20-\x7e]{1,20000}", value))
+
+
+async def revoke(site: Site, tokens: dict[str, str]) -> Literal["confirmed", "failed", "unsupported"]:
+    """Ends the grant at the provider, as its manifest says; `unsupported` when it offers no way."""
+    how = site.manifest.oauth.revoke
+    if how is None:
+        return "unsupported"
+    token = tokens.get(how.token) or tokens.get("refresh_token") or tokens.get("access_token")
+    if not token:
+        return "failed"
+    request: dict[str, Any] = {"method": how.method, "headers": {}}
+    if how.send == "bearer":
+        request["headers"]["Authorization"] = f"Bearer {token}"
+    elif how.send != "path":
+        request["data" if how.send == "form" else "json"] = {"token": token}
+    try:
+        request["url"] = site.url(how.url.replace("{token}", quote(token, safe="")))
+        answer = await _send(site, request, authenticated=how.client_authentication and how.send != "bearer")
+    except (TokenError, ConfigurationError):
+        return "failed"
+    return "confirmed" if answer.status_code < 300 else "failed"
+
+
+async def _post(site: Site, url: str, form: dict[str, str]) -> "httpx.Response":
+    return await _send(site, {"method": "POST", "url": site.url(url), "data": form}, authenticated=True)
+
+
+async def _send(site: Site, request: dict[str, Any], *, authenticated: bool) -> "httpx.Response":
+    """One request, as our client where it says so; TokenError `unreachable` when no answer came."""
+    import httpx
+
+    auth: Any = httpx.USE_CLIENT_DEFAULT
+    if authenticated:
+        client_id, secret = site.client()
+        style = site.manifest.oauth.client_authentication
+        if style == "client_secret_post" and "data" in request:
+            request["data"] = request["data"] | {"client_id": client_id, "client_secret": secret}
+        elif style == "secret_as_username":
+            auth = httpx.BasicAuth(secret, "")
+        else:  # each part is form-encoded before they are joined (RFC 6749 section 2.3.1)
+            auth = httpx.BasicAuth(quote(client_id, safe=""), quote(secret, safe=""))
+    try:
+        async with asyncio.timeout(settings().provider_timeout):
+            return await http().request(**request, auth=auth)
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+        raise TokenError("unreachable") from error
+
+
+async def account_of(site: Site, callback: dict[str, str], tokens: Tokens) -> Account:
+    """Which account was authorised: by the callback's parameters, the token answer, and the provider when asked.
+
+    Raises AccountError when an id is missing or does not match its pattern.
+    """
+    account = site.manifest.account
+    if account is None:
+        return Account("", "", {})
+    values = _kept(site, "callback", callback, complete=True)
+    if values is None:
+        raise AccountError("The provider did not say, with its answer, which account was authorised.")
+    values |= tokens.kept
+    if account.lookup is not None:
+        values |= await _looked_up(site.knowing(values), account.lookup, tokens.access_token)
+    known = site.knowing(values)
+    try:
+        identity = known.text(account.id)
+    except ConfigurationError as error:
+        raise AccountError(str(error)) from None
+    try:
+        label = known.text(account.label)
+    except ConfigurationError:  # it names an optional id, which did not come
+        label = identity
+    return Account(identity, label, values)
+
+
+async def _looked_up(site: Site, lookup: str, access_token: str) -> dict[str, str]:
+    import httpx
+
+    try:
+        headers = {"Authorization": f"Bearer {access_token}"}
+        async with asyncio.timeout(settings().provider_timeout):
+            answer = await http().get(site.url(lookup), headers=headers)
+        body = answer.json() if answer.status_code == 200 else None
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError, RecursionError, ConfigurationError):
+        body = None
+    kept = _kept(site, "lookup", body, complete=True)
+    if kept is None:
+        raise AccountError("The provider, when asked, did not say which account was authorised.")
+    return kept
