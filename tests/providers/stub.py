@@ -98,16 +98,16 @@ class Stub:
     def _client_differs(self, request: Request, form: dict[str, Any]) -> str | None:
         """What is wrong with how the client says who it is; takes its id and secret out of the form."""
         style = self.shape.oauth.token.client_authentication
-        inside = tuple(form.pop(name, None) for name in ("client_id", "client_secret"))
-        basic = _basic(request)
-        if style == "client_secret_post":
-            given, elsewhere = inside, basic
-        elif style == "secret_as_username":
-            given, elsewhere = basic, inside[1]
-            return None if given == (self.client[1], "") and not elsewhere else f"the client is not known by {style}"
-        else:
-            given, elsewhere = tuple(map(unquote, basic)) if basic else None, inside[1]
-        return None if given == self.client and not elsewhere else f"the client is not known by {style}"
+        basic, inside = _basic(request), (form.pop("client_id", None), form.pop("client_secret", None))
+        known = {
+            "client_secret_basic": (self.client, None),
+            "client_secret_post": (None, self.client),
+            "secret_as_username": ((self.client[1], ""), None),
+        }
+        if style == "client_secret_basic" and basic is not None:
+            basic = unquote(basic[0]), unquote(basic[1])  # each is form-encoded first (RFC 6749 section 2.3.1)
+        given = basic, inside if inside[1] is not None else None
+        return None if given == known[style] else f"the client is not known by {style}"
 
     def _exchange(self, form: dict[str, Any]) -> Response:
         grant = self.codes.pop(form.pop("code", ""), None)
