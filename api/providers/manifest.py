@@ -5,6 +5,7 @@ the line and what is wrong.
 """
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterator
@@ -267,15 +268,32 @@ def _mistake(path: Path, text: str, place: Place, message: str) -> ManifestError
     return ManifestError(f"{path.name}:{line_of(text, place)}: {where}: {message}")
 
 
+def files() -> dict[str, Path]:
+    """Where each provider is described: ours, and those in the folders that COUNTERSIGN_MANIFESTS names.
+
+    Folders are separated as in PATH. Raises ConfigurationError for a folder that is not there, and for a provider
+    that is described twice: whose credentials would go where must not depend on an order.
+    """
+    found: dict[str, Path] = {}
+    own = os.environ.get("COUNTERSIGN_MANIFESTS", "").split(os.pathsep)
+    for folder in (FOLDER, *(Path(part) for part in own if part)):
+        if not folder.is_dir():
+            raise ConfigurationError(f"COUNTERSIGN_MANIFESTS names {folder}, which is no folder.")
+        for path in sorted(folder.glob("*.toml")):
+            if path.stem in found:
+                raise ConfigurationError(f"{path} describes {path.stem}, which {found[path.stem]} describes already.")
+            found[path.stem] = path
+    return found
+
+
 @lru_cache(maxsize=64)
 def manifest(name: str) -> Manifest | None:
     """One provider, read when it is first asked for; None when no file describes it."""
-    path = FOLDER / f"{name}.toml"
-    return load(path) if re.fullmatch(r"[a-z0-9_]{1,40}", name) and path.is_file() else None
+    path = files().get(name)
+    return None if path is None else load(path)
 
 
 @lru_cache(maxsize=1)
 def manifests() -> dict[str, Manifest]:
     """Every provider by name."""
-    names = sorted(path.stem for path in FOLDER.glob("*.toml"))
-    return {name: found for name in names if (found := manifest(name)) is not None}
+    return {name: found for name in files() if (found := manifest(name)) is not None}

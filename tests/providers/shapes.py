@@ -60,12 +60,17 @@ class Authorize(_Part):
 
 
 class Token(_Part):
-    """In an answer `"@access_token"`, `"@refresh_token"`, `"@scope"` and `"@scope:parameter"` are filled in."""
+    """In an answer `@access_token`, `@refresh_token`, `@scope` and `@scope:parameter` are filled in.
+
+    extra: JSON Schema of what a request has besides the members of RFC 6749 sections 4.1.3 and 6.
+    """
 
     url: Address
     client_authentication: Literal["client_secret_basic", "client_secret_post", "secret_as_username"]
     answer: Json
     refresh_answer: Json = None
+    content_type: Literal["application/x-www-form-urlencoded", "application/json"] = "application/x-www-form-urlencoded"
+    extra: Schema = {"type": "object", "additionalProperties": False}
     rotates: bool
     refused: Refusal = Refusal(status=400, answer='{"error": "invalid_grant"}')
 
@@ -90,8 +95,8 @@ class Call(_Part):
 
     query: JSON Schema of the query's parameters, all of them text. headers: by name, besides those that every client
     sends. body: JSON Schema of the request's body; of a form its fields as text, of a message (rfc822)
-    `{"headers": {lower-case name: value}, "text": "..."}`. equals: the body that `args` make; its `"@idempotency_key"`
-    and `"@idempotency_uuid"` are filled in. not_in_example: pointers of the contract that the documented example
+    `{"headers": {lower-case name: value}, "text": "..."}`. equals: the body that `args` make; `@idempotency_key` and
+    `@idempotency_uuid` are filled in. not_in_example: pointers of the contract that the documented example
     happens to lack.
     """
 

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from tests.providers.differences import differences, fill, media_type, misfits, pairs
+from tests.providers.differences import differences, fill, media_type, misfits, pairs, parsed
 from tests.providers.shapes import Call, Refusal, Shape
 
 _FORM = "application/x-www-form-urlencoded"
@@ -82,9 +81,10 @@ class Stub:
         return RedirectResponse(f"{self.redirect_uri}?{urlencode(back)}", 302)
 
     def _token(self, request: Request, content: bytes) -> Response:
-        if media_type(request) != _FORM:
-            return self._complain(f"the token request is {media_type(request)}")
-        form = pairs(content.decode("ascii", "replace"))
+        wanted = self.shape.oauth.token.content_type
+        if media_type(request) != wanted:
+            return self._complain(f"the token request is {media_type(request)} and must be {wanted}")
+        form = parsed(wanted, content)
         wrong = self._client_differs(request, form)
         if wrong:
             return self._complain(wrong, status=401, error="invalid_client")
@@ -112,10 +112,11 @@ class Stub:
     def _exchange(self, form: dict[str, Any]) -> Response:
         grant = self.codes.pop(form.pop("code", ""), None)
         verifier = form.pop("code_verifier", "")
-        wrong = [f"the token request has {name}" for name in form if name != "redirect_uri"]
+        redirect_uri = form.pop("redirect_uri", None)
+        wrong = misfits(self.shape.oauth.token.extra, form, "the token request")
         if grant is None:
             return self._refused(self.shape.oauth.token.refused)
-        if form.get("redirect_uri") != grant.asked["redirect_uri"]:
+        if redirect_uri != grant.asked["redirect_uri"]:
             wrong.append("the token request names another redirect_uri than the authorization request")
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         if grant.asked.get("code_challenge") != challenge or grant.asked.get("code_challenge_method") != "S256":
@@ -129,8 +130,9 @@ class Stub:
     def _refresh(self, form: dict[str, Any]) -> Response:
         token = self.shape.oauth.token
         presented = form.pop("refresh_token", "")
-        if form:
-            return self._complain(*(f"the refresh request has {name}" for name in form))
+        wrong = misfits(token.extra, form, "the refresh request")
+        if wrong:
+            return self._complain(*wrong)
         for grant in self.grants:
             if not grant.revoked and secrets.compare_digest(grant.refresh_token, presented):
                 if token.rotates:
@@ -162,7 +164,7 @@ class Stub:
         if how.send in ("form", "json"):
             if media_type(request) != (_FORM if how.send == "form" else "application/json"):
                 return self._complain(f"the revocation is {media_type(request)}")
-            form = pairs(content.decode()) if how.send == "form" else json.loads(content)
+            form = parsed(media_type(request), content)
         elif content:
             return self._complain("the revocation has a body")
         if how.client_authentication and (wrong := self._client_differs(request, form)):
