@@ -79,8 +79,9 @@ def test_no_package_index_is_chosen(option: str) -> None:
 
 
 def test_lock_files_name_packages_and_no_address() -> None:
-    locks = sorted(ROOT.glob("requirements*.lock"))
-    assert len(locks) == 2
+    locks = [*sorted(ROOT.glob("requirements*.lock")), *sorted(ROOT.glob("tests/*/*/package-lock.json"))]
+    assert len(locks) == 3
+    assert "integrity" in locks[-1].read_text(encoding="utf-8")
     assert [lock.name for lock in locks if "://" in lock.read_text(encoding="utf-8")] == []
 
 

@@ -40,6 +40,7 @@ class Certified:
 
     registration: Registration
     log: Path
+    access_seconds: int
 
     def _post(self, path: str, form: dict[str, str], client: tuple[str, str] | None = None) -> httpx.Response:
         name, secret = client or (self.registration.client_id, self.registration.client_secret)
@@ -60,6 +61,18 @@ class Certified:
     def userinfo(self, access_token: str) -> httpx.Response:
         headers = {"Authorization": f"Bearer {access_token}"}
         return httpx.get(f"{self.registration.url}/me", headers=headers, trust_env=False, timeout=30)
+
+    @contextmanager
+    def life(self, seconds: int) -> Iterator[None]:
+        """Access tokens that are issued meanwhile live so long."""
+        self._live(seconds)
+        try:
+            yield
+        finally:
+            self._live(self.access_seconds)
+
+    def _live(self, seconds: int) -> None:
+        httpx.put(f"{self.registration.url}/life/{seconds}", trust_env=False, timeout=30).raise_for_status()
 
     def journal(self, event: str | None = None) -> list[dict[str, Any]]:
         """What the server says happened, oldest first."""
@@ -126,7 +139,7 @@ def serving(registration: Registration, redirect_uri: str, log: Path, *, access_
         process.stdin.write(json.dumps(settings).encode() + b"\n")
         process.stdin.flush()
         _await_ready(process, log)
-        yield Certified(registration, log)
+        yield Certified(registration, log, access_seconds)
     finally:
         process.stdin.close()
         process.terminate()

@@ -2,7 +2,7 @@
 //
 // Its settings come as one line of JSON on standard input: port, client_id, client_secret, redirect_uri, access_seconds.
 // It ends when standard input does. It prints `ready` when it listens, then method, address and status of each request.
-// GET /journal tells what the provider's own events were, for a test to read.
+// GET /journal tells what the provider's own events were; PUT /life/<seconds> says how long access tokens live from then on.
 
 import { randomBytes, generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -15,6 +15,7 @@ const input = createInterface({ input: process.stdin });
 const settings = JSON.parse(await new Promise((resolve) => { input.once('line', resolve); }));
 input.once('close', () => process.exit());
 const issuer = `http://127.0.0.1:${settings.port}`;
+let life = settings.access_seconds;
 const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' });
 
 const provider = new Provider(issuer, {
@@ -35,7 +36,7 @@ const provider = new Provider(issuer, {
   pkce: { required: () => true },
   rotateRefreshToken: true,
   ttl: {
-    AccessToken: settings.access_seconds,
+    AccessToken: () => life,
     AuthorizationCode: 60,
     Grant: 86400,
     IdToken: 60,
@@ -92,6 +93,11 @@ const handle = provider.callback();
 const server = createServer(async (request, response) => {
   response.on('finish', () => console.log(request.method, request.originalUrl ?? request.url, response.statusCode));
   const { pathname } = new URL(request.url, issuer);
+  if (pathname.startsWith('/life/') && request.method === 'PUT') {
+    life = Number(pathname.slice('/life/'.length));
+    response.writeHead(204).end();
+    return;
+  }
   if (pathname !== '/ledger/entries' && pathname !== '/journal') {
     handle(request, response);
     return;
