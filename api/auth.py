@@ -54,21 +54,36 @@ def system(tenant_id: uuid.UUID | str, function: str, on_behalf_of: dict[str, An
 
 
 class _KeySet:
-    """The issuer's public keys, cached; an unknown key id refetches at most once in `floor` seconds."""
+    """The issuer's public keys, cached. A key announced a moment ago is found; made-up ids cost little.
+
+    An unknown id is looked up once, by a fetch that begins after it was asked for, and not again for `floor`
+    seconds. Fetches begin at least `pause` seconds apart, however many ids are made up, and one answers everybody
+    who waits for it.
+    """
 
     floor: ClassVar[float] = 30.0
+    pause: ClassVar[float] = 1.0
+    #: Ids that are remembered as unknown; beyond these the oldest are forgotten, and cost a fetch again.
+    remembered: ClassVar[int] = 1000
 
     def __init__(self) -> None:
         self._keys: dict[str, Any] = {}
+        self._missing: dict[str, float] = {}
         self._fetched = float("-inf")
         self._lock = asyncio.Lock()
 
     async def find(self, key_id: str) -> Any:
-        if key_id in self._keys:
-            return self._keys[key_id]
-        async with self._lock:
-            if key_id not in self._keys and time.monotonic() - self._fetched > self.floor:
-                await self._fetch()
+        asked = time.monotonic()
+        if key_id not in self._keys and asked - self._missing.get(key_id, float("-inf")) > self.floor:
+            async with self._lock:
+                if key_id not in self._keys and self._fetched < asked:
+                    await asyncio.sleep(self._fetched + self.pause - time.monotonic())
+                    await self._fetch()
+            if key_id not in self._keys:
+                self._missing.pop(key_id, None)
+                self._missing[key_id] = time.monotonic()
+                while len(self._missing) > self.remembered:
+                    del self._missing[next(iter(self._missing))]
         if key_id not in self._keys:
             raise Problem(401, "invalid_token", "The token was signed with a key that its issuer does not publish.")
         return self._keys[key_id]
@@ -130,7 +145,7 @@ async def verify_token(token: str) -> dict[str, Any]:
 
 
 def read_key(token: str) -> dict[str, Any]:
-    """The claims of an API key: its id and the SHA-256 of its secret."""
+    """The claims of an API key: its id, the SHA-256 of its secret, and the environment that it calls itself by."""
     match = _KEY.fullmatch(token)
     if match is None:
         raise Problem(401, "invalid_key", "The API key is malformed.")
@@ -138,6 +153,7 @@ def read_key(token: str) -> dict[str, Any]:
         "kind": "service",
         "key_id": str(uuid.UUID(match[2])),
         "key_hash": hashlib.sha256(match[3].encode()).hexdigest(),
+        "key_environment": "production" if match[1] == "live" else "sandbox",
     }
 
 

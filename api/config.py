@@ -25,6 +25,7 @@ class Settings:
     pool_size: database connections per process.
     provider_timeout: seconds that one call to a provider may take.
     lease_seconds: how long an attempt belongs to the function that claimed it; longer than the timeout.
+    service_key: the secret key of Supabase Auth, which mails invitations and looks people up; '' when there is none.
     """
 
     database_url: str
@@ -35,6 +36,7 @@ class Settings:
     pool_size: int
     provider_timeout: float
     lease_seconds: int
+    service_key: str = field(repr=False)
 
     @property
     def auth_issuer(self) -> str:
@@ -85,4 +87,6 @@ def settings() -> Settings:
         pool_size=int(_number("COUNTERSIGN_POOL_SIZE", 8)),
         provider_timeout=_number("COUNTERSIGN_PROVIDER_TIMEOUT", 20),
         lease_seconds=int(_number("COUNTERSIGN_LEASE_SECONDS", 60)),
+        # Asked for where people are invited and join, and nowhere else.
+        service_key=os.environ.get("SUPABASE_SERVICE_KEY", "").strip(),
     )

@@ -1,5 +1,6 @@
 """Problem documents (RFC 9457): the one shape of every error this API answers with."""
 
+import json
 import logging
 from http import HTTPStatus
 from typing import Any
@@ -67,6 +68,8 @@ def from_database(error: psycopg.Error) -> Problem:
             status,
             error.diag.message_detail or "refused",
             error.diag.message_primary or "Refused.",
+            # Few refusals say more than a sentence; those that do (private.name_the_tenants) hint at it in JSON.
+            json.loads(error.diag.message_hint) if error.diag.message_hint else None,
             headers=CHALLENGE if status == 401 else None,
         )
     if state in {"40001", "40P01", "55P03", "57014"} or isinstance(error, psycopg.OperationalError):

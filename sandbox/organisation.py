@@ -1,4 +1,4 @@
-"""Founds an organisation on a running stack as people would: sign-up, second factor, tenant, connections, workflow.
+"""Founds an organisation on a running stack as people would: sign-up, second factor, tenant, invitation, connections.
 
 Everything goes over HTTP through the public interfaces, so that the demo and the tests begin where a customer begins.
 """
@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from sandbox.auth import keys
+from sandbox.auth.mailbox import Mail, received
 from sandbox.auth.totp import totp
 from sandbox.oauth.browser import walk_consent
 from sandbox.oauth.people import person
@@ -50,28 +51,43 @@ class Member:
         self.api.headers["X-Tenant-Id"] = tenant_id
 
 
+def _auth(stack: Stack) -> httpx.Client:
+    """Supabase Auth as a browser reaches it."""
+    headers = {"apikey": keys.anon_key(stack.state)}
+    return httpx.Client(base_url=f"{stack.url['auth']}/auth/v1", headers=headers, timeout=60)
+
+
+def new_address(name: str) -> str:
+    """An address that nobody has."""
+    return f"{name.split()[0].lower()}.{uuid.uuid4().hex[:6]}@brightwater.example"
+
+
 def sign_up(stack: Stack, name: str, *, second_factor: bool = True) -> Member:
     """Signs a person up at Supabase Auth and, unless told otherwise, enrols a TOTP factor and steps up to `aal2`."""
-    email = f"{name.split()[0].lower()}.{uuid.uuid4().hex[:6]}@brightwater.example"
-    password = uuid.uuid4().hex
-    with httpx.Client(
-        base_url=f"{stack.url['auth']}/auth/v1", headers={"apikey": keys.anon_key(stack.state)}, timeout=60
-    ) as auth:
+    email, password = new_address(name), uuid.uuid4().hex
+    with _auth(stack) as auth:
         session = ok(auth.post("/signup", json={"email": email, "password": password, "data": {"name": name}}))
-        factor_secret = ""
-        if second_factor:
-            auth.headers["Authorization"] = f"Bearer {session['access_token']}"
-            factor = ok(auth.post("/factors", json={"factor_type": "totp", "friendly_name": "phone"}))
-            factor_secret = factor["totp"]["secret"]
-            challenge = ok(auth.post(f"/factors/{factor['id']}/challenge", json={}))
-            answer = {"challenge_id": challenge["id"], "code": totp(factor_secret, time.time())}
-            session = ok(auth.post(f"/factors/{factor['id']}/verify", json=answer)) | {"user": session["user"]}
+        return _member(stack, auth, session, name, password, second_factor)
+
+
+def _member(
+    stack: Stack, auth: httpx.Client, session: dict[str, Any], name: str, password: str, second_factor: bool
+) -> Member:
+    """The person behind a session at `aal1`."""
+    factor_secret = ""
+    if second_factor:
+        auth.headers["Authorization"] = f"Bearer {session['access_token']}"
+        factor = ok(auth.post("/factors", json={"factor_type": "totp", "friendly_name": "phone"}))
+        factor_secret = factor["totp"]["secret"]
+        challenge = ok(auth.post(f"/factors/{factor['id']}/challenge", json={}))
+        answer = {"challenge_id": challenge["id"], "code": totp(factor_secret, time.time())}
+        session = ok(auth.post(f"/factors/{factor['id']}/verify", json=answer)) | {"user": session["user"]}
     api = httpx.Client(
         base_url=stack.url["api"], headers={"Authorization": f"Bearer {session['access_token']}"}, timeout=60
     )
     return Member(
         name=name,
-        email=email,
+        email=session["user"]["email"],
         password=password,
         user_id=session["user"]["id"],
         access_token=session["access_token"],
@@ -79,6 +95,50 @@ def sign_up(stack: Stack, name: str, *, second_factor: bool = True) -> Member:
         totp_secret=factor_secret,
         api=api,
     )
+
+
+def invite(inviter: Member, email: str, role: str, name: str = "") -> dict[str, Any]:
+    """Invites an address; answers the invitation, whose mail is in the mailbox of Supabase Auth's stand-in."""
+    body = {"email": email, "role": role, "name": name}
+    invitation: dict[str, Any] = ok(inviter.api.post("/v1/invitations", json=body, headers=once()))
+    return invitation
+
+
+def mail_to(stack: Stack, email: str) -> Mail:
+    """The last mail to an address. RefusedError when there is none."""
+    mails = list(received(stack.state, email))
+    if not mails:
+        raise RefusedError(f"there is no mail to {email}")
+    return mails[-1]
+
+
+def welcome(stack: Stack, inviter: Member, name: str, role: str, *, second_factor: bool = True) -> Member:
+    """Invites somebody whom nobody knows yet: they follow the mail's link, choose a password, and join."""
+    email, password = new_address(name), uuid.uuid4().hex
+    invitation = invite(inviter, email, role, name)
+    mail = mail_to(stack, email)
+    with _auth(stack) as auth:
+        session = ok(auth.post("/verify", json={"type": mail.kind, "token_hash": mail.hashed_token}))
+        auth.headers["Authorization"] = f"Bearer {session['access_token']}"
+        ok(auth.put("/user", json={"password": password, "data": {"name": name}}))
+        person = _member(stack, auth, session, name, password, second_factor)
+    accept(person, invitation["id"])
+    return person
+
+
+def admit(inviter: Member, person: Member, role: str) -> None:
+    """Lets in somebody who has signed up already, by invitation."""
+    accept(person, invite(inviter, person.email, role, person.name)["id"])
+
+
+def accept(person: Member, invitation_id: str) -> None:
+    """Joins, as one who finds the invitation among his own does."""
+    mine = ok(person.api.get("/v1/me/invitations"))
+    found = next(invitation for invitation in mine if invitation["id"] == invitation_id)
+    joined = ok(person.api.post(f"/v1/invitations/{invitation_id}/accept", json={}))
+    if joined["tenant"] != found["tenant"]:
+        raise RefusedError(f"joined {joined['tenant']} instead of {found['tenant']}")
+    person.join(joined["tenant"]["id"])
 
 
 @dataclass
@@ -140,12 +200,10 @@ NAME = "Brightwater Goods BV"
 
 def found(stack: Stack, name: str = NAME) -> Organisation:
     """A tenant with two people (owner and approver, both at aal2), a service account and a sandbox key."""
-    owner, approver = sign_up(stack, "Olive Marsh"), sign_up(stack, "Amara Diallo")
+    owner = sign_up(stack, "Olive Marsh")
     tenant = ok(owner.api.post("/v1/tenants", json={"name": name, "user_name": owner.name}, headers=once()))
     owner.join(tenant["id"])
-    member = {"user_id": approver.user_id, "role": "approver", "email": approver.email, "name": approver.name}
-    ok(owner.api.post("/v1/members", json=member, headers=once()))
-    approver.join(tenant["id"])
+    approver = welcome(stack, owner, "Amara Diallo", "approver")
     account = ok(owner.api.post("/v1/service-accounts", json={"name": "accounts-payable-agent"}, headers=once()))
     body = {"environment": "sandbox", "scopes": AGENT_SCOPES}
     key = ok(owner.api.post(f"/v1/service-accounts/{account['id']}/keys", json=body, headers=once()))

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Self
 
 from sandbox import bootstrap, external, postgres
+from sandbox.auth import keys
 from sandbox.oauth import clients
 from sandbox.state import CHECKOUT, free_port, port_is_free, private_dir, secret, write_private
 from scripts.migrate import migrate
@@ -90,6 +91,7 @@ class Stack:
         values = {
             "DATABASE_URL": self.databases.api,
             "SUPABASE_URL": self.url["auth"],
+            "SUPABASE_SERVICE_KEY": keys.service_key(self.state),
             "COUNTERSIGN_PUBLIC_URL": self.url["api"],
             "COUNTERSIGN_KEK": f"local:{_kek(self.state)}",
             "CRON_SECRET": self.cron_secret,

@@ -14,7 +14,7 @@ from psycopg import DataError, OperationalError
 from psycopg_pool import ConnectionPool
 from starlette.exceptions import HTTPException
 
-from . import account_routes, admin_routes, errors, factor_routes, signin_routes, verify_routes
+from . import account_routes, admin_routes, errors, factor_routes, otp_routes, signin_routes, verify_routes
 from .errors import AuthError
 from .keys import SigningKeys, anon_key, service_key
 from .schema import install_schema
@@ -66,7 +66,7 @@ def create_app(
     app.add_exception_handler(HTTPException, errors.on_http_exception)
     app.add_exception_handler(GatewayRefusalError, _on_gateway_refusal)
     app.add_exception_handler(Exception, errors.on_unexpected)
-    for router in (signin_routes, account_routes, factor_routes, verify_routes, admin_routes):
+    for router in (signin_routes, otp_routes, account_routes, factor_routes, verify_routes, admin_routes):
         app.include_router(router.router, prefix="/auth/v1")
     app.include_router(_public_routes(signing_keys), prefix="/auth/v1")
     return app

@@ -262,8 +262,11 @@ def test_two_owners_who_remove_each_other_leave_one(world: World) -> None:
         )  # fmt: skip
         (left,) = world.rows("select user_id::text from app.members where tenant_id = %s and role = 'owner'", ACME.id)
         stayed, gone = ("owner", "owner2") if left[0] == ACME.person("owner") else ("owner2", "owner")
-        member = {"user_id": ACME.person(gone), "role": "owner", "email": f"{gone}@example.com"}
-        world.call(ACME.user(stayed), "put_member_v1", member)
+        email = f"{gone}@example.com"
+        invitation = {"id": str(new_id()), "email": email, "role": "owner"}
+        world.call(ACME.user(stayed), "invite_v1", invitation)
+        again = ACME.user(gone, verified_email=email)
+        world.call(again, "accept_invitation_v1", {"id": invitation["id"]})
 
 
 # Credentials.
@@ -398,7 +401,7 @@ def test_changes_of_every_kind_at_once_do_not_deadlock(world: World) -> None:
         world.call(ACME.service(), "start_run_v1", run)
         note = world.proposal(ACME, NOTE, outcome="allow", run_id=run["id"])
         payment, ready = world.payment(run_id=run["id"]), world.authorized(run_id=run["id"])
-        member = {"user_id": str(new_id()), "role": "auditor", "email": "new@example.com"}
+        change = {"user_id": ACME.person("auditor"), "role": ("operator", "auditor")[round_number % 2]}
         constitution = {"rules": [], "reason": "again", "expected_version": round_number + 1}
         answers = _together(
             world,
@@ -407,7 +410,7 @@ def test_changes_of_every_kind_at_once_do_not_deadlock(world: World) -> None:
                 _as(world, ACME.service(), "record_action_v1", note),
                 _as(world, ACME.user("owner2"), "decide_exception_v1", world.verdict(payment)),
                 _claim(world, ready),
-                _as(world, ACME.user(), "put_member_v1", member),
+                _as(world, ACME.user(), "change_role_v1", change),
                 _as(world, ACME.user(), "publish_constitution_v1", constitution),
                 _stop(world, "tool", NOTE),
                 _publish(world, version),

@@ -92,8 +92,12 @@ def _found(world: World, tenant: Tenant) -> None:
     world.call(founder, "create_tenant_v1", creation)
     for who, role in ROLES.items():
         if who != "owner":
-            member = {"user_id": tenant.person(who), "role": role, "email": f"{who}@example.com", "name": who}
-            world.call(tenant.user(), "put_member_v1", member)
+            world.admit(tenant, tenant.person(who), role, f"{who}@example.com", who)
+    separation = {"if_match": None, "separation_of_duties": True}
+    world.call(tenant.user("owner2"), "update_tenant_v1", separation)
+    world.call(
+        tenant.user("owner2"), "update_tenant_v1", separation | {"separation_of_duties": False, "reason": "too few"}
+    )
     world.call(tenant.user("developer"), "create_service_account_v1", {"id": tenant.agent, "name": "agent"})
     for environment in ENVIRONMENTS:
         key = {

@@ -24,20 +24,24 @@ CALLABLE = {
     "decide_exception_v1", "defer_action_v1", "edit_exception_v1", "engage_kill_switch_v1", "expire_attempt_v1",
     "expire_exception_v1", "fail_refresh_v1", "finish_attempt_v1", "finish_observation_v1", "gate_facts_v1",
     "list_kill_switches_v1", "list_tenants_v1", "list_tools_v1", "me_v1", "publish_constitution_v1",
-    "put_member_v1", "reconcile_action_v1", "record_action_v1", "record_evaluation_v1",
+    "reconcile_action_v1", "record_action_v1", "record_evaluation_v1",
     "release_kill_switch_v1", "remove_member_v1", "requeue_action_v1", "revoke_api_key_v1",
     "revoke_connection_v1", "rotate_api_key_v1", "start_run_v1", "store_credential_v1",
     "submit_workflow_version_v1", "verify_audit_v1",
+    "accept_invitation_v1", "change_role_v1", "describe_service_account_v1", "disable_service_account_v1",
+    "get_tenant_v1", "invite_v1", "leave_tenant_v1", "list_invitations_v1", "list_my_invitations_v1",
+    "list_permissions_v1", "list_service_accounts_v1", "narrow_api_key_v1", "note_invitation_mail_v1",
+    "resend_invitation_v1", "transfer_ownership_v1", "update_tenant_v1", "withdraw_invitation_v1",
 }  # fmt: skip
 #: What policies and the doors themselves need.
 INTERNAL = {
     "claims()", "fail(integer,text,text)", "require(text)", "current_principal()", "current_tenant()",
     "current_environment()", "find_answer(text,text)", "keep_answer(text,text,jsonb)",
-    "require_environment(private.principal,text)",
+    "require_environment(private.principal,text)", "note_key_use()",
 }  # fmt: skip
 APPEND_ONLY = {
     "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.constitution_versions",
-    "app.credential_releases", "app.decisions", "app.gate_facts", "app.workflow_versions",
+    "app.credential_releases", "app.decisions", "app.gate_facts", "app.tenant_settings", "app.workflow_versions",
     "private.tool_catalog",
 }  # fmt: skip
 #: Ids without a foreign key, and why a row cannot point into another tenant by them all the same.
@@ -126,7 +130,7 @@ RULES: dict[str, str] = {
             where g.tgrelid = t.oid and g.tgtype & 32 = 32 and p.proname = 'refuse_change')""",
     "every table has a deferred audit trigger or is known not to need one": f"""
         select relname from ({TABLES}) t where relname not in ('audit_events', 'audit_heads', 'audit_checkpoints',
-                'gate_facts', 'idempotency_keys', 'oauth_flows', 'workflow_versions')
+                'gate_facts', 'idempotency_keys', 'key_uses', 'oauth_flows', 'workflow_versions')
             and not exists (select from pg_trigger g where g.tgrelid = t.oid and g.tgname = 'zz_audit_change'
                 and g.tginitdeferred and g.tgtype & 28 = 28)""",
     "every foreign key carries the tenant": """

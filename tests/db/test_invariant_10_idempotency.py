@@ -83,8 +83,7 @@ def test_a_lost_right_gets_no_new_answer(world: World) -> None:
     """A member who was demoted replays what he did, and does nothing new."""
     run = {"id": str(new_id()), "workflow": ACME.slug(), "trigger": "call", "instruction": "x", "subject": None}
     world.answer(ACME.user("operator"), "start_run_v1", run, key="k", request="r")
-    member = {"user_id": ACME.person("operator"), "role": "auditor", "email": "operator@example.com"}
-    world.call(ACME.user(), "put_member_v1", member)
+    world.call(ACME.user(), "change_role_v1", {"user_id": ACME.person("operator"), "role": "auditor"})
     with world.refuses("permission_denied"):
         world.answer(ACME.user("operator"), "start_run_v1", run | {"id": str(new_id())}, key="l", request="r")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from sandbox.organisation import AGENT_SCOPES, Member, Organisation, found, ok, once, sign_up
+from sandbox.organisation import AGENT_SCOPES, Member, Organisation, admit, found, ok, once, sign_up
 from tests.http.world import World
 
 CONNECTED = (("sandbox_bank", "read"), ("sandbox_bank", "write"), ("sandbox_crm", "read"), ("sandbox_crm", "write"))
@@ -126,9 +126,7 @@ def new_organisation(world: World, *, connected: bool = True, name: str = "Brigh
 def join(organisation: Organisation, role: str, *, name: str = "Mo Adler", second_factor: bool = True) -> Member:
     """One more person in the organisation."""
     person = sign_up(organisation.stack, name, second_factor=second_factor)
-    body = {"user_id": person.user_id, "role": role, "email": person.email, "name": person.name}
-    ok(organisation.owner.api.post("/v1/members", json=body, headers=once()))
-    person.join(organisation.tenant_id)
+    admit(organisation.owner, person, role)
     return person
 
 

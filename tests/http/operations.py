@@ -21,6 +21,15 @@ UNDESCRIBED = {"/oauth/{provider}/callback", "/cron/{function}"}
 WITHOUT_KEY = {
     "create_connection": "every call starts a sign-in of its own, and one that nobody ends creates nothing",
     "delete_member": "to remove what is removed changes nothing",
+    "change_member": "to give a role that is held changes nothing",
+    "leave_tenant": "who has left is not there to leave again",
+    "change_tenant": "If-Match tells a repeated change from a new one",
+    "transfer_ownership": "who has handed over has nothing left to hand over",
+    "withdraw_invitation": "to withdraw what is withdrawn changes nothing",
+    "accept_invitation": "who has accepted is told so again, and may have no tenant yet to keep a key in",
+    "change_service_account": "to say the same again changes nothing",
+    "disable_service_account": "to end what has ended changes nothing",
+    "narrow_key": "to take away what is gone changes nothing",
     "revoke_key": "to revoke what is revoked changes nothing",
     "delete_connection": "to disconnect what is disconnected changes nothing",
 }

@@ -25,25 +25,23 @@ def test_who_lost_the_role_has_lost_the_approval(fresh: Organisation, world: Wor
     with at_work(fresh) as agent:
         action = agent.propose(PAY, payment(LARGE))
         ok(decide(second, action))
-        body = {"user_id": second.user_id, "role": "auditor", "email": second.email}
-        ok(fresh.owner.api.post("/v1/members", json=body, headers=once()))
+        ok(fresh.owner.api.patch(f"/v1/members/{second.user_id}", json={"role": "auditor"}))
         assert ok(decide(fresh.approver, action))["approvals"] == {"given": 1, "required": 2}
     assert world.transfers(action["id"]) == []
 
 
 def test_an_admin_cannot_make_himself_an_approver(fresh: Organisation) -> None:
     admin = join(fresh, "admin")
-    body = {"user_id": admin.user_id, "role": "approver", "email": admin.email}
-    refused = admin.api.post("/v1/members", json=body, headers=once())
+    refused = admin.api.patch(f"/v1/members/{admin.user_id}", json={"role": "approver"})
     assert (refused.status_code, refused.json()["code"]) == (403, "own_role")
 
 
 def test_people_and_keys_are_managed_with_a_second_factor(fresh: Organisation) -> None:
     plain = join(fresh, "admin", second_factor=False)
-    body = {"user_id": fresh.approver.user_id, "role": "operator", "email": fresh.approver.email}
+    body = {"email": "somebody@brightwater.example", "role": "operator"}
     account = f"/v1/service-accounts/{fresh.service_account_id}/keys"
     for path, json in (
-        ("/v1/members", body),
+        ("/v1/invitations", body),
         (account, {"environment": "sandbox", "scopes": ["runs.read"]}),
         ("/v1/connections", {"provider": "sandbox_bank", "environment": "sandbox", "access": "read"}),
     ):

@@ -37,12 +37,13 @@ class World:
     def contents(self) -> Contents:
         """Every table of the application and the vault, as (number of rows, digest of all rows).
 
-        But for `gate_facts`, where any request that looks at the rules of an epoch first keeps what it saw.
+        But for `gate_facts`, where any request that looks at the rules of an epoch first keeps what it saw, and
+        `key_uses`, where any request of a key may be noted.
         """
         with self.database.connect("superuser") as connection:
             tables = connection.execute(
                 "select schemaname, tablename from pg_tables"
-                " where schemaname in ('app', 'private') and tablename <> 'gate_facts'"
+                " where schemaname in ('app', 'private') and tablename not in ('gate_facts', 'key_uses')"
                 " union all values ('vault', 'secrets') order by 1, 2"
             ).fetchall()
             one = sql.SQL(
