@@ -92,7 +92,7 @@ async def list_members(caller: Caller) -> Any:
     return await service.list_members(caller)
 
 
-@router.patch("/members/{user_id}", operation_id="change_member", response_model=Member)
+@router.patch("/members/{user_id:uuid}", operation_id="change_member", response_model=Member)
 async def change_member(user_id: UUID, body: RoleChange, caller: Caller) -> Any:
     """Changes a member's role, which counts from their next call on. Nobody changes his own."""
     return await service.change_role(caller, user_id, body.role)

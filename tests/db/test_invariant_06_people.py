@@ -196,7 +196,7 @@ def test_no_key_is_given_what_people_hold(world: World) -> None:
             scope,
             reasons=("scope_not_grantable",),
         )
-        refused_everywhere(world, "update app.api_keys set scopes = array[%s]", scope, reasons=("immutable_column",))
+        refused_everywhere(world, "update app.api_keys set scopes = array[%s]", scope, reasons=("key_widened",))
 
 
 def test_the_table_of_permissions_cannot_hand_it_to_machines(world: World) -> None:

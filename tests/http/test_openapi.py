@@ -180,7 +180,10 @@ def test_what_it_refuses_is_what_it_says(document: dict[str, Any], shared: Organ
     missing = {
         "slug": "none", "version": "1", "name": "none.here",
         **dict.fromkeys(
-            ("user_id", "account_id", "key_id", "connection_id", "switch_id", "run_id", "action_id", "exception_id"),
+            (
+            "user_id", "account_id", "key_id", "connection_id", "switch_id", "run_id", "action_id", "exception_id",
+            "invitation_id",
+        ),
             "018f0000-0000-7000-8000-000000000000",
         ),
     }  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.organisation import Organisation, ok, once
+from sandbox.organisation import Organisation, invite, ok, once
 from tests.http.integrator import PAY, access_spec, at_work, new_organisation, payment
 from tests.http.operations import OPEN, UNDESCRIBED, WITHOUT_KEY, Operation, operations, undescribed
 from tests.http.problems import problem, unchanged
@@ -18,7 +18,17 @@ MISSING = {
     "version": "1",
     "name": "not.there",
     **dict.fromkeys(
-        ("user_id", "account_id", "key_id", "connection_id", "switch_id", "run_id", "action_id", "exception_id"),
+        (
+            "user_id",
+            "account_id",
+            "key_id",
+            "connection_id",
+            "switch_id",
+            "run_id",
+            "action_id",
+            "exception_id",
+            "invitation_id",
+        ),
         "018f0000-0000-7000-8000-000000000000",
     ),
 }
@@ -40,7 +50,9 @@ def foreign(world: World) -> dict[str, str]:
         observation = agent.observe()
     body = {"scope": "connection", "target": other.connections["sandbox_crm/read"], "reason": "x"}
     switch = ok(other.owner.api.post("/v1/kill-switches", json=body, headers=once()))
+    invitation = invite(other.owner, "somebody@their.example", "auditor")
     return {
+        "invitation_id": invitation["id"],
         "slug": "their-workflow", "version": "1", "user_id": other.approver.user_id, "run_id": agent.run_id,
         "account_id": other.service_account_id, "key_id": other.key_id, "switch_id": switch["id"],
         "connection_id": other.connections["sandbox_bank/write"], "action_id": action["id"],
@@ -124,7 +136,8 @@ def test_a_body_of_another_shape_is_refused(
     path = operation.path.format_map(MISSING)
     with unchanged(world):
         for wrong in ([], [operation.body], "text", 5, None, True, operation.body | {"unheard_of": 1}):
-            answer = shared.owner.api.request(operation.method, path, json=wrong, headers=once())
+            headers = once() | {"If-Match": "*"}
+            answer = shared.owner.api.request(operation.method, path, json=wrong, headers=headers)
             problem(answer, 422, "invalid_request")
 
 

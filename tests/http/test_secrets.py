@@ -65,6 +65,7 @@ def of_settings(world: World) -> dict[str, str]:
     settings = world.stack.environment()
     return {
         "the key-encryption key": settings["COUNTERSIGN_KEK"].partition(":")[2],
+        "the key of Supabase Auth": settings["SUPABASE_SERVICE_KEY"],
         "the scheduler's secret": settings["CRON_SECRET"],
         "the login's password": world.database.server.role_password("countersign_api"),
         "the bank's client secret": oauth_client(world.stack.state, "bank")[1],
