@@ -21,6 +21,7 @@ from api.monitoring.routes import router as monitoring
 from api.providers.routes import router as providers
 from api.runs.routes import router as runs
 from api.tenants.routes import router as tenants
+from api.workflows.routes import assets_router as workflow_assets
 from api.workflows.routes import router as workflows
 
 SECURITY_HEADERS = (
@@ -90,7 +91,7 @@ def create_app() -> FastAPI:
     errors.install(app)
     app.add_middleware(RequestContext)
     for router in (
-        tenants, providers, connections, callback_router, workflows, constitution,
+        tenants, providers, connections, callback_router, workflows, workflow_assets, constitution,
         runs, actions, exceptions, audit, monitoring, docs,
     ):  # fmt: skip
         app.include_router(router)

@@ -5,7 +5,17 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
 
 from api.gate.arguments import canonical
 
@@ -18,6 +28,9 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 ToolPattern = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.*?]+$", max_length=120)]
 #: An object of JSON, as it is read back from its stored form; see arguments.canonical.
 Arguments = Annotated[dict[str, Any], AfterValidator(canonical)]
+#: A class of data as a contract labels the parts of an answer with; what it leaves unlabelled is `internal`.
+DataClass = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]{0,39}$")]
+Days = Annotated[int, Field(ge=1, le=3650)]
 Role = Literal["owner", "admin", "approver", "operator", "developer", "auditor"]
 Environment = Literal["sandbox", "production"]
 Access = Literal["read", "write"]
@@ -88,6 +101,8 @@ class ToolGrant(Strict):
     read_fields: JSON pointers (`*` matches any item) of the answer that may be kept; empty keeps nothing.
     arguments: which arguments may be given; None means all that the contract has.
     records: for an argument (JSON pointer), the only values allowed.
+    data_classes: of a tool that writes: the classes of data that may be sent there.
+    irreversible_alone: it may do without a person what cannot be undone; said here, so that a reviewer reads it.
     """
 
     access: Access
@@ -97,6 +112,8 @@ class ToolGrant(Strict):
     confidence_min: float | None = Field(default=None, ge=0, le=1)
     value_max: dict[Currency, int] = {}
     approvals: Approvals | None = None
+    data_classes: list[DataClass] = []
+    irreversible_alone: bool = False
 
 
 class Binding(Strict):
@@ -112,6 +129,9 @@ class AccessSpec(Strict):
     stage: `shadow` records only, `supervised` asks a human before every side effect, `autonomous` lets the gate decide.
     confidence_min: below it a proposal waits for a human. value_max: minor units by currency; above it, too.
     approval_hours: how long a proposal may wait for its approvals and then for its execution.
+    data_classes: the classes of data that may be read and kept.
+    retention_days: how long what was read is kept; retention: by data class, and only shorter.
+    owner, escalation_contact: e-mail addresses of members, who must be such when the version is submitted and approved.
     """
 
     purpose: str = Field(min_length=1, max_length=2000)
@@ -124,7 +144,18 @@ class AccessSpec(Strict):
     value_max: dict[Currency, int] = {}
     approvals: Approvals = Approvals()
     approval_hours: int = Field(default=72, ge=1, le=720)
-    retention_days: int = Field(default=365, ge=1, le=3650)
+    data_classes: list[DataClass] = []
+    retention_days: Days = 365
+    retention: dict[DataClass, Days] = {}
+
+    @field_validator("retention")
+    @classmethod
+    def _only_shorter(cls, retention: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+        days = info.data.get("retention_days", 0)
+        longer = sorted(data_class for data_class, kept in retention.items() if kept > days)
+        if longer:
+            raise ValueError(f"a class is kept as long as everything else or shorter; {', '.join(longer)} is longer")
+        return retention
 
 
 class Argument(Lenient):

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from api.gate.models import AccessSpec, Environment, Slug, Strict
+from api.gate.models import AccessSpec, Approvals, DataClass, Environment, Slug, Strict
+from api.workflows.diff import Change
 
 
 class NewWorkflow(Strict):
@@ -21,18 +22,40 @@ class NewVersion(Strict):
 
 
 class Approval(Strict):
+    """`spec_digest`: of the spec that was read; another one is not approved."""
+
+    reason: str = Field(min_length=1, max_length=2000)
+    spec_digest: str | None = Field(default=None, pattern=r"^sha256:[0-9a-f]{64}$")
+
+
+class Rejection(Strict):
     reason: str = Field(min_length=1, max_length=2000)
 
 
 class WorkflowVersion(BaseModel):
+    """`digest` names the spec; `reason` is why the version was approved, or sent back to its author."""
+
     slug: str
     version: int
     status: Literal["draft", "in_review", "live", "superseded"]
     id: UUID | None = None
     environment: Environment | None = None
     spec: AccessSpec | None = None
+    digest: str | None = None
     author: UUID | None = None
     approved_by: UUID | None = None
+    reason: str | None = None
+    created_at: datetime | None = None
+
+
+class Difference(BaseModel):
+    """What `to_version` permits beyond `from_version`; without one, everything is new."""
+
+    slug: str
+    from_version: int | None
+    to_version: int
+    widens: bool
+    changes: list[Change]
 
 
 class Workflow(BaseModel):
@@ -70,15 +93,107 @@ class KillSwitch(BaseModel):
     in_flight: list[UUID]
 
 
+class ReadField(BaseModel):
+    pointer: str
+    data_classes: list[DataClass]
+    trust: Literal["trusted", "untrusted", "partly trusted"]
+
+
+class Amount(BaseModel):
+    """Minor units, and how people write them."""
+
+    currency: str
+    amount: int
+    text: str
+
+
+class NeededApprovals(Approvals):
+    text: str
+
+
+class GrantedTool(BaseModel):
+    """`arguments`: those it may be given, null for all; `records`: by argument the only values it may have."""
+
+    tool: str
+    title: str
+    provider: str
+    arguments: list[str] | None
+    records: dict[str, list[str | int]]
+
+
+class ReadTool(GrantedTool):
+    fields: list[ReadField]
+
+
+class WriteTool(GrantedTool):
+    """`waits_because`: why it always waits for a person; empty when the workflow may decide alone, up to `values`.
+
+    sends: classes of data that may be sent; carries: those that its arguments have by what they are.
+    """
+
+    effect: str | None
+    reversible: bool
+    idempotency: str | None
+    sends: list[DataClass]
+    carries: list[DataClass]
+    waits_because: list[str]
+    confidence_min: float
+    values: list[Amount]
+    approvals: NeededApprovals
+
+
+class BoundConnection(BaseModel):
+    """`read_only_by`: what keeps a read connection from writing, the provider itself or the gateway alone."""
+
+    id: UUID
+    provider: str
+    title: str
+    access: Literal["read", "write"]
+    account: str | None
+    environment: Environment | None
+    status: str
+    read_only_by: Literal["provider", "gateway"] | None
+
+
+class Limits(BaseModel):
+    confidence_min: float
+    approval_hours: int
+    values: list[Amount]
+    approvals: NeededApprovals
+
+
+class Retention(BaseModel):
+    days: int
+    by_class: dict[DataClass, int]
+
+
 class AccessSpecDocument(BaseModel):
-    """What a reviewer reads: the spec in force or in review, and what follows from it."""
+    """What a reviewer reads: the spec in force or in review, what follows from it, and what it changes."""
 
     slug: str
+    title: str
     version: int
     status: str
     environment: Environment
-    spec: dict[str, Any]
+    digest: str
+    live_version: int | None
+    author_name: str | None
+    approver_name: str | None
+    reason: str | None
+    purpose: str
+    owner: str
+    escalation_contact: str
+    stage: Literal["shadow", "supervised", "autonomous"]
+    reads: list[ReadTool]
+    writes: list[WriteTool]
+    connections: list[BoundConnection]
+    limits: Limits
+    data_classes: list[DataClass]
+    retention: Retention
+    compared_with: int | None
+    changes: list[Change]
     can_read: list[str]
     can_write: list[str]
     decides_alone: list[str]
     always_waits: list[str]
+    spec: dict[str, Any]

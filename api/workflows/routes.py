@@ -3,25 +3,29 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import Query, Response
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import HTMLResponse
 
 from api.auth import Caller
 from api.idempotency import Once, result_of
 from api.routing import slice_router
-from api.workflows import service
+from api.workflows import page, service
 from api.workflows.models import (
     AccessSpecDocument,
     Approval,
+    Difference,
     KillSwitch,
     NewKillSwitch,
     NewVersion,
     NewWorkflow,
+    Rejection,
     Release,
     Workflow,
     WorkflowVersion,
 )
 
 router = slice_router("workflows")
+assets_router = APIRouter(include_in_schema=False)
 
 
 @router.post("/workflows", status_code=201, operation_id="create_workflow", response_model=WorkflowVersion)
@@ -69,14 +73,63 @@ async def submit(slug: str, version: int, caller: Caller, once: Once, response: 
     response_model=WorkflowVersion,
 )
 async def approve(slug: str, version: int, body: Approval, caller: Caller, once: Once, response: Response) -> Any:
-    """Puts a version live. Its author cannot."""
+    """Puts a version live. Its author cannot; with `spec_digest`, no spec but that one."""
     return result_of(await service.approve(caller, slug, version, body, once), response)
 
 
-@router.get("/workflows/{slug}/access-spec", operation_id="get_access_spec", response_model=AccessSpecDocument)
-async def get_access_spec(slug: str, caller: Caller, version: Annotated[int | None, Query(ge=1)] = None) -> Any:
-    """The document that a reviewer reads: the version asked for, else the live one, else the newest."""
-    return await service.access_spec(caller, slug, version)
+@router.post(
+    "/workflows/{slug}/versions/{version}/withdraw",
+    operation_id="withdraw_workflow_version",
+    response_model=WorkflowVersion,
+)
+async def withdraw(slug: str, version: int, caller: Caller, once: Once, response: Response) -> Any:
+    """Takes a version back out of review; it is a draft again."""
+    return result_of(await service.withdraw(caller, slug, version, once), response)
+
+
+@router.post(
+    "/workflows/{slug}/versions/{version}/reject",
+    operation_id="reject_workflow_version",
+    response_model=WorkflowVersion,
+)
+async def reject(slug: str, version: int, body: Rejection, caller: Caller, once: Once, response: Response) -> Any:
+    """Sends a version back to its author, with the reason; it is a draft again."""
+    return result_of(await service.reject(caller, slug, version, body, once), response)
+
+
+@router.get(
+    "/workflows/{slug}/versions/{version}/diff",
+    operation_id="compare_workflow_versions",
+    response_model=Difference,
+)
+async def compare(
+    slug: str, version: int, caller: Caller, earlier: Annotated[int | None, Query(alias="from", ge=1)] = None
+) -> Any:
+    """What a version permits beyond another one: beyond the live one, unless told otherwise."""
+    return await service.compare(caller, slug, version, earlier)
+
+
+@router.get(
+    "/workflows/{slug}/access-spec",
+    operation_id="get_access_spec",
+    response_model=AccessSpecDocument,
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}},
+)
+async def get_access_spec(
+    slug: str,
+    caller: Caller,
+    version: Annotated[int | None, Query(ge=1)] = None,
+    wanted: Annotated[Literal["json", "html"] | None, Query(alias="format", description="overrules `Accept`")] = None,
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+) -> Any:
+    """The document that a reviewer reads, as JSON or as a page.
+
+    Of the version asked for, else the live one, else the newest.
+    """
+    document = await service.access_spec(caller, slug, version)
+    if wanted == "html" or (wanted is None and page.is_preferred(accept)):
+        return HTMLResponse(page.render(document), headers=page.HEADERS)
+    return document
 
 
 @router.post("/kill-switches", status_code=201, operation_id="engage_kill_switch", response_model=KillSwitch)
@@ -95,3 +148,9 @@ async def list_kill_switches(caller: Caller, status: Literal["engaged", "release
 async def release(switch_id: UUID, body: Release, caller: Caller, once: Once, response: Response) -> Any:
     """Lets it run again: a person with a second factor."""
     return result_of(await service.release(caller, switch_id, body, once), response)
+
+
+@assets_router.get(page.STYLESHEET)
+async def get_stylesheet() -> Response:
+    """The stylesheet of the page, from our own origin; it says nothing of any tenant."""
+    return Response(page.stylesheet(), media_type="text/css", headers={"Cache-Control": "public, max-age=3600"})

@@ -6,46 +6,35 @@ from uuid import UUID
 from api.auth import Principal
 from api.db import Answer, Idempotency, database
 from api.errors import Problem
-from api.gate.models import HARD_GATES, AccessSpec
+from api.gate.models import AccessSpec, Contract
 from api.ids import new_id
 from api.providers.manifest import manifests
 from api.sql import query
-from api.workflows.models import Approval, NewKillSwitch, NewVersion, NewWorkflow, Release
+from api.workflows.diff import diff
+from api.workflows.document import document
+from api.workflows.models import Approval, NewKillSwitch, NewVersion, NewWorkflow, Rejection, Release
+from api.workflows.validation import mistakes
 
 
-def _known_tools(spec: AccessSpec) -> None:
-    """Refuses a spec that names a tool nobody has, or grants it another access than it has."""
-    contracts = {c.name: c for m in manifests().values() for c in m.contracts()}
-    errors: list[dict[str, Any]] = []
-    for name, grant in spec.tools.items():
-        if name not in contracts:
-            errors.append({"pointer": f"/spec/tools/{name}", "message": "There is no such tool."})
-        elif contracts[name].access != grant.access:
-            errors.append(
-                {
-                    "pointer": f"/spec/tools/{name}/access",
-                    "message": f"The tool is for {contracts[name].access}.",
-                }
-            )
-        elif getattr(spec.connections.get(contracts[name].provider), grant.access, None) is None:
-            errors.append(
-                {
-                    "pointer": f"/spec/connections/{contracts[name].provider}",
-                    "message": f"{name} needs a {grant.access} connection.",
-                }
-            )
+def _contracts() -> dict[str, Contract]:
+    return {c.name: c for m in manifests().values() for c in m.contracts()}
+
+
+def _check(spec: AccessSpec) -> None:
+    """Refuses a spec that does not hold together, with every reason and its place."""
+    errors = mistakes(spec, _contracts())
     if errors:
         raise Problem(422, "invalid_access_spec", "The access spec does not hold together.", errors)
 
 
 async def create_workflow(principal: Principal, body: NewWorkflow, once: Idempotency) -> Answer:
-    _known_tools(body.spec)
+    _check(body.spec)
     args = {"id": new_id()} | body.model_dump(mode="json")
     return await database().call(principal, "create_workflow_v1", args, once)
 
 
 async def create_version(principal: Principal, slug: str, body: NewVersion, once: Idempotency) -> Answer:
-    _known_tools(body.spec)
+    _check(body.spec)
     args = {"slug": slug, "spec": body.spec.model_dump(mode="json")}
     return await database().call(principal, "create_workflow_version_v1", args, once)
 
@@ -54,9 +43,20 @@ async def submit(principal: Principal, slug: str, version: int, once: Idempotenc
     return await database().call(principal, "submit_workflow_version_v1", {"slug": slug, "version": version}, once)
 
 
-async def approve(principal: Principal, slug: str, version: int, body: Approval, once: Idempotency) -> Answer:
-    """Puts a version live; only somebody other than its author can."""
+async def withdraw(principal: Principal, slug: str, version: int, once: Idempotency) -> Answer:
+    """Takes a version back out of review."""
+    return await database().call(principal, "withdraw_workflow_version_v1", {"slug": slug, "version": version}, once)
+
+
+async def reject(principal: Principal, slug: str, version: int, body: Rejection, once: Idempotency) -> Answer:
+    """Sends a version in review back to its author; somebody other than the author does."""
     args = {"slug": slug, "version": version, "reason": body.reason}
+    return await database().call(principal, "reject_workflow_version_v1", args, once)
+
+
+async def approve(principal: Principal, slug: str, version: int, body: Approval, once: Idempotency) -> Answer:
+    """Puts a version live; only somebody other than its author can, and only the spec whose digest they name."""
+    args = {"slug": slug, "version": version} | body.model_dump()
     return await database().call(principal, "approve_workflow_version_v1", args, once)
 
 
@@ -73,31 +73,50 @@ async def list_versions(principal: Principal, slug: str) -> list[dict[str, Any]]
     return rows
 
 
-async def access_spec(principal: Principal, slug: str, version: int | None) -> dict[str, Any]:
-    """The reviewable document of a version: the one asked for, else the live one, else the newest."""
-    rows = await list_versions(principal, slug)
+def _chosen(rows: list[dict[str, Any]], version: int | None) -> dict[str, Any]:
+    """The version asked for, else the live one, else the newest; Problem 404 when the one asked for is not there."""
     wanted = [row for row in rows if (row["version"] == version if version else row["status"] == "live")]
     if version and not wanted:
         raise Problem(404, "not_found", "There is no such version.")
-    row = (wanted or rows)[0]
-    spec = AccessSpec.model_validate(row["spec"])
-    contracts = {c.name: c for m in manifests().values() for c in m.contracts()}
-    writes = [name for name, grant in spec.tools.items() if grant.access == "write"]
-    waits = [
-        name
-        for name in writes
-        if spec.stage != "autonomous" or name not in contracts or contracts[name].effect in HARD_GATES
-    ]
+    return (wanted or rows)[0]
+
+
+def _spec_of(row: dict[str, Any]) -> AccessSpec:
+    return AccessSpec.model_validate(row["spec"])
+
+
+async def compare(principal: Principal, slug: str, version: int, earlier: int | None) -> dict[str, Any]:
+    """What a version permits beyond an earlier one: the one named, else the live one, else nothing at all."""
+    rows = await list_versions(principal, slug)
+    new = _chosen(rows, version)
+    old = _chosen(rows, earlier) if earlier or new["live_version"] else None
+    changes = diff(_spec_of(old) if old else None, _spec_of(new), _contracts())
     return {
-        **{key: row[key] for key in ("slug", "version", "status", "environment", "spec")},
-        "can_read": [
-            f"{name}: {', '.join(grant.read_fields) or 'nothing is kept'}"
-            for name, grant in spec.tools.items()
-            if grant.access == "read"
-        ],
-        "can_write": writes,
-        "decides_alone": [name for name in writes if name not in waits],
-        "always_waits": waits,
+        "slug": slug,
+        "from_version": old["version"] if old else None,
+        "to_version": new["version"],
+        "widens": any(change.kind == "widened" for change in changes),
+        "changes": changes,
+    }
+
+
+async def access_spec(principal: Principal, slug: str, version: int | None) -> dict[str, Any]:
+    """The reviewable document of a version (the one asked for, else the live one, else the newest).
+
+    It names the connections as far as the caller may see them, and what is new since the live version.
+    """
+    rows = await list_versions(principal, slug)
+    row = _chosen(rows, version)
+    spec = _spec_of(row)
+    ids = [used for binding in spec.connections.values() for used in (binding.read, binding.write) if used]
+    async with database().tenant_transaction(principal, "workflows.read") as connection:
+        bound = await (await connection.execute(query("workflows/list_bound_connections"), {"ids": ids})).fetchall()
+    live = next((other for other in rows if other["status"] == "live"), None)
+    compared = None if live is None or live["version"] == row["version"] else live
+    made = document(row, _contracts(), manifests(), {str(each["id"]): each for each in bound})
+    return made | {
+        "compared_with": compared["version"] if compared else None,
+        "changes": diff(_spec_of(compared), spec, _contracts()) if compared else [],
     }
 
 

@@ -16,6 +16,7 @@ def access_spec(owner: str, connections: dict[str, Any]) -> dict[str, Any]:
     from_our_account = {"/from_account": [OUR_ACCOUNT]}
     bill = ("id", "vendor_name", "iban", "amount", "currency", "reference", "status", "due_on")
     receipt = ("id", "booked_at", "amount", "currency", "counterparty_name", "counterparty_iban", "reference")
+    known = ["financial", "personal", "internal"]
     return {
         "purpose": "Pay vendor bills that the bank holds for us, and refund what was paid twice.",
         "owner": owner,
@@ -36,10 +37,20 @@ def access_spec(owner: str, connections: dict[str, Any]) -> dict[str, Any]:
                 "read_fields": ["/contacts/*/id", "/contacts/*/name", "/contacts/*/email"],
             },
             "sandbox_crm.notes.find": {"access": "read", "read_fields": ["/notes/*/id"]},
-            PAY: {"access": "write", "records": from_our_account},
-            REFUND: {"access": "write", "records": from_our_account, "value_max": {"EUR": 50_000}},
-            NOTE: {"access": "write"},
+            PAY: {"access": "write", "records": from_our_account, "data_classes": known},
+            REFUND: {
+                "access": "write",
+                "records": from_our_account,
+                "value_max": {"EUR": 50_000},
+                "data_classes": known,
+            },
+            # A note cannot be unwritten, and harms nobody: the reviewer reads that it happens all the same.
+            NOTE: {"access": "write", "data_classes": known, "irreversible_alone": True},
         },
         "confidence_min": 0.8,
         "value_max": {"EUR": CEILING},
+        "data_classes": known,
+        # What mails and contacts say of people is kept for a quarter; what belongs to the books for a year.
+        "retention_days": 365,
+        "retention": {"personal": 90},
     }

@@ -68,7 +68,9 @@ class World(Outside):
 
     def spec(self) -> dict[str, Any]:
         tools: dict[str, Any] = {name: {"access": "read", "read_fields": seen} for name, seen in _READ_FIELDS.items()}
-        tools |= {name: {"access": "write"} for name in (PAY, SEND, NOTE)}
+        known = ["financial", "personal", "internal"]
+        alone = {"access": "write", "data_classes": known, "irreversible_alone": True}
+        tools |= {PAY: {"access": "write", "data_classes": known}, SEND: alone, NOTE: alone}
         return {
             "purpose": "Pay vendor bills",
             "owner": self.organisation.owner.email,
@@ -76,6 +78,7 @@ class World(Outside):
             "stage": "autonomous",
             "connections": self.organisation.bindings(),
             "tools": tools,
+            "data_classes": known,
         }
 
     def new_version(self) -> None:

@@ -21,6 +21,7 @@ from tests.db.names import (
     SCOPES,
     TENANTS,
     Environment,
+    Row,
     Tenant,
     soon,
 )
@@ -117,21 +118,43 @@ def _open(world: World, tenant: Tenant, environment: Environment) -> None:
     for short, provider in PROVIDERS.items():
         for access in ("read", "write"):
             connect(world, tenant, f"{short}/{access}", environment, provider)
-    spec = {
-        "connections": {
-            provider: {a: tenant.connection(f"{short}/{a}", environment) for a in ("read", "write")}
-            for short, provider in PROVIDERS.items()
-        },
-        "tools": {tool: {"access": "read" if tool == BILLS else "write"} for tool in (PAY, NOTE, DELETE, BILLS)},
-    }  # fmt: skip
     slug = tenant.slug(environment)
     workflow = {"id": tenant.workflow(environment), "slug": slug, "environment": environment, "title": slug}
-    world.call(tenant.user("developer"), "create_workflow_v1", workflow | {"spec": spec})
+    world.call(tenant.user("developer"), "create_workflow_v1", workflow | {"spec": spec_of(tenant, environment)})
     world.call(tenant.user("developer"), "submit_workflow_version_v1", {"slug": slug, "version": 1})
     approval = {"slug": slug, "version": 1, "reason": "reviewed"}
     world.call(tenant.user("admin"), "approve_workflow_version_v1", approval)
     run = {"id": tenant.run(environment), "workflow": slug, "trigger": "call", "instruction": "Pay the bills"}
     world.call(tenant.service(environment), "start_run_v1", run | {"subject": None})
+
+
+def spec_of(tenant: Tenant, environment: Environment) -> Row:
+    """An access spec that pays, writes notes and deletes contacts, with everything that a go-live asks for."""
+    known = ["financial", "personal", "internal"]
+    write: Row = {"access": "write", "data_classes": known}
+    fields = [f"/bills/*/{name}" for name in ("id", "iban", "amount", "currency", "reference")]
+    return {
+        "purpose": "Pay bills and keep the CRM",
+        "owner": "owner@example.com",
+        "escalation_contact": "approver@example.com",
+        "stage": "autonomous",
+        "connections": {
+            provider: {a: tenant.connection(f"{short}/{a}", environment) for a in ("read", "write")}
+            for short, provider in PROVIDERS.items()
+        },
+        "tools": {
+            PAY: write,
+            DELETE: write,
+            NOTE: write | {"irreversible_alone": True},
+            BILLS: {"access": "read", "read_fields": fields},
+        },
+        "confidence_min": 0.8,
+        "approvals": {"count": 1, "roles": ["owner", "approver"], "aal": "aal1"},
+        "approval_hours": 72,
+        "data_classes": known,
+        "retention_days": 30,
+        "retention": {"personal": 10, "financial": 20},
+    }
 
 
 def connect(world: World, tenant: Tenant, kind: str, environment: str, provider: str) -> None:

@@ -32,6 +32,7 @@ CALLABLE = {
     "get_tenant_v1", "invite_v1", "leave_tenant_v1", "list_invitations_v1", "list_my_invitations_v1",
     "list_permissions_v1", "list_service_accounts_v1", "narrow_api_key_v1", "note_invitation_mail_v1",
     "resend_invitation_v1", "transfer_ownership_v1", "update_tenant_v1", "withdraw_invitation_v1",
+    "reject_workflow_version_v1", "withdraw_workflow_version_v1",
 }  # fmt: skip
 #: What policies and the doors themselves need.
 INTERNAL = {

@@ -12,6 +12,8 @@ from tests.http.world import World
 
 CONNECTED = (("sandbox_bank", "read"), ("sandbox_bank", "write"), ("sandbox_crm", "read"), ("sandbox_crm", "write"))
 PAY, NOTE = "sandbox_bank.payments.create", "sandbox_crm.notes.create"
+#: A grant to write notes alone: a note cannot be unwritten, and the spec says so.
+WRITES_NOTES = {"access": "write", "data_classes": ["personal", "internal"], "irreversible_alone": True}
 
 
 def access_spec(organisation: Organisation, **changes: Any) -> dict[str, Any]:
@@ -27,10 +29,16 @@ def access_spec(organisation: Organisation, **changes: Any) -> dict[str, Any]:
             "sandbox_bank.bills.list": {"access": "read", "read_fields": [f"/bills/*/{name}" for name in bill]},
             "sandbox_bank.payments.find": {"access": "read", "read_fields": ["/payments/*/id", "/payments/*/amount"]},
             "sandbox_crm.messages.list": {"access": "read", "read_fields": ["/messages/*/id", "/messages/*/body"]},
-            PAY: {"access": "write", "records": {"/from_account": ["acc_operating"]}},
-            NOTE: {"access": "write"},
+            PAY: {
+                "access": "write",
+                "records": {"/from_account": ["acc_operating"]},
+                "data_classes": ["financial", "personal", "internal"],
+            },
+            NOTE: WRITES_NOTES,
         },
         "value_max": {"EUR": 500000},
+        "data_classes": ["financial", "personal", "internal"],
+        "retention": {"personal": 90},
     }
     return spec | changes
 

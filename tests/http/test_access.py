@@ -4,7 +4,19 @@ import httpx
 import pytest
 
 from sandbox.organisation import Organisation, admit, ok, once, sign_up
-from tests.http.integrator import NOTE, PAY, Agent, access_spec, at_work, decide, issue_key, join, note, payment
+from tests.http.integrator import (
+    NOTE,
+    PAY,
+    WRITES_NOTES,
+    Agent,
+    access_spec,
+    at_work,
+    decide,
+    issue_key,
+    join,
+    note,
+    payment,
+)
 from tests.http.world import World
 
 
@@ -136,7 +148,7 @@ def production_spec(organisation: Organisation) -> dict[str, object]:
     body = {"provider": "sandbox_crm", "environment": "production", "access": "write"}
     connection = ok(organisation.owner.api.post("/v1/connections", json=body))
     bindings = {"sandbox_crm": {"write": connection["id"]}}
-    return access_spec(organisation, connections=bindings, tools={NOTE: {"access": "write"}})
+    return access_spec(organisation, connections=bindings, tools={NOTE: WRITES_NOTES})
 
 
 def test_a_removed_member_is_out_at_the_next_call(fresh: Organisation) -> None:

@@ -1,0 +1,66 @@
+"""What keeps an access spec from holding together, each with its place in the spec."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from api.gate.models import AccessSpec, Contract, ToolGrant
+from api.gate.pointer import escape
+from api.workflows.data_classes import undeclared
+
+Mistake = dict[str, Any]
+
+
+def mistakes(spec: AccessSpec, contracts: Mapping[str, Contract]) -> list[Mistake]:
+    """Every contradiction between a spec and the contracts of the tools that it names, as {pointer, message}.
+
+    A field that an answer may not have is none: what is not there is not kept.
+    """
+    return [
+        *(
+            mistake
+            for name, grant in spec.tools.items()
+            for mistake in _of_tool(spec, name, grant, contracts.get(name))
+        ),
+        *_of_classes(spec),
+    ]
+
+
+def _mistake(pointer: str, message: str) -> Mistake:
+    return {"pointer": f"/spec{pointer}", "message": message}
+
+
+def _of_tool(spec: AccessSpec, name: str, grant: ToolGrant, contract: Contract | None) -> Iterator[Mistake]:
+    at = f"/tools/{escape(name)}"
+    if contract is None:
+        yield _mistake(at, "There is no such tool.")
+        return
+    if contract.access != grant.access:
+        yield _mistake(f"{at}/access", f"The tool is for {contract.access}.")
+    elif getattr(spec.connections.get(contract.provider), grant.access, None) is None:
+        yield _mistake(f"/connections/{contract.provider}", f"{name} needs a {grant.access} connection.")
+    elif grant.access == "read":
+        yield from _of_fields(spec, at, grant, contract)
+    for number, data_class in enumerate(grant.data_classes):
+        if grant.access == "read":
+            yield _mistake(f"{at}/data_classes/{number}", "A tool that reads is sent nothing; leave this out.")
+        elif data_class not in spec.data_classes:
+            message = f"What is {data_class} may be sent only if the workflow may hold it: add it to data_classes."
+            yield _mistake(f"{at}/data_classes/{number}", message)
+
+
+def _of_fields(spec: AccessSpec, at: str, grant: ToolGrant, contract: Contract) -> Iterator[Mistake]:
+    for number, field in enumerate(grant.read_fields):
+        place = f"{at}/read_fields/{number}"
+        if field == "":
+            yield _mistake(place, "This would keep everything that the tool answers; name the fields that are needed.")
+            continue
+        for data_class in undeclared(spec, contract, field):
+            yield _mistake(
+                place, f"{field} holds {data_class} data; add {data_class} to data_classes, or leave it out."
+            )
+
+
+def _of_classes(spec: AccessSpec) -> Iterator[Mistake]:
+    for data_class in spec.retention:
+        if data_class not in spec.data_classes:
+            yield _mistake(f"/retention/{data_class}", f"The workflow may not hold {data_class} data at all.")
