@@ -183,8 +183,10 @@ def _connections(before: AccessSpec, after: AccessSpec) -> Iterator[Change]:
 
 def _limits(before: AccessSpec, after: AccessSpec) -> Iterator[Change]:
     yield from _ceilings("/value_max", "", (before, before.value_max), (after, after.value_max))
-    yield from _number("/confidence_min", "confidence asked for", before.confidence_min, after.confidence_min, up=False)
-    yield from _number("/approval_hours", "hours an approval may take", before.approval_hours, after.approval_hours)
+    yield from _number(
+        "/confidence_min", "asks for a confidence of {}", before.confidence_min, after.confidence_min, up=False
+    )
+    yield from _number("/approval_hours", "an approval may take {} hours", before.approval_hours, after.approval_hours)
     yield from _approvals("/approvals", "", before.approvals, after.approvals)
 
 
@@ -197,7 +199,9 @@ def _thresholds(name: str, at: str, old: _Side, new: _Side) -> Iterator[Change]:
     yield from _ceilings(f"{at}/value_max", f" of {name}", (was, held), (now, holds))
     if was.confidence_min != now.confidence_min:
         ends = [s.confidence_min if g.confidence_min is None else g.confidence_min for s, g in (old, new)]
-        yield from _number(f"{at}/confidence_min", f"confidence asked for by {name}", *ends, up=False, always=True)
+        yield from _number(
+            f"{at}/confidence_min", f"asks for a confidence of {{}} for {name}", *ends, up=False, always=True
+        )
     if was.approvals != now.approvals:
         asked = was.approvals or before.approvals, now.approvals or after.approvals
         found = list(_approvals(f"{at}/approvals", f" for {name}", *asked))
@@ -242,16 +246,16 @@ def _ceiling(
 
 
 def _number(at: str, what: str, old: float, new: float, *, up: bool = True, always: bool = False) -> Iterator[Change]:
-    """A setting that permits more when it rises (`up`) or when it falls."""
+    """A setting that permits more when it rises (`up`) or when it falls; `what` has a place for its value."""
+    text = what.format(new)
     if old != new:
-        moved = "raised" if new > old else "lowered"
-        yield _by((new > old) is up, at, old, new, f"{what} {moved} from {old} to {new}")
+        yield _by((new > old) is up, at, old, new, f"{text} instead of {old}")
     elif always:
-        yield _same(at, old, new, f"{what} stays {new}")
+        yield _same(at, old, new, f"{text}, as before")
 
 
 def _approvals(at: str, whose: str, old: Approvals, new: Approvals) -> Iterator[Change]:
-    yield from _number(f"{at}/count", f"number of people who approve{whose}", old.count, new.count, up=False)
+    yield from _number(f"{at}/count", f"asks for the approval of {{}} people{whose}", old.count, new.count, up=False)
     for role in dict.fromkeys((*new.roles, *old.roles)):
         if role not in old.roles:
             yield _by(
@@ -268,10 +272,10 @@ def _approvals(at: str, whose: str, old: Approvals, new: Approvals) -> Iterator[
 def _data(before: AccessSpec, after: AccessSpec) -> Iterator[Change]:
     yield from _classes("/data_classes", before.data_classes, after.data_classes, "hold {} data")
     yield from _number(
-        "/retention_days", "days that what was read is kept", before.retention_days, after.retention_days
+        "/retention_days", "what was read is kept for {} days", before.retention_days, after.retention_days
     )
     for data_class in dict.fromkeys((*before.retention, *after.retention)):
         if before.retention.get(data_class) != after.retention.get(data_class):
             ends = [spec.retention.get(data_class, spec.retention_days) for spec in (before, after)]
-            what = f"days that {data_class} data is kept"
+            what = f"{data_class} data is kept for {{}} days"
             yield from _number(f"/retention/{data_class}", what, *ends, always=True)

@@ -3,7 +3,7 @@
 Plain HTML without scripts. Everything that comes from a spec is escaped; the one stylesheet comes from our own origin.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,14 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["sentence"] = sentence
     return environment.get_template("access_spec.html")
+
+
+def sentence(items: Sequence[str], nothing: str = "no") -> str:
+    """`a, b and c`; `nothing` for none."""
+    *most, last = items or [nothing]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def render(document: Mapping[str, Any]) -> str:

@@ -1,0 +1,145 @@
+"""An access spec on its way to being live: drafted, read, sent back, compared, approved by its digest."""
+
+from typing import Any
+
+import pytest
+
+from sandbox.organisation import Member, Organisation, ok, once
+from tests.http.integrator import NOTE, PAY, WRITES_NOTES, access_spec, join
+from tests.http.world import World
+
+PATH = "/v1/workflows/pay-vendor-bills"
+
+
+def draft(organisation: Organisation, **changes: Any) -> int:
+    body = {"spec": access_spec(organisation, **changes)}
+    version: int = ok(organisation.owner.api.post(f"{PATH}/versions", json=body, headers=once()))["version"]
+    return version
+
+
+def move(person: Member, version: int, how: str, **body: Any) -> dict[str, Any]:
+    path = f"{PATH}/versions/{version}/{how}"
+    moved: dict[str, Any] = ok(person.api.post(path, json=body or None, headers=once()))
+    return moved
+
+
+def refused(person: Member, version: int, how: str, **body: Any) -> tuple[int, str]:
+    answer = person.api.post(f"{PATH}/versions/{version}/{how}", json=body or None, headers=once())
+    return answer.status_code, answer.json().get("code", "")
+
+
+def test_a_version_goes_back_and_forth_until_it_is_right(fresh: Organisation) -> None:
+    first = draft(fresh, purpose="Pay whatever comes")
+    assert move(fresh.owner, first, "submit")["status"] == "in_review"
+    assert move(fresh.owner, first, "withdraw")["status"] == "draft"
+    assert refused(fresh.owner, first, "withdraw") == (409, "invalid_transition")
+    move(fresh.owner, first, "submit")
+    assert refused(fresh.owner, first, "reject", reason="mine") == (403, "author_cannot_reject")
+    sent_back = move(fresh.approver, first, "reject", reason="Say which bills.")
+    assert (sent_back["status"], sent_back["reason"]) == ("draft", "Say which bills.")
+    shown = next(v for v in ok(fresh.owner.api.get(f"{PATH}/versions")) if v["version"] == first)
+    assert (shown["status"], shown["reason"]) == ("draft", "Say which bills.")
+    second = draft(fresh, purpose="Pay vendor bills that are due, and no others")
+    move(fresh.owner, second, "submit")
+    assert move(fresh.approver, second, "approve", reason="better")["status"] == "live"
+    events = ok(fresh.owner.api.get("/v1/audit/events", params={"limit": 200}))["items"]
+    told = [e["record"] for e in events if e["type"].startswith("workflow_version")]
+    assert "Say which bills." in str(told)
+
+
+def test_what_is_approved_is_what_was_read(fresh: Organisation) -> None:
+    version = draft(fresh, purpose="Pay more")
+    move(fresh.owner, version, "submit")
+    other = ok(fresh.approver.api.get(f"{PATH}/access-spec?version=1"))["digest"]
+    assert refused(fresh.approver, version, "approve", reason="ok", spec_digest=other) == (409, "digest_mismatch")
+    read = ok(fresh.approver.api.get(f"{PATH}/access-spec?version={version}"))
+    approved = move(fresh.approver, version, "approve", reason="read", spec_digest=read["digest"])
+    assert (approved["status"], approved["digest"]) == ("live", read["digest"])
+    events = ok(fresh.owner.api.get("/v1/audit/events", params={"type": "workflow_version.live"}))["items"]
+    assert read["digest"] in str(events)
+
+
+@pytest.mark.parametrize("who", ["owner", "escalation_contact"])
+def test_the_owner_and_the_contact_are_people_of_the_tenant(fresh: Organisation, who: str) -> None:
+    nobody = draft(fresh, **{who: "nobody@elsewhere.example"})
+    assert refused(fresh.owner, nobody, "submit") == (422, f"{who}_not_a_member")
+    leaving = join(fresh, "operator")
+    version = draft(fresh, **{who: leaving.email.upper()})
+    move(fresh.owner, version, "submit")
+    ok(fresh.owner.api.delete(f"/v1/members/{leaving.user_id}"))
+    assert refused(fresh.approver, version, "approve", reason="ok") == (422, f"{who}_not_a_member")
+
+
+def test_a_new_version_is_compared_with_the_live_one(fresh: Organisation) -> None:
+    tools = access_spec(fresh)["tools"] | {PAY: {"access": "write", "data_classes": ["financial"]}}
+    version = draft(fresh, tools=tools, value_max={"EUR": 100}, owner=fresh.approver.email)
+    compared = ok(fresh.approver.api.get(f"{PATH}/versions/{version}/diff"))
+    assert (compared["from_version"], compared["to_version"], compared["widens"]) == (1, version, True)
+    told = {(change["kind"], change["text"]) for change in compared["changes"]}
+    anywhere = f"may now use {PAY} with any /from_account; it was confined to acc_operating"
+    assert ("widened", anywhere) in told
+    assert ("narrowed", "limit for EUR lowered from 5,000.00 EUR to 1.00 EUR") in told
+    assert ("changed", f"The owner is now: {fresh.approver.email}") in told
+    assert ok(fresh.owner.api.get(f"{PATH}/versions/{version}/diff?from={version}"))["changes"] == []
+    assert fresh.owner.api.get(f"{PATH}/versions/99/diff").status_code == 404
+    assert fresh.owner.api.get(f"{PATH}/versions/{version}/diff?from=99").status_code == 404
+
+
+def test_everything_about_a_first_version_is_new(shared: Organisation) -> None:
+    body = {"slug": "first-steps", "environment": "sandbox", "title": "First steps", "spec": access_spec(shared)}
+    ok(shared.owner.api.post("/v1/workflows", json=body, headers=once()))
+    compared = ok(shared.owner.api.get("/v1/workflows/first-steps/versions/1/diff"))
+    assert (compared["from_version"], compared["widens"]) == (None, True)
+    assert f"may now also use {PAY}, which writes" in {change["text"] for change in compared["changes"]}
+    page = shared.approver.api.get("/v1/workflows/first-steps/access-spec?format=html").text
+    assert "All of this is new" in page
+
+
+def test_the_document_names_fields_accounts_and_reasons(shared: Organisation) -> None:
+    document = ok(shared.approver.api.get(f"{PATH}/access-spec"))
+    [bills] = [read for read in document["reads"] if read["tool"] == "sandbox_bank.bills.list"]
+    assert {"pointer": "/bills/*/iban", "data_classes": ["financial"], "trust": "trusted"} in bills["fields"]
+    writes = {write["tool"]: write for write in document["writes"]}
+    assert writes[NOTE]["waits_because"] == []
+    assert writes[PAY]["waits_because"] == ["It moves money. No rule and no setting lifts this."]
+    assert writes[PAY]["values"] == [{"currency": "EUR", "amount": 500000, "text": "5,000.00 EUR"}]
+    accounts = {(c["provider"], c["access"]): (c["account"], c["status"]) for c in document["connections"]}
+    assert set(accounts) == {(p, a) for p in ("sandbox_bank", "sandbox_crm") for a in ("read", "write")}
+    assert {status for _, status in accounts.values()} == {"active"}
+    assert all(account for account, _ in accounts.values())
+    assert document["retention"] == {"days": 365, "by_class": {"personal": 90}}
+    assert (document["author_name"], document["approver_name"]) == (shared.owner.name, shared.approver.name)
+
+
+def test_a_browser_gets_a_page_that_runs_nothing(shared: Organisation, world: World) -> None:
+    page = shared.approver.api.get(f"{PATH}/access-spec", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert page.status_code == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "<script" not in page.text
+    assert "Pay vendor bills that are due" in page.text
+    with world.client() as anybody:
+        style = anybody.get("/assets/access-spec.css")
+        assert (style.status_code, style.headers["content-type"]) == (200, "text/css; charset=utf-8")
+        assert anybody.get(f"{PATH}/access-spec?format=html").status_code == 401
+    assert ok(shared.approver.api.get(f"{PATH}/access-spec?format=json", headers={"Accept": "text/html"}))["version"] == 1
+
+
+def test_a_spec_may_keep_neither_everything_nor_what_it_does_not_declare(shared: Organisation) -> None:
+    spec = access_spec(shared, data_classes=["internal", "personal"], retention={})
+    spec["tools"] = {
+        "sandbox_bank.bills.list": {"access": "read", "read_fields": ["", "/bills/*/iban", "/bills/*/not-there"]},
+        NOTE: WRITES_NOTES | {"data_classes": ["health"]},
+    }
+    answer = shared.owner.api.post(f"{PATH}/versions", json={"spec": spec}, headers=once())
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_access_spec")
+    assert {error["pointer"] for error in answer.json()["errors"]} == {
+        "/spec/tools/sandbox_bank.bills.list/read_fields/0",
+        "/spec/tools/sandbox_bank.bills.list/read_fields/1",
+        f"/spec/tools/{NOTE}/data_classes/0",
+    }
+    longer = access_spec(shared, retention={"personal": 999})
+    answer = shared.owner.api.post(f"{PATH}/versions", json={"spec": longer}, headers=once())
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")

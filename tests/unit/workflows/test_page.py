@@ -1,0 +1,127 @@
+"""The access spec as a page: what a reviewer reads, and nothing that a spec could smuggle in."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from api.gate.models import AccessSpec
+from api.providers.manifest import manifests
+from api.workflows import page
+from api.workflows.diff import diff
+from api.workflows.document import document
+from tests.unit.workflows.specs import CONTRACTS, NOTE, ONE, PAY, TWO, a_spec, with_tool
+
+HOSTILE = "</p><script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
+
+
+def rendered(spec: AccessSpec, live: AccessSpec | None = None, **changes: Any) -> str:
+    row = {
+        "slug": "pay", "title": "Pay bills", "version": 4, "status": "in_review", "environment": "production",
+        "digest": "sha256:" + "ab" * 32, "spec": spec.model_dump(mode="json"), "live_version": 3 if live else None,
+        "author_name": "Olive Marsh", "approver_name": None, "reason": None,
+    }  # fmt: skip
+    connections = {
+        str(one): {"account": {"label": "Ours"}, "environment": "production", "status": "active"} for one in (ONE, TWO)
+    }
+    made = document(row | changes, CONTRACTS, manifests(), connections)
+    made |= {"compared_with": 3 if live else None, "changes": diff(live, spec, CONTRACTS) if live else []}
+    return page.render(made)
+
+
+class Text(HTMLParser):
+    """The words of a page, and its tags with their attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def read(html: str) -> tuple[str, list[tuple[str, dict[str, str | None]]]]:
+    parser = Text()
+    parser.feed(html)
+    return re.sub(r"\s+", " ", "".join(parser.words)), parser.tags
+
+
+def test_it_begins_with_what_is_new() -> None:
+    text, _ = read(rendered(a_spec(), a_spec(stage="supervised", value_max={"EUR": 1_000})))
+    assert "What is new since version 3" in text
+    assert "No longer waits for a person: sandbox_crm.notes.create" in text
+    assert "Limit for EUR raised from 10.00 EUR to 1,000.00 EUR" in text
+    assert text.index("What is new") < text.index("What it decides alone") < text.index("What always waits")
+
+
+def test_it_says_what_happens_alone_and_what_waits_and_why() -> None:
+    text, _ = read(rendered(a_spec()))
+    alone = text[text.index("What it decides alone") : text.index("What always waits")]
+    waits = text[text.index("What always waits") : text.index("What it can read")]
+    assert NOTE in alone
+    assert "It cannot be undone." in alone
+    assert PAY in waits
+    assert "It moves money. No rule and no setting lifts this." in waits
+    assert "One person (role owner or approver), with a second factor must approve the exact payload." in waits
+
+
+def test_a_supervised_workflow_decides_nothing_alone() -> None:
+    text, _ = read(rendered(a_spec(stage="supervised")))
+    assert "Nothing. Whatever it wants to change waits for a person." in text
+
+
+@pytest.mark.parametrize("field", ["purpose", "owner", "escalation_contact"])
+def test_untrusted_text_stays_text(field: str) -> None:
+    plain, tags = read(rendered(a_spec()))
+    text, hostile_tags = read(rendered(a_spec(**{field: HOSTILE}), title=HOSTILE, reason=HOSTILE, author_name=HOSTILE))
+    assert HOSTILE in text
+    assert HOSTILE not in plain
+    assert {tag for tag, _ in hostile_tags} <= {tag for tag, _ in tags} | {"q"}
+    records = {"/from_account": [HOSTILE]}
+    assert HOSTILE in read(rendered(with_tool(PAY, records=records), a_spec()))[0]
+
+
+def test_it_loads_nothing_but_our_own_stylesheet_and_runs_nothing() -> None:
+    _, tags = read(rendered(a_spec(), a_spec(stage="shadow")))
+    names = {tag for tag, _ in tags}
+    assert not names & {"script", "style", "img", "iframe", "form", "a", "object"}
+    assert [attributes["href"] for tag, attributes in tags if tag == "link"] == [page.STYLESHEET]
+    assert not [name for _, attributes in tags for name in attributes if name == "style" or name.startswith("on")]
+    assert "unsafe" not in page.HEADERS["Content-Security-Policy"]
+    assert "url(" not in page.stylesheet()
+    assert "@import" not in page.stylesheet()
+
+
+def test_everything_has_a_heading_and_every_label_a_target() -> None:
+    _, tags = read(rendered(a_spec(), a_spec(stage="shadow")))
+    ids = {attributes.get("id") for _, attributes in tags}
+    assert {a["aria-labelledby"] for _, a in tags if "aria-labelledby" in a} <= ids
+    assert [tag for tag, _ in tags if tag == "h1"] == ["h1"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "html"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("application/json", False),
+        ("text/html", True),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", True),
+        ("text/html;q=0.5, application/json", False),
+        ("text/*, application/json;q=0.1", True),
+        ("text/html;q=nonsense", False),
+    ],
+)
+def test_who_asks_for_a_page_gets_one(accept: str, html: bool) -> None:
+    assert page.is_preferred(accept) is html
+
+
+def test_a_list_is_read_aloud_as_people_do() -> None:
+    assert page.sentence(["a", "b", "c"]) == "a, b and c"
+    assert page.sentence(["a"]) == "a"
+    assert page.sentence([]) == "no"

@@ -1,0 +1,84 @@
+"""What keeps an access spec from holding together, and where."""
+
+import pytest
+from pydantic import ValidationError
+
+from api.gate.models import AccessSpec
+from api.workflows.data_classes import classes_of, trust_of
+from api.workflows.validation import mistakes
+from tests.unit.workflows.specs import BILLS, CONTRACTS, NOTE, PAY, a_spec, with_tool
+
+
+def found(spec: AccessSpec) -> dict[str, str]:
+    return {mistake["pointer"]: mistake["message"] for mistake in mistakes(spec, CONTRACTS)}
+
+
+def test_a_spec_that_holds_together_has_no_mistakes() -> None:
+    assert found(a_spec()) == {}
+
+
+def test_a_field_that_no_answer_has_is_fine() -> None:
+    assert found(with_tool(BILLS, read_fields=["/bills/*/never"])) == {}
+
+
+def test_keeping_everything_is_refused() -> None:
+    [(pointer, message)] = found(with_tool(BILLS, read_fields=["/bills/*/id", ""])).items()
+    assert pointer == f"/spec/tools/{BILLS}/read_fields/1"
+    assert "name the fields" in message
+
+
+@pytest.mark.parametrize(("field", "data_class"), [("/bills/*/iban", "financial"), ("/bills", "financial")])
+def test_a_field_of_a_class_that_is_not_declared_is_refused(field: str, data_class: str) -> None:
+    spec = AccessSpec.model_validate(
+        with_tool(BILLS, read_fields=[field]).model_dump() | {"data_classes": ["internal"]}
+    )
+    messages = found(spec)
+    assert f"{field} holds {data_class} data" in messages[f"/spec/tools/{BILLS}/read_fields/0"]
+
+
+def test_what_may_be_sent_is_what_may_be_held() -> None:
+    assert list(found(with_tool(NOTE, data_classes=["internal", "health"]))) == [f"/spec/tools/{NOTE}/data_classes/1"]
+    assert list(found(with_tool(BILLS, data_classes=["internal"]))) == [f"/spec/tools/{BILLS}/data_classes/0"]
+
+
+def test_unknown_tools_missing_connections_and_wrong_access_are_named() -> None:
+    spec = a_spec().model_dump()
+    spec["connections"].pop("sandbox_crm")
+    spec["tools"] |= {"sandbox_bank.no.such": {"access": "read"}, PAY: {"access": "read"}}
+    assert set(found(AccessSpec.model_validate(spec))) == {
+        "/spec/tools/sandbox_bank.no.such", f"/spec/tools/{PAY}/access", "/spec/connections/sandbox_crm",
+    }  # fmt: skip
+
+
+def test_a_class_is_kept_as_long_as_the_rest_or_shorter() -> None:
+    assert a_spec(retention_days=10, retention={"personal": 10}).retention == {"personal": 10}
+    with pytest.raises(ValidationError, match="shorter"):
+        a_spec(retention_days=10, retention={"personal": 11})
+    assert list(found(a_spec(retention={"health": 1}))) == ["/spec/retention/health"]
+
+
+def test_a_spec_that_was_stored_before_there_were_classes_is_still_one() -> None:
+    stored = a_spec().model_dump(mode="json", exclude={"data_classes", "retention"})
+    for grant in stored["tools"].values():
+        del grant["data_classes"], grant["irreversible_alone"]
+    spec = AccessSpec.model_validate(stored)
+    assert (spec.data_classes, spec.retention) == ([], {})
+    assert not any(grant.irreversible_alone for grant in spec.tools.values())
+
+
+def test_the_nearest_label_counts_and_so_do_those_below() -> None:
+    contract = CONTRACTS[BILLS].model_copy(deep=True)
+    labels = {"/a": "personal", "/a/*/b": "financial", "/a/*/b/c": "health"}
+    contract = contract.model_copy(update={"output": contract.output.model_copy(update={"data_classes": labels})})
+    assert classes_of(contract, "/x") == {"internal"}
+    assert classes_of(contract, "/a/*/z") == {"personal"}
+    assert classes_of(contract, "/a/0/b/d") == {"financial"}
+    assert classes_of(contract, "/a") == {"personal", "financial", "health"}
+    assert classes_of(contract, "/a/*") == {"personal", "financial", "health"}
+
+
+def test_what_is_partly_trusted_is_not_called_trusted() -> None:
+    bookings = CONTRACTS["sandbox_bank.transactions.list"]
+    assert trust_of(bookings, "/transactions/*/amount") == "trusted"
+    assert trust_of(bookings, "/transactions/*/reference") == "untrusted"
+    assert trust_of(bookings, "/transactions") == "partly trusted"
