@@ -124,7 +124,9 @@ def test_a_browser_gets_a_page_that_runs_nothing(shared: Organisation, world: Wo
         style = anybody.get("/assets/access-spec.css")
         assert (style.status_code, style.headers["content-type"]) == (200, "text/css; charset=utf-8")
         assert anybody.get(f"{PATH}/access-spec?format=html").status_code == 401
-    assert ok(shared.approver.api.get(f"{PATH}/access-spec?format=json", headers={"Accept": "text/html"}))["version"] == 1
+    assert (
+        ok(shared.approver.api.get(f"{PATH}/access-spec?format=json", headers={"Accept": "text/html"}))["version"] == 1
+    )
 
 
 def test_a_spec_may_keep_neither_everything_nor_what_it_does_not_declare(shared: Organisation) -> None:

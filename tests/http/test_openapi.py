@@ -147,7 +147,7 @@ def test_what_it_answers_is_what_it_says(
 ) -> None:
     owner, approver = shared.owner.api, shared.approver.api
     ids = {
-        "slug": "pay-vendor-bills", "name": PAY, "account_id": shared.service_account_id,
+        "slug": "pay-vendor-bills", "version": "1", "name": PAY, "account_id": shared.service_account_id,
         "connection_id": shared.connections["sandbox_bank/read"],
     }  # fmt: skip
     start = {"workflow": "pay-vendor-bills", "instruction": "x", "subject": {"type": "bill", "id": "1"}}
