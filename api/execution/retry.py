@@ -1,6 +1,7 @@
 """What becomes of an attempt: a pure policy over how the call ended."""
 
 import random
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -10,6 +11,11 @@ from api.providers.client import Outcome
 MAX_ATTEMPTS = 6
 BASE_SECONDS = 1.0
 MAX_SECONDS = 300.0
+#: Error codes, without their punctuation, with which providers say what status 429 says.
+RATE_LIMITS = {
+    "ratelimit", "ratelimited", "ratelimitexceeded", "userratelimitexceeded", "requestlimitexceeded",
+    "toomanyrequests", "throttled", "throttling",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,9 @@ def _is_transient(ended: Outcome, maybe_reached_before: bool) -> bool:
     """Whether another attempt may end differently."""
     if ended.hopeless:
         return False
-    if ended.reached == "maybe" or ended.status is None or ended.status in (401, 408, 425, 429):
+    if ended.reached == "maybe" or ended.status is None or ended.unauthorized or ended.status in (401, 408, 425, 429):
+        return True
+    if ended.code is not None and re.sub("[^a-z]", "", ended.code.lower()) in RATE_LIMITS:
         return True
     # A conflict under a key that was used before: the first request is still being worked on
     # (draft-ietf-httpapi-idempotency-key-header, section 2.6).

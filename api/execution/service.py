@@ -3,7 +3,6 @@
 import json
 import logging
 import random
-import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -21,7 +20,7 @@ from api.execution.retry import settle
 from api.gate.models import Contract
 from api.gate.pointer import resolve
 from api.ids import new_id
-from api.providers.client import Lease, Outcome
+from api.providers.client import Lease, Outcome, read_back_args
 from api.runs import service as runs
 from api.runs.minimise import trusted
 from api.runs.models import NewObservation
@@ -31,8 +30,6 @@ log = logging.getLogger("countersign.execution")
 _rng = random.SystemRandom()
 #: Of an answer, this many bytes are kept with the attempt; beyond it only the digest.
 MAX_KEPT = 8_000
-#: A provider's error code, as `insufficient_funds`: nothing that a person would have written into an answer.
-_CODE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 
 
 async def execute_soon(principal: Principal, action_id: str, tenant_id: UUID | str | None = None) -> None:
@@ -111,14 +108,12 @@ def sanitize(ended: Outcome) -> dict[str, Any]:
 def kept_of(contract: Contract, ended: Outcome) -> dict[str, Any]:
     """What is kept of the answer to a write: as `sanitize`, but of the body only what the contract labels `trusted`.
 
-    Of a refusal (RFC 9110 section 15.5) the provider's error code is kept too, where it is one: a short word, no prose.
+    Of what is no success, the provider's error code is kept too, where it is one: a short word, no prose.
     The digest is of the whole body.
     """
     kept = trusted(contract, ended.body)
-    if ended.status is not None and ended.status >= 400 and isinstance(ended.body, dict):
-        code = ended.body.get("error")
-        if isinstance(code, str) and _CODE.fullmatch(code):
-            kept = (kept or {}) | {"error": code}
+    if ended.code is not None:
+        kept = (kept if isinstance(kept, dict) else {}) | {"error": ended.code}
     return sanitize(ended) | {"response": sanitize(replace(ended, body=kept))["response"]}
 
 
@@ -174,13 +169,11 @@ async def _read_back(principal: Principal, action_id: UUID) -> str:
         detail = f"The action is {row['status']}; only an unknown outcome is reconciled."
         raise Problem(409, "not_unknown", detail)
     tools = (await database().call(principal, "list_tools_v1", {"name": row["tool"]})).result
-    read_back = Contract.model_validate(tools[0]).read_back
+    contract = Contract.model_validate(tools[0])
+    read_back = contract.read_back
     if read_back is None:
         raise Problem(409, "no_read_back", "This tool cannot be read back; say what the outcome is.")
-    known = row["args"] | {"idempotency_key": row["idempotency_key"]}
-    args = {
-        name: value.format_map(known) if isinstance(value, str) else value for name, value in read_back.args.items()
-    }
+    args = read_back_args(contract, row["args"], row["idempotency_key"])
     asking = principal.claims.get("sub") or principal.claims.get("key_id")
     observer = system(row["tenant_id"], "reconcile", {"kind": principal.kind, "id": asking})
     seen = await runs.observe(observer, row["run_id"], NewObservation(tool=read_back.tool, args=args), None)

@@ -181,13 +181,22 @@ class ReadBack(Lenient):
 
 
 class Execution(Lenient):
-    """How a tool is called: an HTTP request through a connection. `path` takes `{argument}` placeholders."""
+    """How a tool is called: an HTTP request through a connection.
+
+    origin: which of the provider's addresses. path, query, headers and template take `{argument}` placeholders, and
+    those of ids that are kept with the connection; template is the body, as JSON. What came later is left out of the
+    stored form where it says nothing, so that contracts that do not use it stay what they were.
+    """
 
     mode: Literal["http"] = "http"
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
-    body: Literal["json", "none"] = "none"
+    body: Literal["json", "form", "rfc822", "none"] = "none"
     idempotency_header: str | None = None
+    origin: str = Field(default="api", exclude_if=lambda value: value == "api")
+    query: dict[str, str] = Field(default={}, exclude_if=lambda value: value == {})
+    headers: dict[str, str] = Field(default={}, exclude_if=lambda value: value == {})
+    template: dict[str, Any] | list[Any] | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class Contract(Lenient):

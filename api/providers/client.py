@@ -6,11 +6,13 @@ import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
 
 from api.config import ConfigurationError, settings
 from api.gate.models import Contract
+from api.providers.parts import Answers
+from api.providers.request import build, read_back_args
 from api.providers.site import Site
+from api.providers.template import UnsendableError
 from api.providers.tokens import Account, AccountError, TokenError, Tokens, account_of, exchange, revoke
 from api.providers.transport import http
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Account", "AccountError", "Lease", "Outcome", "TokenError", "Tokens", "UnsendableError",
-    "account_of", "build", "call_tool", "exchange", "revoke",
+    "account_of", "build", "call_tool", "exchange", "read_back_args", "revoke",
 ]  # fmt: skip
 
 MAX_ANSWER = 1_000_000
@@ -38,6 +40,7 @@ class Outcome:
     reached: whether the provider may have acted on it: `no`, `maybe` (it was sent, and no answer tells), `yes`.
     status: HTTP status, None without an answer. body: parsed JSON. retry_after: seconds, from the provider.
     hopeless: it was not sent, and never will be by trying again: the consent is gone, or it makes no request.
+    code: the provider's error code, of an answer that is no success. unauthorized: another access token may do.
     """
 
     reached: Literal["no", "maybe", "yes"]
@@ -46,6 +49,8 @@ class Outcome:
     error: str | None = None
     retry_after: float | None = None
     hopeless: bool = False
+    code: str | None = None
+    unauthorized: bool = False
 
 
 class Lease:
@@ -61,35 +66,6 @@ class Lease:
     def remaining(self) -> float:
         """Seconds; negative when it is over."""
         return min(self._monotonic - time.monotonic(), self._wall - time.time())
-
-
-class UnsendableError(ValueError):
-    """The arguments make no request of this tool."""
-
-
-def build(site: Site, contract: Contract, args: dict[str, Any], idempotency_key: str | None) -> dict[str, Any]:
-    """The request of a tool call: placeholders of the path are filled from the arguments, the rest is query or body.
-
-    Raises UnsendableError for an argument that would change which operation the path names.
-    """
-    execution = contract.execution
-    rest = dict(args)
-    path = execution.path
-    for name in list(rest):
-        if f"{{{name}}}" in path:
-            segment = str(rest.pop(name))
-            if segment in ("", ".", ".."):
-                # Quoting leaves dots alone, and a client that tidies the path would call another operation.
-                raise UnsendableError(f"The argument {name} cannot be part of an address.")
-            path = path.replace(f"{{{name}}}", quote(segment, safe=""))
-    request: dict[str, Any] = {"method": execution.method, "url": site.url("{api}") + path, "headers": {}}
-    if execution.body == "json":
-        request["json"] = rest
-    elif rest:
-        request["params"] = rest
-    if execution.idempotency_header and idempotency_key:
-        request["headers"][execution.idempotency_header] = idempotency_key
-    return request
 
 
 async def call_tool(
@@ -115,7 +91,7 @@ async def call_tool(
         request = build(site, contract, args, idempotency_key)
         request["headers"]["Authorization"] = f"Bearer {access_token}"
         async with asyncio.timeout(seconds), http().stream(**request) as answer:
-            return await _read(answer)
+            return await _read(answer, site.manifest.answers)
     except UnsendableError as error:
         return Outcome("no", error=str(error), hopeless=True)
     except (ConfigurationError, httpx.InvalidURL) as error:
@@ -126,11 +102,11 @@ async def call_tool(
         return Outcome("maybe", error=f"No answer came ({type(error).__name__}).")
 
 
-async def _read(answer: "httpx.Response") -> Outcome:
-    """What an answer says. Its status decides; a success counts as one only if its body can be read.
+async def _read(answer: "httpx.Response", answers: Answers) -> Outcome:
+    """What an answer says. Its status decides; a success counts as one only if its body can be read, and says so.
 
-    A 4xx says that nothing was done; a 5xx, a redirect after work, and a success that is no JSON or larger than
-    1 MB do not say. No redirect is followed: the credential is for this provider.
+    A 4xx says that nothing was done, as does a 2xx whose body says it; a 5xx, a redirect after work, and a success
+    that is no JSON or larger than 1 MB do not say. No redirect is followed: the credential is for this provider.
     """
     status = answer.status_code
     error = None if status < 300 else f"The provider answered {status}."
@@ -146,17 +122,25 @@ async def _read(answer: "httpx.Response") -> Outcome:
             body = json.loads(content, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             error = error or "The answer is not JSON."
+    return _judged(status, body, error, answers, _seconds(answer.headers.get("retry-after")))
+
+
+def _judged(status: int, body: Any, error: str | None, answers: Answers, retry_after: float | None) -> Outcome:
+    verdict = answers.verdict(body) if error is None else None
+    reached: Literal["no", "maybe", "yes"] = "yes" if verdict == "done" else _reached(status)
+    code = answers.code(body) if verdict != "done" else None
+    if verdict == "refused":
+        reached, error = "no", f"The provider refused: {code or 'it did not say why'}."
+    elif verdict == "unsure":
+        error = f"The provider did not say whether it was done: {code or 'no known answer'}."
     if body is not None and not _can_be_kept(body):
         # What was done is done; the answer to it is only not kept.
-        body, kept_error = None, "The answer holds characters or numbers that cannot be kept."
-        return (
-            Outcome("yes", status, None, kept_error)
-            if error is None
-            else Outcome(_reached(status), status, None, error)
-        )
-    if error is None:
-        return Outcome("yes", status, body)
-    return Outcome(_reached(status), status, body, error, _seconds(answer.headers.get("retry-after")))
+        body = None
+        error = error or "The answer holds characters or numbers that cannot be kept."
+    if reached == "yes":
+        return Outcome("yes", status, body, error)
+    unauthorized = status == 401 or (reached == "no" and code in answers.unauthorized)
+    return Outcome(reached, status, body, error, retry_after, code=code, unauthorized=unauthorized)
 
 
 def _reached(status: int) -> Literal["no", "maybe"]:

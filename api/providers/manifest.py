@@ -4,22 +4,22 @@ The format is documented in docs/providers.md. A file that does not fit it is re
 the line and what is wrong.
 """
 
-import json
 import os
 import re
 import tomllib
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
 from api.config import ConfigurationError
-from api.gate.models import Access, Argument, Contract, Effect, Environment, Output, Pointer, ReadBack
+from api.gate.models import Access, Contract, Environment
+from api.providers.checks import contradictions
 from api.providers.parts import Account, Answers, Keep, Name, OAuth, Parameter, Part, Prefix
 from api.providers.site import Site
 from api.providers.toml_lines import Place, line_of
+from api.providers.tool import Tool
 
 FOLDER = Path(__file__).parent / "manifests"
 
@@ -36,122 +36,13 @@ class ParameterError(ValueError):
         super().__init__(" ".join(errors.values()))
 
 
-class Http(Part):
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-    path: str = Field(pattern=r"^(/([A-Za-z0-9._~:@-]|\{\w+\})+)+$")
-    body: Literal["json", "none"] = "none"
-    idempotency_header: str | None = None
-
-
-# A contract that is read back passes over what it does not know; a manifest's typing errors must not pass.
-class _Argument(Argument):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Output(Output):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _ReadBack(ReadBack):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Tool(Part):
-    """One operation of a provider; becomes the contract `<provider>.<name>`."""
-
-    name: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+){0,2}$", max_length=79)
-    version: int = Field(ge=1)
-    title: str
-    access: Access
-    effect: Effect
-    reversible: bool
-    idempotency: Literal["key", "natural", "none"]
-    input_schema: str
-    arguments: dict[Pointer, _Argument] = Field(default={})
-    output: _Output = _Output()
-    http: Http
-    read_back: _ReadBack | None = None
-
-    @field_validator("input_schema")
-    @classmethod
-    def _describes_an_object(cls, text: str) -> str:
-        import jsonschema_rs
-
-        try:
-            schema = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"it is not JSON: {error}") from None
-        try:
-            jsonschema_rs.Draft202012Validator(text, validate_formats=True, offline=True)
-        except jsonschema_rs.ValidationError as error:
-            raise ValueError(f"it is not a JSON Schema: {error.message}") from None
-        if (
-            not isinstance(schema, dict)
-            or schema.get("type") != "object"
-            or schema.get("additionalProperties") is not False
-        ):
-            raise ValueError("it must describe an object with additionalProperties false")
-        return text
-
-    @property
-    def schema_of_arguments(self) -> dict[str, Any]:
-        schema: dict[str, Any] = json.loads(self.input_schema)
-        return schema
-
-    def contradictions(self) -> Iterator[tuple[Place, str]]:
-        """Parts that fit the format and not each other, with their place in the tool."""
-        schema = self.schema_of_arguments
-        if (self.access == "read") != (self.effect == "read"):
-            yield ("effect",), "access and effect disagree: a tool that reads has effect read, and no other"
-        if self.idempotency == "key" and self.access == "write" and not self.http.idempotency_header:
-            yield ("idempotency",), "idempotency by key needs http.idempotency_header"
-        for name in re.findall(r"{(\w+)}", self.http.path):
-            if name not in schema.get("required", []):
-                yield ("http", "path"), f"the path names {{{name}}}, which input_schema does not require"
-        for pointer, argument in self.arguments.items():
-            # A misspelt pointer would take its argument out of every check that looks at roles.
-            for named in filter(None, (pointer, argument.currency)):
-                if not _exists(schema, named):
-                    yield ("arguments", pointer), f"input_schema has no argument {named}"
-
-    def contract(self, provider: str) -> Contract:
-        """The contract that is published for this tool."""
-        document = self.model_dump(exclude={"name", "http", "input_schema"})
-        return Contract.model_validate(
-            document
-            | {
-                "name": f"{provider}.{self.name}",
-                "provider": provider,
-                "input_schema": self.schema_of_arguments,
-                "execution": self.http.model_dump(),
-            }
-        )
-
-
-def _exists(schema: dict[str, Any], pointer: str) -> bool:
-    """Whether the schema's own properties lead along a pointer; what they leave open is believed."""
-    part: Any = schema
-    for token in pointer.split("/")[1:]:
-        if not isinstance(part, dict) or "$ref" in part:
-            return True
-        if token == "*":  # noqa: S105 - a wildcard, no secret
-            part = part.get("items", True)
-            continue
-        properties = part.get("properties", {})
-        name = token.replace("~1", "/").replace("~0", "~")
-        if name not in properties:
-            return part.get("additionalProperties", True) is not False
-        part = properties[name]
-    return True
-
-
 class Manifest(Part):
     """One provider: `origins` are its addresses by environment and name, `$NAME` is read from that setting."""
 
     name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=40)
     title: str
     kind: Literal["bank", "crm", "billing", "helpdesk", "outbound"]
-    facts_checked: str
+    facts_checked: str = Field(pattern=r"^[0-9]{4}-[0-9]{2}$")
     sources: list[str] = Field(default=[])
     unverified: list[str] = Field(default=[])
     origins: dict[Environment, dict[Name, str]] = Field(min_length=1)
@@ -161,23 +52,6 @@ class Manifest(Part):
     account: Account | None = None
     answers: Answers = Answers()
     tools: list[Tool] = Field(min_length=1)
-
-    def contradictions(self) -> Iterator[tuple[Place, str]]:
-        """Parts that fit the format and not each other, with their place in the manifest."""
-        for environment, origins in self.origins.items():
-            if "api" not in origins:
-                yield ("origins", environment), "there is no address named api"
-        tools = {f"{self.name}.{tool.name}": tool for tool in self.tools}
-        seen: set[str] = set()
-        for number, tool in enumerate(self.tools):
-            if tool.name in seen:
-                yield ("tools", number, "name"), "two tools have the same name"
-            seen.add(tool.name)
-            for place, message in tool.contradictions():
-                yield ("tools", number, *place), message
-            if tool.read_back is not None:
-                for place, message in _unreadable(tool, tool.read_back, tools.get(tool.read_back.tool)):
-                    yield ("tools", number, "read_back", *place), message
 
     def site(self, environment: Environment, values: dict[str, str] | None = None) -> Site:
         """The provider as a connection of this environment sees it, with the values that the connection keeps.
@@ -209,6 +83,10 @@ class Manifest(Part):
         return dict(given)
 
     @property
+    def origin_names(self) -> set[str]:
+        return {name for origins in self.origins.values() for name in origins}
+
+    @property
     def kept(self) -> dict[str, Keep]:
         return self.account.keep if self.account else {}
 
@@ -218,21 +96,6 @@ class Manifest(Part):
 
     def contracts(self) -> list[Contract]:
         return [tool.contract(self.name) for tool in self.tools]
-
-
-def _unreadable(tool: Tool, read_back: ReadBack, reader: Tool | None) -> Iterator[tuple[Place, str]]:
-    if reader is None or reader.access != "read":
-        yield ("tool",), f"there is no tool named {read_back.tool} here that reads"
-        return
-    taken = reader.schema_of_arguments
-    for name in [*read_back.args, *taken.get("required", [])]:
-        if name not in taken.get("properties", {}) or name not in read_back.args:
-            yield ("args",), f"{read_back.tool} and args do not agree on {name}"
-    known = {"idempotency_key", *tool.schema_of_arguments.get("properties", {})}
-    for value in read_back.args.values():
-        for name in re.findall(r"{([^}]*)", value) if isinstance(value, str) else []:
-            if name not in known:
-                yield ("args",), f"{{{name}}} is neither idempotency_key nor an argument of {tool.name}"
 
 
 def load(path: Path) -> Manifest:
@@ -258,7 +121,7 @@ def load(path: Path) -> Manifest:
         raise _mistake(path, text, first["loc"], first["msg"].removeprefix("Value error, ")) from None
     if path.stem != manifest.name:
         raise _mistake(path, text, ("name",), f"the file must be called {manifest.name}.toml")
-    for place, message in manifest.contradictions():
+    for place, message in contradictions(manifest):
         raise _mistake(path, text, place, message)
     return manifest
 

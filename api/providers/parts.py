@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from api.gate.models import Pointer
+from api.gate.pointer import resolve
 
 Style = Literal["client_secret_basic", "client_secret_post", "secret_as_username"]
 
@@ -119,13 +120,39 @@ class Success(Part):
     equals: Any
 
 
+#: An error code of a provider: one word or number, nothing that a person would have written into an answer.
+_CODE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+_DECLARED_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}|[0-9]{1,8}")
+
+
 class Answers(Part):
     """How answers say that they are refusals, where the HTTP status does not.
 
     success: what an answer with a 2xx status has to hold, or it is a refusal that did nothing. error: where the
-    provider's error code is. unsure: the codes after which nobody knows whether it was done.
+    provider's error code is. unsure: the codes after which nobody knows whether it was done. unauthorized: the codes
+    that say what status 401 says: another access token may do.
     """
 
     success: Success | None = None
     error: Pointer | None = None
     unsure: list[str] = []
+    unauthorized: list[str] = []
+
+    def code(self, body: Any) -> str | None:
+        """The provider's error code in the answer of a refusal, if that names one."""
+        if self.error is None:
+            code = body.get("error") if isinstance(body, dict) else None
+            return code if isinstance(code, str) and _CODE.fullmatch(code) else None
+        code = next((value for _, value in resolve(body, self.error)), None)
+        text = str(code) if type(code) in (str, int) else ""
+        return text if _DECLARED_CODE.fullmatch(text) else None
+
+    def verdict(self, body: Any) -> Literal["done", "refused", "unsure"]:
+        """What an answer with a 2xx status says; `unsure` when it says neither that it was done nor that it was not."""
+        if self.success is None:
+            return "done"
+        found = [value for _, value in resolve(body, self.success.at)]
+        if found and type(found[0]) is type(self.success.equals) and found[0] == self.success.equals:
+            return "done"
+        code = self.code(body)
+        return "unsure" if code in self.unsure or not (found or code) else "refused"

@@ -66,14 +66,9 @@ async def exchange(site: Site, grant: dict[str, str]) -> Tokens:
     """
     oauth = site.manifest.oauth
     answer = await _post(site, oauth.token_url, grant)
-    try:
-        body = answer.json()
-    except (ValueError, RecursionError):
-        body = None
-    if answer.status_code != 200:
-        code = body.get("error") if isinstance(body, dict) else None
-        named = isinstance(code, str) and code
-        raise TokenError(str(code) if named else f"status {answer.status_code}", oauth.ended_by)
+    body = _json(answer)
+    if answer.status_code != 200 or site.manifest.answers.verdict(body) == "refused":
+        raise TokenError(_error(site, body) or f"status {answer.status_code}", oauth.ended_by)
     if not isinstance(body, dict) or not _is_token(body.get("access_token")):
         raise TokenError("malformed")
     first = grant.get("grant_type") == "authorization_code"
@@ -89,6 +84,12 @@ async def exchange(site: Site, grant: dict[str, str]) -> Tokens:
         refresh_expires_in=_seconds(_at(body, oauth.refresh_expires_in)) if oauth.refresh_expires_in else None,
         kept=kept,
     )
+
+
+def _error(site: Site, body: Any) -> str | None:
+    """The error code of RFC 6749 section 5.2, or that of the provider's own answers."""
+    code = body.get("error") if isinstance(body, dict) else None
+    return code if isinstance(code, str) and code else site.manifest.answers.code(body)
 
 
 def _granted(site: Site, reported: Any) -> list[str] | None:
@@ -158,7 +159,15 @@ async def revoke(site: Site, tokens: dict[str, str]) -> Literal["confirmed", "fa
         answer = await _send(site, request, authenticated=how.client_authentication and how.send != "bearer")
     except (TokenError, ConfigurationError):
         return "failed"
-    return "confirmed" if answer.status_code < 300 else "failed"
+    done = answer.status_code < 300 and site.manifest.answers.verdict(_json(answer)) != "refused"
+    return "confirmed" if done else "failed"
+
+
+def _json(answer: "httpx.Response") -> Any:
+    try:
+        return answer.json()
+    except (ValueError, RecursionError):
+        return None
 
 
 async def _post(site: Site, url: str, form: dict[str, str]) -> "httpx.Response":
@@ -219,8 +228,10 @@ async def _looked_up(site: Site, lookup: str, access_token: str) -> dict[str, st
         headers = {"Authorization": f"Bearer {access_token}"}
         async with asyncio.timeout(settings().provider_timeout):
             answer = await http().get(site.url(lookup), headers=headers)
-        body = answer.json() if answer.status_code == 200 else None
-    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError, RecursionError, ConfigurationError):
+        body = _json(answer) if answer.status_code == 200 else None
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ConfigurationError):
+        body = None
+    if site.manifest.answers.verdict(body) == "refused":
         body = None
     kept = _kept(site, "lookup", body, complete=True)
     if kept is None:

@@ -12,7 +12,9 @@ _clients: dict[asyncio.AbstractEventLoop, "httpx.AsyncClient"] = {}
 
 
 def http() -> "httpx.AsyncClient":
-    """The HTTP client of this event loop: connections are reused, redirects are not followed."""
+    """The HTTP client of this event loop: connections are reused, redirects not followed, cookies not kept."""
+    from http.cookiejar import CookieJar, DefaultCookiePolicy
+
     import httpx
 
     loop = asyncio.get_running_loop()
@@ -21,6 +23,8 @@ def http() -> "httpx.AsyncClient":
     if loop not in _clients:
         _clients[loop] = httpx.AsyncClient(
             follow_redirects=False,
+            # Nothing that one connection is told to remember goes along with another's request.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             headers={"Accept": "application/json"},
             # Shorter than the whole, so that a host that does not answer at all is known not to have been reached.
             timeout=httpx.Timeout(settings().provider_timeout, connect=min(5, settings().provider_timeout / 2)),

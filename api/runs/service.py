@@ -171,7 +171,7 @@ async def call_with_credential(
         if connections.is_expiring(credential) and tokens.get("refresh_token"):
             tokens = await _renew(credential, tokens, claimed_for, lease)
         outcome = await client.call_tool(site, contract, args, tokens["access_token"], idempotency_key, lease)
-        if outcome.status == 401:
+        if outcome.unauthorized:
             tokens = await _refresh(credential, claimed_for, lease)
             outcome = await client.call_tool(site, contract, args, tokens["access_token"], idempotency_key, lease)
     except _NOT_SENT as error:
