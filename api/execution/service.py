@@ -18,9 +18,8 @@ from api.errors import Problem
 from api.execution.models import Reconciliation, Requeue
 from api.execution.retry import settle
 from api.gate.models import Contract
-from api.gate.pointer import resolve
 from api.ids import new_id
-from api.providers.client import Lease, Outcome, read_back_args
+from api.providers.client import Lease, Outcome, read_back_args, read_back_found
 from api.runs import service as runs
 from api.runs.minimise import trusted
 from api.runs.models import NewObservation
@@ -30,6 +29,8 @@ log = logging.getLogger("countersign.execution")
 _rng = random.SystemRandom()
 #: Of an answer, this many bytes are kept with the attempt; beyond it only the digest.
 MAX_KEPT = 8_000
+#: Of the time that a provider remembers an idempotency key, these seconds are left for the request to arrive.
+KEY_RESERVE = 60
 
 
 async def execute_soon(principal: Principal, action_id: str, tenant_id: UUID | str | None = None) -> None:
@@ -63,6 +64,10 @@ async def execute(tenant_id: UUID | str, action_id: UUID | str) -> dict[str, Any
     if not claimed["claimed"]:
         return dict(claimed)
     contract = Contract.model_validate(claimed["contract"])
+    if await _is_forgotten(executor, contract, claimed):
+        ended = Outcome("maybe", error="The provider may have forgotten the idempotency key by now; nothing was sent.")
+        contract = contract.model_copy(update={"idempotency": "none"})
+        return await _finish(executor, contract, claimed, ended, lease)
     try:
         ended = await runs.call_with_credential(
             claimed["credential"], claimed["attempt_id"], contract, claimed["args"], claimed["idempotency_key"], lease
@@ -71,6 +76,26 @@ async def execute(tenant_id: UUID | str, action_id: UUID | str) -> dict[str, Any
         # Our own mistake, at a point that nobody knows: it may have been sent.
         log.exception("attempt %s broke", claimed["attempt_id"])
         ended = Outcome("maybe", error="The call broke on our side; it was logged.")
+    return await _finish(executor, contract, claimed, ended, lease)
+
+
+async def _is_forgotten(executor: Principal, contract: Contract, claimed: dict[str, Any]) -> bool:
+    """Whether what an earlier attempt may have done would be done once more: its key is older than the provider keeps.
+
+    Read before each attempt, and not only when it is scheduled: a kill switch or a dead executor may hold one up.
+    """
+    if contract.idempotency_seconds is None or not claimed["maybe_reached"]:
+        return False
+    async with database().tenant_transaction(executor, "actions.read") as connection:
+        cursor = await connection.execute(query("execution/first_attempt"), {"id": claimed["action_id"]})
+        row = await cursor.fetchone()
+    age = row["age"] if row else None
+    return age is None or age + KEY_RESERVE > contract.idempotency_seconds
+
+
+async def _finish(
+    executor: Principal, contract: Contract, claimed: dict[str, Any], ended: Outcome, lease: Lease
+) -> dict[str, Any]:
     settlement = settle(
         ended, contract.idempotency, claimed["number"], claimed["maybe_reached"], datetime.now(UTC), _rng
     )
@@ -177,7 +202,9 @@ async def _read_back(principal: Principal, action_id: UUID) -> str:
     asking = principal.claims.get("sub") or principal.claims.get("key_id")
     observer = system(row["tenant_id"], "reconcile", {"kind": principal.kind, "id": asking})
     seen = await runs.observe(observer, row["run_id"], NewObservation(tool=read_back.tool, args=args), None)
-    if seen.result["status"] != "succeeded" or not list(resolve(seen.result["result"], read_back.found)):
+    if seen.result["status"] != "succeeded" or not read_back_found(
+        contract, row["args"], row["idempotency_key"], seen.result["result"]
+    ):
         raise Problem(
             409,
             "not_found_at_provider",

@@ -173,19 +173,24 @@ class Output(Lenient):
 
 
 class ReadBack(Lenient):
-    """How to learn from the provider whether a write happened: it did when `found` exists in the answer."""
+    """How to learn from the provider whether a write happened: it did when `found` exists in the answer.
+
+    equals: where the answer may be about others too, what one of the values at `found` has to be.
+    """
 
     tool: ToolName
     args: dict[str, Any] = {}
     found: Pointer
+    equals: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class Execution(Lenient):
     """How a tool is called: an HTTP request through a connection.
 
     origin: which of the provider's addresses. path, query, headers and template take `{argument}` placeholders, and
-    those of ids that are kept with the connection; template is the body, as JSON. What came later is left out of the
-    stored form where it says nothing, so that contracts that do not use it stay what they were.
+    those of ids that are kept with the connection; template is the body, as JSON. must_equal: what an argument has to
+    be for this connection, a template of its ids. What came later is left out of the stored form where it says
+    nothing, so that contracts that do not use it stay what they were.
     """
 
     mode: Literal["http"] = "http"
@@ -197,10 +202,14 @@ class Execution(Lenient):
     query: dict[str, str] = Field(default={}, exclude_if=lambda value: value == {})
     headers: dict[str, str] = Field(default={}, exclude_if=lambda value: value == {})
     template: dict[str, Any] | list[Any] | None = Field(default=None, exclude_if=lambda value: value is None)
+    must_equal: dict[str, str] = Field(default={}, exclude_if=lambda value: value == {})
 
 
 class Contract(Lenient):
-    """What a tool is, takes, answers and does; a change is a new version."""
+    """What a tool is, takes, answers and does; a change is a new version.
+
+    idempotency_seconds: how long the provider remembers an idempotency key; None is for ever.
+    """
 
     name: ToolName
     version: int = Field(ge=1)
@@ -210,6 +219,7 @@ class Contract(Lenient):
     effect: Effect
     reversible: bool
     idempotency: Literal["key", "natural", "none"]
+    idempotency_seconds: int | None = Field(default=None, exclude_if=lambda value: value is None)
     input_schema: dict[str, Any]
     arguments: dict[Pointer, Argument] = {}
     output: Output = Output()

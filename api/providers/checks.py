@@ -22,6 +22,9 @@ _OURS = {
 }  # fmt: skip
 
 
+_GRANT = {"grant_type", "code", "redirect_uri", "code_verifier", "refresh_token", "client_id", "client_secret"}
+
+
 def contradictions(manifest: "Manifest") -> Mistakes:
     """What is wrong with a manifest, with its place in it."""
     yield from _values(manifest)
@@ -54,6 +57,8 @@ def _values(manifest: "Manifest") -> Mistakes:
             yield ("account", "keep", name, "at"), "it must be a JSON pointer into the answer, as /id"
         if keep.source == "lookup" and (manifest.account is None or manifest.account.lookup is None):
             yield ("account", "keep", name, "from"), "there is no lookup in [account] that it could come from"
+        for environment in [] if isinstance(keep.pattern, str) else sorted(set(manifest.origins) - set(keep.pattern)):
+            yield ("account", "keep", name, "pattern"), f"there is none for the {environment} environment"
 
 
 def _origins(manifest: "Manifest") -> Mistakes:
@@ -81,20 +86,21 @@ def _address(manifest: "Manifest", text: str) -> Iterator[str]:
     ):
         yield "it must be https://host, {kept_address} or $SETTING, without query"
     for name, _ in names:
-        pattern = _pattern(manifest, name)
-        if pattern is None:
+        patterns = _patterns(manifest, name)
+        if not patterns:
             yield f"{{{name}}} is neither a parameter nor a kept id that is always there"
-        elif whole and not pins_address(pattern):
+        elif whole and not all(map(pins_address, patterns)):
             yield f"the pattern of {name} must pin its domain: ^https://[a-z0-9-]+\\.example\\.com$"
-        elif not whole and not characters(pattern) <= HOST:
+        elif not whole and not all(characters(pattern) <= HOST for pattern in patterns):
             yield f"the pattern of {name} must allow letters, digits, dots and hyphens only, since it names a host"
 
 
-def _pattern(manifest: "Manifest", name: str) -> str | None:
+def _patterns(manifest: "Manifest", name: str) -> list[str]:
+    """What a value that is always there may be; nothing for a name that stands for none."""
     if name in manifest.parameters:
-        return manifest.parameters[name].pattern
+        return [manifest.parameters[name].pattern]
     keep = manifest.kept.get(name)
-    return keep.pattern if keep and not keep.optional else None
+    return [keep.pattern_in(environment) for environment in manifest.origins] if keep and not keep.optional else []
 
 
 def _oauth(manifest: "Manifest") -> Mistakes:
@@ -113,6 +119,12 @@ def _oauth(manifest: "Manifest") -> Mistakes:
             yield ("oauth", "revoke", "method"), "a GET has no body: send the token as bearer or in the path"
     for name in sorted({*_OURS, asked.parameter} & set(oauth.authorize_parameters)):
         yield ("oauth", "authorize_parameters"), f"{name} is said by the request itself"
+    for name, value in oauth.authorize_parameters.items():
+        for inner in re.findall(r"{([^}]*)", value):
+            if inner not in said:
+                yield ("oauth", "authorize_parameters", name), f"{{{inner}}} is no parameter"
+    for name in sorted(_GRANT & set(oauth.token_parameters)):
+        yield ("oauth", "token_parameters"), f"{name} is said by the request itself"
     for name in sorted(set(asked.implied) & {*asked.read, *asked.write}):
         yield ("oauth", "scopes", "implied"), f"{name} is asked for, so it is not implied"
     for name in sorted(set(asked.read) & set(asked.write)):

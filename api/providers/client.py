@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from api.config import ConfigurationError, settings
 from api.gate.models import Contract
 from api.providers.parts import Answers
-from api.providers.request import build, read_back_args
+from api.providers.read_back import read_back_args, read_back_found
+from api.providers.request import build
 from api.providers.site import Site
 from api.providers.template import UnsendableError
 from api.providers.tokens import Account, AccountError, TokenError, Tokens, account_of, exchange, revoke
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Account", "AccountError", "Lease", "Outcome", "TokenError", "Tokens", "UnsendableError",
-    "account_of", "build", "call_tool", "exchange", "read_back_args", "revoke",
+    "account_of", "build", "call_tool", "exchange", "read_back_args",
+    "read_back_found", "revoke",
 ]  # fmt: skip
 
 MAX_ANSWER = 1_000_000
@@ -91,7 +93,7 @@ async def call_tool(
         request = build(site, contract, args, idempotency_key)
         request["headers"]["Authorization"] = f"Bearer {access_token}"
         async with asyncio.timeout(seconds), http().stream(**request) as answer:
-            return await _read(answer, site.manifest.answers)
+            return await _read(answer, site.manifest.answers_of(contract.name))
     except UnsendableError as error:
         return Outcome("no", error=str(error), hopeless=True)
     except (ConfigurationError, httpx.InvalidURL) as error:

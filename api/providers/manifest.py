@@ -61,7 +61,8 @@ class Manifest(Part):
         """
         if environment not in self.origins:
             raise ConfigurationError(f"{self.title} has no {environment} environment.")
-        patterns = {name: part.pattern for name, part in (self.parameters | self.kept).items()}
+        patterns = {name: parameter.pattern for name, parameter in self.parameters.items()}
+        patterns |= {name: keep.pattern_in(environment) for name, keep in self.kept.items()}
         known = {name: value for name, value in (values or {}).items() if name in patterns}
         for name, value in known.items():
             if not isinstance(value, str) or not re.fullmatch(patterns[name], value):
@@ -81,6 +82,11 @@ class Manifest(Part):
         if errors:
             raise ParameterError(errors)
         return dict(given)
+
+    def answers_of(self, tool: str) -> Answers:
+        """How the answers to a tool say that they are refusals."""
+        own = next((known.answers for known in self.tools if f"{self.name}.{known.name}" == tool), None)
+        return own or self.answers
 
     @property
     def origin_names(self) -> set[str]:

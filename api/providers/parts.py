@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from api.gate.models import Pointer
+from api.gate.models import Environment, Pointer
 from api.gate.pointer import resolve
 
 Style = Literal["client_secret_basic", "client_secret_post", "secret_as_username"]
@@ -46,8 +46,8 @@ class Scopes(Part):
     """Scopes asked for: `read` for a read connection, `read` and `write` together for a write connection.
 
     sent: whether they are asked for at all, or set at the provider. implied: granted unasked, and harmless.
-    reported: whether the token answer names what was granted. read_enforced_by: who keeps a read connection from
-    writing: the provider, whose token cannot, or only this gateway.
+    reported: whether the token answer names what was granted; at: where, as a list or a text.
+    read_enforced_by: who keeps a read connection from writing: the provider, whose token cannot, or only this gateway.
     """
 
     read: list[str]
@@ -57,6 +57,7 @@ class Scopes(Part):
     implied: list[str] = []
     reported: bool = True
     parameter: str = Field(default="scope", pattern=r"^[a-z_]+$")
+    at: Pointer = "/scope"
     read_enforced_by: Literal["provider", "gateway"] = "gateway"
 
 
@@ -83,6 +84,8 @@ class OAuth(Part):
     client_authentication: Style = "client_secret_basic"
     pkce: Literal["required", "supported", "ignored"] = "ignored"
     authorize_parameters: dict[str, str] = {}
+    token_parameters: dict[str, str] = {}
+    token_body: Literal["form", "json"] = "form"  # noqa: S105 - how it is written
     default_expires_in: int = Field(default=3600, gt=0)
     refresh_rotates: bool = True
     never_expires: bool = False
@@ -94,16 +97,27 @@ class OAuth(Part):
     revoke: Revoke | None = None
 
 
-class Keep(Part):
-    """An id that is kept with the connection: a parameter of the callback, or what a pointer finds in an answer."""
+def _all_anchored(pattern: str | dict[Environment, str]) -> str | dict[Environment, str]:
+    for one in [pattern] if isinstance(pattern, str) else pattern.values():
+        _anchored(one)
+    return pattern
 
-    source: Literal["callback", "token", "lookup"] = Field(alias="from")
+
+class Keep(Part):
+    """An id that is kept with the connection: a parameter of the callback, or what a pointer finds in an answer.
+
+    claims: the payload of an access token that is a JWT; it came from the token endpoint itself. pattern: what the
+    whole value has to match, for each environment its own where it tells them apart.
+    """
+
+    source: Literal["callback", "token", "claims", "lookup"] = Field(alias="from")
     at: str = Field(min_length=1, max_length=200)
-    pattern: Pattern
+    pattern: Annotated[str | dict[Environment, str], AfterValidator(_all_anchored)]
     optional: bool = False
 
-    def matches(self, value: Any) -> bool:
-        return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
+    def pattern_in(self, environment: Environment) -> str:
+        """The pattern of an environment; one that nothing matches where there is none."""
+        return self.pattern if isinstance(self.pattern, str) else self.pattern.get(environment, "(?!)")
 
 
 class Account(Part):

@@ -26,6 +26,9 @@ def build(site: Site, contract: Contract, args: dict[str, Any], idempotency_key:
     """
     execution = contract.execution
     filling = Filling.of(contract, args, site.values, idempotency_key)
+    for name, part in execution.must_equal.items():
+        if args.get(name) != template.document(part, filling):
+            raise UnsendableError(f"The argument {name} is not what this connection's account has.")
     try:
         url = site.url(f"{{{execution.origin}}}") + template.path(execution.path, filling)
         rest = {name: value for name, value in args.items() if name not in used(execution)}
@@ -41,13 +44,6 @@ def build(site: Site, contract: Contract, args: dict[str, Any], idempotency_key:
     except UnicodeError:
         raise UnsendableError("An argument holds characters that cannot be sent.") from None
     return request
-
-
-def read_back_args(contract: Contract, args: dict[str, Any], idempotency_key: str) -> dict[str, Any]:
-    """The arguments of the read that tells whether a call with these arguments happened."""
-    asked = contract.read_back.args if contract.read_back else {}
-    found = template.document(asked, Filling.of(contract, args, {}, idempotency_key))
-    return found if isinstance(found, dict) else {}
 
 
 def used(execution: Execution) -> set[str]:

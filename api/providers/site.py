@@ -100,7 +100,7 @@ class Site:
             "state": state,
             "code_challenge": challenge,
             "code_challenge_method": "S256",
-            **oauth.authorize_parameters,
+            **{name: self.text(value) for name, value in oauth.authorize_parameters.items()},
         }
         return f"{self.url(oauth.authorize_url)}?{urlencode(parameters)}"
 

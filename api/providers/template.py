@@ -17,7 +17,7 @@ from api.config import ConfigurationError
 from api.gate.models import Contract
 from api.gate.money import digits_of
 
-PLACEHOLDER = re.compile(r"{(\w+)(?:\|(major|major_text))?}")
+PLACEHOLDER = re.compile(r"{(\w+)(?:\|(major|major_text|lower|text))?}")
 IDEMPOTENCY = ("idempotency_key", "idempotency_uuid")
 
 
@@ -60,12 +60,22 @@ class Filling:
 
     def value(self, name: str, form: str = "") -> Any:
         """What a placeholder stands for, with its type; ABSENT for an optional argument that was not given."""
+        given = self._given(name)
+        if given is ABSENT or not form:
+            return given
+        if form in ("lower", "text"):
+            return as_text(given).lower() if form == "lower" else as_text(given)
+        major = self._major(name, given)
+        return _number(major) if form == "major" else major
+
+    def text(self, name: str, form: str = "") -> str | Absent:
+        """What a placeholder stands for, as text."""
+        value = self.value(name, "major_text" if form == "major" else form)
+        return value if isinstance(value, Absent) else as_text(value)
+
+    def _given(self, name: str) -> Any:
         if name in self.args:
-            given = self.args[name]
-            if not form:
-                return given
-            major = self._major(name, given)
-            return _number(major) if form == "major" else major
+            return self.args[name]
         if name in self.names:
             return ABSENT
         if name in IDEMPOTENCY:
@@ -73,13 +83,6 @@ class Filling:
         if name not in (self.values or {}):
             raise ConfigurationError(f"The connection does not know its {name}; connect it again.")
         return (self.values or {})[name]
-
-    def text(self, name: str, form: str = "") -> str | Absent:
-        """What a placeholder stands for, as text."""
-        if form and name in self.args:
-            return self._major(name, self.args[name])
-        value = self.value(name)
-        return value if value is ABSENT else as_text(value)
 
     def _key(self, name: str) -> str:
         found = re.fullmatch(r"cs_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", self.idempotency_key or "")
@@ -148,15 +151,11 @@ def text(template: str, filling: Filling) -> str | Absent:
 
 def texts(template: Any, filling: Filling) -> list[str]:
     """The values of one header, parameter or field: none for an absent argument, several for a list."""
-    value = document(template, filling) if not _has_form(template) else text(template, filling)
+    formed = isinstance(template, str) and "|" in template
+    value = text(template, filling) if formed else document(template, filling)
     if value is ABSENT:
         return []
     return [as_text(item) for item in value] if isinstance(value, list) else [as_text(value)]
-
-
-def _has_form(template: Any) -> bool:
-    whole = PLACEHOLDER.fullmatch(template) if isinstance(template, str) else None
-    return whole is not None and whole[2] is not None
 
 
 def path(template: str, filling: Filling) -> str:

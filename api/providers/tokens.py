@@ -1,7 +1,9 @@
 """The token endpoint's grants, ending a grant, and which account was authorised. Never inside a transaction."""
 
 import asyncio
+import json
 import re
+from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 from urllib.parse import quote
@@ -65,24 +67,27 @@ async def exchange(site: Site, grant: dict[str, str]) -> Tokens:
     names an id that cannot be one of this provider's.
     """
     oauth = site.manifest.oauth
-    answer = await _post(site, oauth.token_url, grant)
+    body_as = {"form": "data", "json": "json"}[oauth.token_body]
+    request = {"method": "POST", "url": site.url(oauth.token_url), body_as: grant | oauth.token_parameters}
+    answer = await _send(site, request, authenticated=True)
     body = _json(answer)
     if answer.status_code != 200 or site.manifest.answers.verdict(body) == "refused":
         raise TokenError(_error(site, body) or f"status {answer.status_code}", oauth.ended_by)
     if not isinstance(body, dict) or not _is_token(body.get("access_token")):
         raise TokenError("malformed")
     first = grant.get("grant_type") == "authorization_code"
-    kept = _kept(site, "token", body, complete=first)
-    if kept is None:
+    told = _kept(site, "token", body, complete=first)
+    claimed = _kept(site, "claims", _claims(body["access_token"]), complete=first)
+    if told is None or claimed is None:
         raise TokenError("malformed")
     refresh_token = body.get("refresh_token")
     return Tokens(
         access_token=body["access_token"],
         refresh_token=refresh_token if _is_token(refresh_token) else grant.get("refresh_token"),
         expires_in=None if oauth.never_expires else _seconds(body.get("expires_in")) or oauth.default_expires_in,
-        scopes=_granted(site, body.get("scope")),
+        scopes=_granted(site, body),
         refresh_expires_in=_seconds(_at(body, oauth.refresh_expires_in)) if oauth.refresh_expires_in else None,
-        kept=kept,
+        kept=told | claimed,
     )
 
 
@@ -92,13 +97,23 @@ def _error(site: Site, body: Any) -> str | None:
     return code if isinstance(code, str) and code else site.manifest.answers.code(body)
 
 
-def _granted(site: Site, reported: Any) -> list[str] | None:
+def _granted(site: Site, body: Any) -> list[str] | None:
     scopes = site.manifest.oauth.scopes
-    if not scopes.reported or not isinstance(reported, str) or not reported.strip():
+    told = _at(body, scopes.at) if scopes.reported else None
+    # Some providers answer in another way than they ask; a blank is in no scope (RFC 6749 section 3.3).
+    named = re.split(rf"[ {re.escape(scopes.separator)}]+", told) if isinstance(told, str) else told
+    if not isinstance(named, list) or not any(named):
         return None
-    # A comma is no letter of a scope here, and some providers answer in another way than they ask.
-    named = re.split(rf"[ {re.escape(scopes.separator)}]+", reported.strip())
-    return [scope for scope in named if scope and scope not in scopes.implied]
+    return [str(scope) for scope in named if scope and scope not in scopes.implied]
+
+
+def _claims(token: str) -> Any:
+    """The payload of a token that is a JWT (RFC 7519 section 3), unverified: it came from the token endpoint itself."""
+    try:
+        payload = token.split(".")[1]
+        return json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (IndexError, ValueError, RecursionError):
+        return None
 
 
 def _kept(site: Site, source: str, found: Any, *, complete: bool) -> dict[str, str] | None:
@@ -107,26 +122,24 @@ def _kept(site: Site, source: str, found: Any, *, complete: bool) -> dict[str, s
     for name, keep in site.manifest.kept.items():
         if keep.source != source:
             continue
-        value = _text(_part(found, keep))
-        if value is None and (keep.optional or not complete):
+        values = _texts(found, keep)
+        if not values and (keep.optional or not complete):
             continue
-        if not keep.matches(value):
+        # Several are none: which of them was authorised cannot be told.
+        if len(values) != 1 or not re.fullmatch(keep.pattern_in(site.environment), values[0]):
             return None
-        kept[name] = str(value)
+        kept[name] = values[0]
     return kept
 
 
-def _part(found: Any, keep: Keep) -> Any:
-    return found.get(keep.at) if keep.source == "callback" else _at(found, keep.at)
+def _texts(found: Any, keep: Keep) -> list[str]:
+    """The distinct values of an id in what was found, as texts: some providers send a number."""
+    values = [found.get(keep.at)] if keep.source == "callback" else [value for _, value in resolve(found, keep.at)]
+    return sorted({str(value) for value in values if type(value) in (str, int)})
 
 
 def _at(document: Any, pointer: str) -> Any:
     return next((value for _, value in resolve(document, pointer)), None)
-
-
-def _text(value: Any) -> str | None:
-    """An id as text: some providers send it as a number."""
-    return str(value) if type(value) in (str, int) else None
 
 
 def _seconds(value: Any) -> int | None:
@@ -170,10 +183,6 @@ def _json(answer: "httpx.Response") -> Any:
         return None
 
 
-async def _post(site: Site, url: str, form: dict[str, str]) -> "httpx.Response":
-    return await _send(site, {"method": "POST", "url": site.url(url), "data": form}, authenticated=True)
-
-
 async def _send(site: Site, request: dict[str, Any], *, authenticated: bool) -> "httpx.Response":
     """One request, as our client where it says so; TokenError `unreachable` when no answer came."""
     import httpx
@@ -182,8 +191,9 @@ async def _send(site: Site, request: dict[str, Any], *, authenticated: bool) -> 
     if authenticated:
         client_id, secret = site.client()
         style = site.manifest.oauth.client_authentication
-        if style == "client_secret_post" and "data" in request:
-            request["data"] = request["data"] | {"client_id": client_id, "client_secret": secret}
+        body = next((name for name in ("data", "json") if name in request), None)
+        if style == "client_secret_post" and body:
+            request[body] = request[body] | {"client_id": client_id, "client_secret": secret}
         elif style == "secret_as_username":
             auth = httpx.BasicAuth(secret, "")
         else:  # each part is form-encoded before they are joined (RFC 6749 section 2.3.1)

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, field_validator
 
 from api.gate.models import Access, Argument, Contract, Effect, Execution, Output, Pointer, ReadBack
-from api.providers.parts import Name, Part
+from api.providers.parts import Answers, Name, Part
 
 #: Headers that the request itself needs, or that carry the credential.
-_OURS = {"authorization", "connection", "content-length", "content-type", "cookie", "host", "transfer-encoding"}
+_OURS = {"authorization", "connection", "content-length", "cookie", "host", "transfer-encoding"}
 
 
 def _header(name: str) -> str:
@@ -29,6 +29,7 @@ class Http(Part):
     headers: dict[Annotated[str, AfterValidator(_header)], str] = Field(default={})
     body: Literal["json", "form", "rfc822", "none"] = "none"
     template: str | None = None
+    must_equal: dict[Name, str] = Field(default={})
     idempotency_header: Annotated[str, AfterValidator(_header)] | None = None
 
     @field_validator("template")
@@ -82,9 +83,11 @@ class Tool(Part):
     effect: Effect
     reversible: bool
     idempotency: Literal["key", "natural", "none"]
+    idempotency_seconds: int | None = Field(default=None, gt=0)
     input_schema: str
     arguments: dict[Pointer, _Argument] = Field(default={})
     output: _Output = _Output()
+    answers: Answers | None = None
     http: Http
     read_back: _ReadBack | None = None
 
@@ -116,7 +119,7 @@ class Tool(Part):
 
     def contract(self, provider: str) -> Contract:
         """The contract that is published for this tool."""
-        document = self.model_dump(exclude={"name", "http", "input_schema"})
+        document = self.model_dump(exclude={"name", "answers", "http", "input_schema"})
         return Contract.model_validate(
             document
             | {

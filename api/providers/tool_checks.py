@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Mistakes = Iterator[tuple[Place, str]]
 _LOOSE = (
     "stands inside of a longer text: its schema needs enum, const, the type integer, number or boolean, or a "
-    "pattern ^...$ that excludes quotes, backslashes and control characters"
+    "pattern ^...$ that excludes quotes, backslashes and control characters (prose in a body: {name|text})"
 )
 
 
@@ -36,6 +36,7 @@ def contradictions_of(tool: Tool, manifest: "Manifest") -> Mistakes:
     yield from _body(tool)
     yield from _idempotency(tool)
     yield from _names(tool, manifest)
+    yield from _equal(tool, manifest)
     yield from _texts(tool)
     yield from _left_out(tool)
 
@@ -55,6 +56,8 @@ def _body(tool: Tool) -> Mistakes:
         yield ("http", "body"), "a GET has no body: leave body out, the arguments go to the query"
     if http.body == "none" and template is not None:
         yield ("http", "template"), "without a body there is nothing to fill: give body, or leave template out"
+    if http.body != "none" and any(name.lower() == "content-type" for name in http.headers):
+        yield ("http", "headers"), "the body says its Content-Type itself"
     if http.body == "rfc822" and (not isinstance(template, dict) or "text" not in template):
         yield ("http", "body"), 'rfc822 needs a template with the headers and "text": {"To": "{to}", "text": "{text}"}'
     if http.body in ("form", "rfc822") and template is not None:
@@ -100,10 +103,29 @@ def _names(tool: Tool, manifest: "Manifest") -> Mistakes:
                 yield place, f"{{{name}}} is optional in [account.keep], so a connection may lack it"
             elif place[-1] == "path" and name in arguments - required:
                 yield place, f"the path names {{{name}}}, which input_schema does not require"
-            if form and not _is_amount(tool, name):
+            if form.startswith("major") and not _is_amount(tool, name):
                 yield place, f"{{{name}|{form}}}: {name} has to be an integer with role amount and a required currency"
+            if form == "text" and place[-1] != "template":
+                yield place, f"{{{name}|text}}: prose has its place in a body only"
+    if tool.http.body == "rfc822" and isinstance(tool.http.document, dict):
+        headers = {name: part for name, part in tool.http.document.items() if name != "text"}
+        for name in sorted({name for name, form in placeholders(headers) if form == "text"}):
+            yield ("http", "template"), f"{{{name}|text}}: prose has its place in text, and in no header"
     if isinstance(tool.http.document, dict | list) and any(map(PLACEHOLDER.search, _keys(tool.http.document))):
         yield ("http", "template"), "a placeholder can stand for a value, and not for the name of a member"
+
+
+def _equal(tool: Tool, manifest: "Manifest") -> Mistakes:
+    always = set(manifest.parameters) | {name for name, keep in manifest.kept.items() if not keep.optional}
+    for name, part in tool.http.must_equal.items():
+        if name not in tool.schema_of_arguments.get("required", []):
+            yield ("http", "must_equal", name), f"input_schema does not require {name}"
+        for inner in re.findall(r"{([^}]*)", part):
+            if inner not in always:
+                yield (
+                    ("http", "must_equal", name),
+                    f"{{{inner}}} is neither a parameter nor a kept id that is always there",
+                )
 
 
 def _keys(template: Any) -> Iterator[str]:
@@ -116,11 +138,12 @@ def _keys(template: Any) -> Iterator[str]:
 
 def _is_amount(tool: Tool, name: str) -> bool:
     argument, schema = tool.arguments.get(f"/{name}"), tool.schema_of_arguments
+    along = [*schema.get("required", []), *schema.get("dependentRequired", {}).get(name, [])]
     return (
         argument is not None
         and argument.role == "amount"
         and argument.currency is not None
-        and argument.currency[1:] in schema.get("required", [])
+        and argument.currency[1:] in along
         and _of(schema, name).get("type") == "integer"
     )
 
@@ -130,11 +153,12 @@ def _texts(tool: Tool) -> Mistakes:
     schema = tool.schema_of_arguments
     for place, part in _parts(tool):
         for text in strings(part) if place[-1] != "path" else []:
-            named = {name for name, _ in PLACEHOLDER.findall(text)} & set(schema.get("properties", {}))
+            forms = {name: form for name, form in PLACEHOLDER.findall(text) if name in schema.get("properties", {})}
+            named = set(forms)
             if PLACEHOLDER.fullmatch(text):
                 continue
             for name in sorted(named):
-                if not _is_harmless(_of(schema, name)):
+                if forms[name] != "text" and not _is_harmless(_of(schema, name)):
                     yield place, f"{{{name}}} {_LOOSE}"
             if len(named) > 1 and named - set(schema.get("required", [])):
                 yield place, f"a text of several arguments needs each of them required: {', '.join(sorted(named))}"
@@ -155,7 +179,7 @@ def _left_out(tool: Tool) -> Mistakes:
     rest = [name for name in schema.get("properties", {}) if name not in used(execution)]
     if execution.body != "none" and execution.template is not None:
         for name in rest:
-            if not _has_one_value(_of(schema, name)):
+            if name not in tool.http.must_equal and not _has_one_value(_of(schema, name)):
                 yield ("http", "template"), f"the argument {name} is in no template, so it would not be sent"
     elif execution.body == "none":
         for name in set(rest) & set(execution.query):
@@ -198,7 +222,7 @@ def unreadable(tool: Tool, read_back: ReadBack, reader: Tool | None) -> Mistakes
         if name not in taken.get("properties", {}) or name not in read_back.args:
             yield ("args",), f"{read_back.tool} and args do not agree on {name}"
     known = {*IDEMPOTENCY, *tool.schema_of_arguments.get("properties", {})}
-    for value in strings(read_back.args):
+    for value in strings([read_back.args, read_back.equals]):
         for name in re.findall(r"{([^}]*)", value):
             if name not in known:
                 yield ("args",), f"{{{name}}} is neither idempotency_key nor an argument of {tool.name}"
