@@ -1,0 +1,87 @@
+-- What the isolation matrices run inside the database, so that thousands of attempts take seconds.
+-- Everything tried here is undone: each attempt ends by an error of its own, which rolls it back.
+
+create schema attack;
+grant usage on schema attack to public;
+
+-- Tries each statement as whoever calls. Answers [[SQLSTATE, what it said], ...]; 00000 and the number of rows
+-- when it was let through.
+create function attack.try_each(p_statements text[]) returns jsonb
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    v_outcomes jsonb := '[]';
+    v_statement text;
+    v_rows bigint;
+begin
+    foreach v_statement in array p_statements loop
+        begin
+            execute v_statement;
+            get diagnostics v_rows = row_count;
+            raise exception using errcode = 'ZZ000', message = v_rows;
+        exception when others then
+            v_outcomes := v_outcomes || jsonb_build_array(
+                jsonb_build_array(case sqlstate when 'ZZ000' then '00000' else sqlstate end, sqlerrm));
+        end;
+    end loop;
+    return v_outcomes;
+end
+$$;
+
+-- Reads with each query, which selects one text, as whoever calls. Answers as `try_each`, with the text read.
+create function attack.read_each(p_queries text[]) returns jsonb
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    v_outcomes jsonb := '[]';
+    v_query text;
+    v_read text;
+begin
+    foreach v_query in array p_queries loop
+        begin
+            execute v_query into v_read;
+            raise exception using errcode = 'ZZ000', message = coalesce(v_read, '');
+        exception when others then
+            v_outcomes := v_outcomes || jsonb_build_array(
+                jsonb_build_array(case sqlstate when 'ZZ000' then '00000' else sqlstate end, sqlerrm));
+        end;
+    end loop;
+    return v_outcomes;
+end
+$$;
+
+-- What a predicate that is cheaper than any policy would tell of rows that a policy hides.
+create function attack.peek(p_text text) returns boolean
+language plpgsql cost 0.0000001 set search_path = pg_catalog, pg_temp as $$
+begin
+    perform set_config('attack.peeked', current_setting('attack.peeked', true) || ' ' || p_text, true);
+    return true;
+end
+$$;
+
+-- Calls a function through the application's door, as its login, and looks at what that changed, deferred triggers
+-- included. To be called by a superuser, in a transaction of its own: one that has no id has written nothing.
+-- Answers {state, said, digests}; digests only where something may have changed.
+create function attack.call(p_claims text, p_function text, p_args jsonb) returns jsonb
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    v_answer jsonb;
+    v_digests jsonb;
+    v_detail text;
+begin
+    begin
+        perform set_config('role', 'countersign_api', true);
+        execute 'select app.call_v1($1, $2, $3)' into v_answer using p_claims, p_function, p_args;
+        perform set_config('role', 'none', true);
+        execute 'set constraints all immediate';
+        if pg_current_xact_id_if_assigned() is not null then
+            v_digests := attack.digests();
+        end if;
+        raise exception using errcode = 'ZZ000';
+    exception when others then
+        get stacked diagnostics v_detail = pg_exception_detail;
+        if sqlstate = 'ZZ000' then
+            return jsonb_build_object('state', '00000', 'said', v_answer -> 'result', 'digests', v_digests);
+        end if;
+        return jsonb_build_object('state', sqlstate, 'said', concat_ws(' ', sqlerrm, v_detail));
+    end;
+end
+$$;
