@@ -52,3 +52,17 @@ def fresh_database(cluster: Server) -> Iterator[Database]:
     """A migrated database for one test."""
     with clusters.cloned(cluster) as made:
         yield made
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Says how much the isolation matrices tried and what leaked (tests/db/matrix.py)."""
+    told = [
+        value
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        for name, value in report.user_properties
+        if name == "isolation" and report.when == "call"
+    ]
+    if told:
+        cells, leaks = (sum(each[what] for each in told) for what in ("cells", "leaks"))
+        terminalreporter.write_line(f"isolation matrix: {cells:,} cells, {leaks} leaks")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 
+from api.ids import new_id
 from sandbox.postgres import Server
 from tests import cluster as clusters
 from tests.cluster import Database
@@ -70,14 +71,21 @@ def work(database: Database) -> None:
 def _work(world: World, tenant: Tenant) -> None:
     """In both environments something waits, something is approved, executed and read; and something is stopped."""
     for environment in ENVIRONMENTS:
-        world.payment(tenant, environment=environment)
-        world.claim(world.authorized(tenant, environment=environment))
-        world.finish(tenant, world.claim(world.note(tenant, environment=environment)))
-        by, observation = tenant.service(environment), world.observation(tenant, environment)
+        said = {"rationale": tenant.mark(environment), "summary": tenant.mark(environment)}
+        world.payment(tenant, environment=environment, **said)
+        world.claim(world.authorized(tenant, environment=environment, **said), lease_seconds=86400)
+        for outcome in ("succeeded", "dead_letter", "unknown"):
+            world.finish(tenant, world.claim(world.note(tenant, environment=environment, **said)), outcome)
+        world.note(tenant, environment=environment, **said)
+        by, observation = tenant.service(environment), world.observation(tenant, environment, lease_seconds=86400)
         world.call(by, "claim_observation_v1", observation)
         world.call(by, "list_tools_v1", {"name": PAY}, key="read once", request="tools")
+        _draft(world, tenant, environment)
+    invitation = {"id": str(new_id()), "email": tenant.invited, "role": "auditor", "name": tenant.mark()}
+    world.call(tenant.user(), "invite_v1", invitation)
     world.call(tenant.user(), "release_kill_switch_v1", {"id": world.stop(tenant, "tool", DELETE), "reason": "over"})
     world.stop(tenant, "tool", DELETE)
+    _keep_facts(world, tenant)
     world.owner.execute(
         "insert into app.audit_checkpoints (tenant_id, seq, hash, signature, key_id)"
         " select tenant_id, seq, hash, 'signed', 'k1' from app.audit_heads where tenant_id = %s",
@@ -85,10 +93,18 @@ def _work(world: World, tenant: Tenant) -> None:
     )
 
 
+def _draft(world: World, tenant: Tenant, environment: Environment) -> None:
+    """Two more versions of the workflow: one waits for its review, one is a draft."""
+    version = {"slug": tenant.slug(environment), "spec": spec_of(tenant, environment)}
+    world.call(tenant.user("developer"), "create_workflow_version_v1", version)
+    world.call(tenant.user("developer"), "submit_workflow_version_v1", {"slug": version["slug"], "version": 2})
+    world.call(tenant.user("developer"), "create_workflow_version_v1", version)
+
+
 def _found(world: World, tenant: Tenant) -> None:
     """Founds a tenant, peoples it, and opens both environments for business."""
     founder = tenant.user() | {"tenant_id": None}
-    constitution = {"rules": [], "reason": "to begin with"}
+    constitution = {"rules": [], "reason": tenant.mark()}
     creation = {"id": tenant.id, "name": tenant.name, "email": "owner@example.com", "constitution": constitution}
     world.call(founder, "create_tenant_v1", creation)
     for who, role in ROLES.items():
@@ -99,7 +115,8 @@ def _found(world: World, tenant: Tenant) -> None:
     world.call(
         tenant.user("owner2"), "update_tenant_v1", separation | {"separation_of_duties": False, "reason": "too few"}
     )
-    world.call(tenant.user("developer"), "create_service_account_v1", {"id": tenant.agent, "name": "agent"})
+    account = {"id": tenant.agent, "name": "agent", "description": tenant.mark()}
+    world.call(tenant.user("developer"), "create_service_account_v1", account)
     for environment in ENVIRONMENTS:
         key = {
             "id": tenant.key(environment), "service_account_id": tenant.agent, "environment": environment,
@@ -108,8 +125,12 @@ def _found(world: World, tenant: Tenant) -> None:
         }  # fmt: skip
         world.call(tenant.user(), "create_api_key_v1", key)
         _open(world, tenant, environment)
+    _keep_facts(world, tenant)
+
+
+def _keep_facts(world: World, tenant: Tenant) -> None:
+    """Asks for the facts of this epoch: kept from now on, so that asking again changes nothing."""
     for environment in ENVIRONMENTS:
-        # Kept from now on, so that asking for the facts of this epoch again changes nothing.
         world.call(tenant.service(environment), "gate_facts_v1", {"workflow": tenant.slug(environment)})
 
 
@@ -119,12 +140,13 @@ def _open(world: World, tenant: Tenant, environment: Environment) -> None:
         for access in ("read", "write"):
             connect(world, tenant, f"{short}/{access}", environment, provider)
     slug = tenant.slug(environment)
-    workflow = {"id": tenant.workflow(environment), "slug": slug, "environment": environment, "title": slug}
+    workflow = {"id": tenant.workflow(environment), "slug": slug, "environment": environment}
+    workflow |= {"title": tenant.mark(environment)}
     world.call(tenant.user("developer"), "create_workflow_v1", workflow | {"spec": spec_of(tenant, environment)})
     world.call(tenant.user("developer"), "submit_workflow_version_v1", {"slug": slug, "version": 1})
     approval = {"slug": slug, "version": 1, "reason": "reviewed"}
     world.call(tenant.user("admin"), "approve_workflow_version_v1", approval)
-    run = {"id": tenant.run(environment), "workflow": slug, "trigger": "call", "instruction": "Pay the bills"}
+    run = {"id": tenant.run(environment), "workflow": slug, "trigger": "call", "instruction": tenant.mark(environment)}
     world.call(tenant.service(environment), "start_run_v1", run | {"subject": None})
 
 
@@ -157,7 +179,7 @@ def spec_of(tenant: Tenant, environment: Environment) -> Row:
     }
 
 
-def connect(world: World, tenant: Tenant, kind: str, environment: str, provider: str) -> None:
+def connect(world: World, tenant: Tenant, kind: str, environment: Environment, provider: str) -> None:
     """Begins a connection and stores its envelope, as a sign-in at the provider does."""
     connection = tenant.connection(kind, environment)
     state = sha256(connection.encode()).hexdigest()
@@ -169,6 +191,6 @@ def connect(world: World, tenant: Tenant, kind: str, environment: str, provider:
     world.call(tenant.user("admin"), "create_connection_v1", begin)
     tokens = {
         "connection_id": connection, "replaces": None, "envelope": tenant.envelope(kind, environment),
-        "token_expires_at": soon(hours=1), "scopes_granted": ["all"], "account": {"id": "1"},
+        "token_expires_at": soon(hours=1), "scopes_granted": ["all"], "account": {"id": tenant.mark(environment)},
     }  # fmt: skip
     world.call(tenant.user("admin"), "store_credential_v1", tokens)

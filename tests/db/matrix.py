@@ -17,7 +17,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from api.ids import new_id
-from tests.db.names import ACME, ENVIRONMENTS, GLOBEX, ROLES, Environment, Row, Tenant
+from tests.db.names import ACME, ENVIRONMENTS, GLOBEX, ROLES, SCOPES, Environment, Row, Tenant
 from tests.db.world import World
 
 #: SQLSTATEs: let through; refused by Postgres for want of privilege.
@@ -55,6 +55,8 @@ class Principal:
     claims: Row = field(compare=False, repr=False)
     tenant: Tenant | None = None
     environment: Environment | None = None
+    #: What it may hear of although it belongs nowhere here.
+    knows: str = ""
 
     def belongs_to(self, place: Place) -> bool:
         """Whether what is in this place is this principal's own."""
@@ -92,7 +94,24 @@ def insiders(*tenants: Tenant) -> list[Principal]:
     ]
 
 
-EVERYBODY = insiders(ACME, GLOBEX) + [Principal(name, claims) for name, claims in OUTSIDERS.items()]
+#: Who has been invited to a tenant, and may hear of it, but is no member.
+INVITED = [
+    Principal(
+        f"somebody whom {tenant.name} invited",
+        {"kind": "user", "sub": str(new_id()), "tenant_id": None, "aal": "aal2", "verified_email": tenant.invited},
+        tenant,
+    )
+    for tenant in (ACME, GLOBEX)
+]
+EVERYBODY = (
+    insiders(ACME, GLOBEX)
+    + INVITED
+    + [
+        # A person's own memberships are theirs, whatever tenant they name.
+        Principal(name, claims, knows=GLOBEX.id if claims.get("sub") == GLOBEX.person("owner") else "")
+        for name, claims in OUTSIDERS.items()
+    ]
+)
 
 
 class Matrix:
@@ -102,6 +121,7 @@ class Matrix:
         self.world = world
         self.cells = 0
         self.leaks: list[str] = []
+        self.examples: dict[str, dict[Place, Row]] = {}
         install = Path(__file__).with_name("matrix.sql").read_text(encoding="utf-8")
         world.root.execute(f"{install};\n{self._digests()}".encode())
 
@@ -133,7 +153,8 @@ class Matrix:
         """The columns of each relation that may be selected by whom row-level security then confines."""
         return dict(
             self.world.rows(
-                "select format('%%I.%%I', n.nspname, c.relname), array_agg(attname::text order by attnum) from pg_class c"
+                "select format('%%I.%%I', n.nspname, c.relname),"
+                " array_agg(attname::text order by attnum) from pg_class c"
                 " join pg_namespace n on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid"
                 " where n.nspname in ('app', 'private') and attnum > 0 and not attisdropped"
                 " and has_column_privilege('authenticated', c.oid, attnum, 'select') group by 1"
@@ -174,12 +195,14 @@ class Matrix:
     def telling(self) -> dict[str, set[str]]:
         """What tells a place or a tenant: by `tenant` and by `tenant/environment`."""
         names = {tenant.id: tenant.name for tenant in (ACME, GLOBEX)}
-        of: dict[str, set[str]] = {str(place): set() for place in PLACES} | {name: set() for name in names.values()}
+        of: dict[str, set[str]] = {name: set() for name in (*map(str, PLACES), *names.values())}
         for table, _, columns in self.relations:
             if "tenant_id" not in columns:
                 continue
             environment = "environment" if "environment" in columns else "null"
-            for tenant, where, text in self.world.rows(f"select tenant_id::text, {environment}, t::text from {table} t"):
+            for tenant, where, text in self.world.rows(
+                f"select tenant_id::text, {environment}, t::text from {table} t"
+            ):
                 found = set(TELLING.findall(text))
                 of[names[tenant]] |= found
                 if where in ENVIRONMENTS:
@@ -193,7 +216,7 @@ class Matrix:
 
     def told_to(self, principal: Principal, text: str, given: str = "") -> set[str]:
         """What a text tells somebody that is not theirs, apart from what they have said themselves."""
-        found = set(TELLING.findall(text)) - set(TELLING.findall(given))
+        found = set(TELLING.findall(text)) - set(TELLING.findall(given + principal.knows))
         if not found:
             return set()
         foreign: set[str] = set()
@@ -205,10 +228,34 @@ class Matrix:
                 foreign |= self.telling[f"{tenant.name}/{other}"]
         return found & foreign
 
+    @cached_property
+    def permissions(self) -> dict[str, Row]:
+        """Who holds what, as private.permissions has it; what an API key here holds: everything that one may hold."""
+        found = self.world.rows("select permission, roles, service, system, aal2 from private.permissions")
+        return {
+            permission: {"roles": roles, "service": service and permission in SCOPES, "system": system, "aal2": aal2}
+            for permission, roles, service, system, aal2 in found
+        }
+
+    def role_of(self, principal: Principal) -> str | None:
+        """The role of a member; None for who is none."""
+        session = principal.claims.get("session_id")
+        return next((role for who, role in ROLES.items() if session == f"s-{who}"), None)
+
+    def is_foreign(self, principal: Principal, changed: str) -> bool:
+        """Whether rows, as `changed` names them, are not this principal's own."""
+        _, _, place = changed.partition(" ")
+        tenant, _, environment = place.partition("/")
+        if tenant not in (ACME.name, GLOBEX.name):
+            return False
+        if principal.tenant is None or tenant != principal.tenant.name:
+            return True
+        return bool(environment) and principal.environment not in (None, environment)
+
     def _digests(self) -> str:
         """The function attack.digests(): one pass over every table, the vault's included."""
-        parts = ["select 'vault.secrets' as name, md5(coalesce(sum(hashtextextended(s::text, 0)), 0)::text) as digest"
-                 " from vault.secrets s"]  # fmt: skip
+        digest = "md5(sum(hashtextextended(t::text, 0))::text)"
+        parts = [f"select 'vault.secrets' as name, {digest} as digest from vault.secrets t"]
         for table, kind, columns in self.relations:
             if kind not in ("r", "p"):
                 continue
@@ -217,9 +264,7 @@ class Matrix:
                 names = " ".join(f"when '{tenant.id}' then '{tenant.name}'" for tenant in (ACME, GLOBEX))
                 place = f"coalesce(case tenant_id {names} end, tenant_id::text)"
                 place += " || coalesce('/' || environment, '')" if "environment" in columns else ""
-            parts.append(
-                f"select '{table} ' || {place}, md5(sum(hashtextextended(t::text, 0))::text) from {table} t group by 1"
-            )
+            parts.append(f"select '{table} ' || {place}, {digest} from {table} t group by 1")
         return (
             "create function attack.digests() returns jsonb language sql set search_path = pg_catalog, pg_temp as"
             f" $body$ select jsonb_object_agg(name, digest) from ({' union all '.join(parts)}) t $body$"

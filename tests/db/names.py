@@ -60,6 +60,11 @@ class Tenant:
         """The service account."""
         return named(self.name, "agent")
 
+    @property
+    def invited(self) -> str:
+        """The address of somebody who is no member yet."""
+        return f"invited@{self.name}.example"
+
     def key(self, environment: str = "production") -> str:
         return named(self.name, "key", environment)
 
@@ -81,6 +86,10 @@ class Tenant:
 
     def run(self, environment: str = "production") -> str:
         return named(self.name, "run", environment)
+
+    def mark(self, environment: str = "") -> str:
+        """Text to put into rows, by which a leak is recognised (tests/db/matrix.py)."""
+        return f"marked:{self.name}/{environment}" if environment else f"marked:{self.name}"
 
     def user(self, who: str = "owner", aal: str = "aal2", **more: Any) -> Row:
         """Claims of a person, as api/auth.py makes them."""

@@ -1,6 +1,7 @@
 """Invariant 1: a tenant's rows are invisible and untouchable to every other tenant.
 
-Here through the doors and around them; every table and every onlooker is in test_isolation_matrix.py.
+Here through the doors and around them; every table and every function, by everybody, are in test_isolation_matrix.py
+and test_function_matrix.py.
 """
 
 from __future__ import annotations
@@ -13,143 +14,11 @@ import pytest
 
 from api.ids import new_id
 from tests.db.attacks import APPLICATION, standing
-from tests.db.names import ACME, DELETE, GLOBEX, NOTE, Row, Tenant, soon
+from tests.db.names import ACME, GLOBEX, Row, soon
 from tests.db.world import World
 
 DENIED = psycopg.errors.InsufficientPrivilege
 _EXPIRE = f"update app.api_keys set expires_at = clock_timestamp() where id = '{ACME.key('sandbox')}'"
-
-
-class Foreign:
-    """Arguments that name another tenant's things, for every function that takes any."""
-
-    def __init__(self, world: World, tenant: Tenant) -> None:
-        self.world, self.tenant = world, tenant
-        self.payment = world.payment(tenant)
-        self.claimed = world.claim(world.authorized(tenant))
-        self.dead, self.unknown = world.note(tenant), world.note(tenant)
-        world.finish(tenant, world.claim(self.dead), "dead_letter")
-        world.finish(tenant, world.claim(self.unknown), "unknown")
-        self.late = world.claim(world.note(tenant), lease_seconds=0)
-        self.ready = world.note(tenant)
-        self.switch = world.stop(tenant, "tool", DELETE)
-        self.reading = world.call(tenant.service(), "claim_observation_v1", world.observation(tenant))["id"]
-        self.action = world.proposal(tenant)
-        self.invitation = str(new_id())
-        invitation = {"id": self.invitation, "email": f"new@{tenant.name}.example", "role": "auditor"}
-        world.call(tenant.user(), "invite_v1", invitation)
-
-    def arguments(self) -> dict[str, Row]:
-        """By function. What takes no id of anything is not here, and is in OWN_ONLY."""
-        tenant, payment = self.tenant, self.payment
-        key: Row = {"id": str(new_id()), "service_account_id": tenant.agent, "environment": "production", "prefix": "p"}
-        key |= {"secret_hash": "00" * 32, "scopes": ["tenant.read"], "expires_at": soon()}
-        tokens = {"connection_id": tenant.connection("bank/write"), "envelope": "mine", "token_expires_at": soon()}
-        observed = {"run_id": tenant.run(), "tool": NOTE, "contract_version": 1, "args": {}, "result": {}, "labels": {}}
-        evaluation = {"id": str(new_id()), "run_id": tenant.run(), "workflow_id": tenant.workflow()}
-        slug = {"slug": "no-such-workflow"}
-        run = {"id": str(new_id()), "workflow": slug["slug"], "trigger": "call", "instruction": "x"}
-        refresh = {"connection_id": tenant.connection("bank/write"), "generation": 1}
-        return {
-            "remove_member_v1": {"user_id": str(new_id())},
-            "change_role_v1": {"user_id": str(new_id()), "role": "auditor"},
-            "transfer_ownership_v1": {"user_id": str(new_id())},
-            "resend_invitation_v1": {"id": self.invitation},
-            "note_invitation_mail_v1": {"id": self.invitation, "mail": "sent"},
-            "withdraw_invitation_v1": {"id": self.invitation},
-            "accept_invitation_v1": {"id": self.invitation},
-            "describe_service_account_v1": {"id": tenant.agent, "description": "mine"},
-            "disable_service_account_v1": {"id": tenant.agent},
-            "narrow_api_key_v1": {"id": tenant.key(), "scopes": ["tenant.read"]},
-            "create_api_key_v1": key,
-            "rotate_api_key_v1": {"old_id": tenant.key(), "grace_seconds": 0} | key,
-            "revoke_api_key_v1": {"id": tenant.key()},
-            "store_credential_v1": tokens | {"replaces": 1},
-            "revoke_connection_v1": {"id": tenant.connection("bank/write")},
-            "create_workflow_version_v1": slug | {"spec": {}},
-            "submit_workflow_version_v1": slug | {"version": 1},
-            "approve_workflow_version_v1": slug | {"version": 1, "reason": "mine"},
-            "gate_facts_v1": {"workflow": "no-such-workflow"},
-            "start_run_v1": run,
-            "claim_observation_v1": self.world.observation(tenant),
-            "finish_observation_v1": {"id": self.reading, "status": "succeeded", "result": {}},
-            "assert_observation_v1": {"id": str(new_id())} | observed,
-            "record_action_v1": self.action,
-            "record_evaluation_v1": evaluation | {"epoch": self.action["epoch"], "decision": {}, "reasons": []},
-            "cancel_action_v1": {"id": self.ready.id, "reason": "mine"},
-            "decide_exception_v1": self.world.verdict(payment),
-            "edit_exception_v1": {"exception_id": payment.exception, "digest": payment.digest, "action": self.action},
-            "assign_exception_v1": {"id": payment.exception, "user_id": GLOBEX.person("owner")},
-            "expire_exception_v1": {"id": payment.exception},
-            "claim_attempt_v1": {"action_id": self.ready.id, "attempt_id": str(new_id()), "lease_seconds": 60},
-            "defer_action_v1": {"action_id": self.ready.id, "seconds": 3600},
-            "claim_refresh_v1": refresh | {"claimed_for": self.claimed["attempt_id"]},
-            "fail_refresh_v1": refresh | {"final": True},
-            "finish_attempt_v1": {
-                "attempt_id": self.claimed["attempt_id"], "fence": self.claimed["fence"], "outcome": "succeeded",
-            },
-            "expire_attempt_v1": {"attempt_id": self.late["attempt_id"], "outcome": "retry"},
-            "reconcile_action_v1": {"id": self.unknown.id, "outcome": "succeeded", "reason": "mine"},
-            "requeue_action_v1": {"id": self.dead.id, "reason": "mine"},
-            "engage_kill_switch_v1": {"id": str(new_id()), "scope": "tenant", "target": tenant.id, "reason": "mine"},
-            "release_kill_switch_v1": {"id": self.switch, "reason": "mine"},
-            "create_tenant_v1": {
-                "id": tenant.id, "name": tenant.name, "email": "x@example.com",
-                "constitution": {"rules": [], "reason": "mine"},
-            },
-        }  # fmt: skip
-
-
-#: Functions that speak of the caller's own tenant, whatever they are told.
-OWN_ONLY = {
-    "list_tenants_v1", "me_v1", "list_tools_v1", "verify_audit_v1", "list_kill_switches_v1", "publish_constitution_v1",
-    "create_service_account_v1", "create_connection_v1", "create_workflow_v1", "get_tenant_v1", "update_tenant_v1",
-    "list_permissions_v1", "invite_v1", "list_invitations_v1", "list_my_invitations_v1", "leave_tenant_v1",
-    "list_service_accounts_v1",
-}  # fmt: skip
-#: What says nothing but that there was nothing to do.
-NOTHING_DONE = ({"recorded": False}, {"deferred": False}, {"claimed": False, "reason": "not_due", "status": None})
-
-
-def test_no_function_reaches_into_another_tenant(world: World) -> None:
-    """Every function there is, called with another tenant's ids by everybody who may call it at all."""
-    foreign = Foreign(world, ACME)
-    functions = {
-        name
-        for (name,) in world.rows(
-            "select p.proname from pg_proc p where p.pronamespace = 'app'::regnamespace"
-            " and has_function_privilege('authenticated', p.oid, 'execute')"
-        )
-    }
-    assert functions == OWN_ONLY | set(foreign.arguments())
-    everybody = (GLOBEX.user(), GLOBEX.user("admin"), GLOBEX.user("developer"), GLOBEX.service(), GLOBEX.system())
-    for function, args in foreign.arguments().items():
-        if function in OWN_ONLY:
-            continue
-        for claims in everybody:
-            with world.unchanged():
-                answer = _told(world, claims, function, args)
-                assert answer in NOTHING_DONE or answer["refused"][:2] in ("CS", "23"), f"{function}: {answer}"
-
-
-def test_what_speaks_of_the_callers_own_tenant_tells_nothing_of_another(world: World) -> None:
-    foreign = Foreign(world, ACME)
-    for claims in (GLOBEX.user(), GLOBEX.service(), GLOBEX.system(), GLOBEX.user() | {"tenant_id": ACME.id}):
-        for function in (
-            "list_tenants_v1", "me_v1", "list_tools_v1", "list_kill_switches_v1", "verify_audit_v1", "get_tenant_v1",
-            "list_permissions_v1", "list_invitations_v1", "list_my_invitations_v1", "list_service_accounts_v1",
-        ):  # fmt: skip
-            told = json.dumps(_told(world, claims, function, {"id": ACME.id, "tenant_id": ACME.id}))
-            for secret in (ACME.id, ACME.name, foreign.switch, ACME.person("owner"), foreign.invitation, ACME.agent):
-                assert secret not in told
-
-
-def _told(world: World, claims: Row, function: str, args: Row) -> Row:
-    """What a function answers, or {refused: SQLSTATE}."""
-    try:
-        return world.call(claims, function, args)
-    except psycopg.Error as error:
-        return {"refused": error.sqlstate or "", "why": str(error)}
 
 
 FORGERIES: dict[str, Callable[[], Row]] = {

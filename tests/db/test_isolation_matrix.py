@@ -76,12 +76,19 @@ OF_TABLES = [
     "reindex table {t}",
 ]
 OF_SEQUENCES = ["select nextval('{t}')", "select setval('{t}', 1)", "select * from {t}", "alter sequence {t} restart"]
-COMMANDS = {"r": WRITES + OF_TABLES, "p": WRITES + OF_TABLES, "v": WRITES, "f": WRITES, "m": OF_TABLES[:2], "S": OF_SEQUENCES}
+COMMANDS = {
+    "r": WRITES + OF_TABLES,
+    "p": WRITES + OF_TABLES,
+    "v": WRITES,
+    "f": WRITES,
+    "m": OF_TABLES[:2],
+    "S": OF_SEQUENCES,
+}
 #: Ways to read, each answering one text; none may tell of a row that is not the reader's.
 READS = [
     "select string_agg({row}, '|') from {t}",
     "select string_agg({key}::text, '|') from {t} full join {t} u using ({key})",
-    "select count(*)::text || coalesce(current_setting('attack.peeked', true), '') from {t} where attack.peek({key}::text)",
+    "select count(*) || coalesce(current_setting('attack.peeked', true), '') from {t} where attack.peek({key}::text)",
 ]
 STATISTICS = [
     "select string_agg(s::text, '|') from pg_stats s where schemaname in ('app', 'private')",
@@ -198,7 +205,7 @@ def test_nobody_reads_what_is_hidden(still_world: World) -> None:
 def test_nobody_copies_what_is_not_theirs(matrix: Matrix, record_property: Any) -> None:
     for principal in EVERYBODY:
         with _as(matrix.world, principal.claims) as reader:
-            for name, kind, columns in matrix.relations:
+            for name, kind, _ in matrix.relations:
                 ways = [f"copy (select * from {name}) to stdout", f"copy (table {name}) to stdout csv"]
                 ways += [f"copy {name} to stdout"] if kind in ("r", "p") else []
                 for statement in ways:
@@ -223,7 +230,9 @@ def test_nobody_writes_past_the_functions(matrix: Matrix, record_property: Any) 
     matrix.report(record_property)
 
 
-@pytest.mark.parametrize("claims", [None, ACME.user(), GLOBEX.system()], ids=["no claims", "a person's", "a function's"])
+@pytest.mark.parametrize(
+    "claims", [None, ACME.user(), GLOBEX.system()], ids=["no claims", "a person's", "a function's"]
+)
 @pytest.mark.parametrize("role", OTHER_ROLES)
 def test_other_roles_have_no_way_in(matrix: Matrix, role: str, claims: Row | None, record_property: Any) -> None:
     """What the login and the Data API's roles can do with any claims: nothing at all."""
@@ -299,7 +308,11 @@ HOLES = {
 
 def test_every_hole_is_seen(cluster: Server) -> None:
     """A matrix that finds nothing where there are holes would find nothing anywhere."""
-    few = [p for p in EVERYBODY if p.name in {"acme's owner at aal1", "globex's auditor at aal2", "nobody"} or p.environment]
+    few = [
+        p
+        for p in EVERYBODY
+        if p.name in {"acme's owner at aal1", "globex's auditor at aal2", "nobody"} or p.environment
+    ]
     with world_from(cluster, busy(cluster)) as world:
         for hole in HOLES:
             world.owner.execute(hole.encode())

@@ -1,0 +1,200 @@
+"""Arguments for every function that people, keys and scheduled functions may call, naming things of one place.
+
+test_function_matrix.py calls each of them as everybody, with the arguments of every place. A function that is new in
+the catalog is added here, in alphabetical order: what it takes, as the application would pass it, with ids of rows that
+tests/db/founding.py makes (`here.id`). Aimed at one's own place it must succeed for somebody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from api.ids import new_id
+from tests.db.matrix import Place
+from tests.db.names import BILLS, NOTE, PAY, PROVIDERS, Row, soon
+from tests.db.world import World
+
+
+class Here:
+    """One place, and what is in it."""
+
+    def __init__(self, world: World, place: Place) -> None:
+        self.world, self.tenant, self.environment = world, place.tenant, place.environment
+
+    def value(self, table: str, where: str = "true", column: str = "id") -> Any:
+        """One value of a row of this place; of the tenant's where the table knows no environments."""
+        columns = {name for (name,) in self.world.rows(
+            "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0", table)}  # fmt: skip
+        confined = f" and environment = '{self.environment}'" if "environment" in columns else ""
+        here = f"tenant_id = '{self.tenant.id}'{confined} and {where}"
+        found = self.world.rows(f"select {column} from {table} where {here} order by 1 limit 1")
+        assert found, (
+            f"tests/db/founding.py makes no row of {table} in {self.tenant.name}/{self.environment} where {where}"
+        )
+        return found[0][0]
+
+    def id(self, table: str, where: str = "true") -> str:
+        """The id of one row."""
+        return str(self.value(table, where))
+
+    @property
+    def slug(self) -> str:
+        return self.tenant.slug(self.environment)
+
+    @property
+    def waiting(self) -> Row:
+        """An open exception, with its action's digest."""
+        exception = self.id("app.exceptions", "status = 'open'")
+        action = f"id in (select action_id from app.exceptions where id = '{exception}')"
+        return {"id": exception, "digest": self.value("app.actions", action, "digest")}
+
+    def spec(self) -> Row:
+        connections = {
+            provider: {
+                access: self.tenant.connection(f"{short}/{access}", self.environment) for access in ("read", "write")
+            }
+            for short, provider in PROVIDERS.items()
+        }
+        return {"connections": connections, "tools": {PAY: {"access": "write"}}}
+
+    def attempt(self) -> Row:
+        live = "status = 'executing' and lease_expires_at > now()"
+        return {"attempt_id": self.id("app.attempts", live), "fence": str(self.value("app.attempts", live, "fence"))}
+
+    def authorized(self) -> str:
+        return self.id("app.actions", "status = 'authorized'")
+
+
+def _new() -> Row:
+    return {"id": str(new_id())}
+
+
+def _tokens(here: Here) -> Row:
+    connection = here.tenant.connection("bank/write", here.environment)
+    return {"connection_id": connection, "replaces": 1, "envelope": "mine", "token_expires_at": soon()}
+
+
+def _observed(here: Here) -> Row:
+    asserted = {
+        "tool": BILLS,
+        "contract_version": 1,
+        "args": {},
+        "result": {"n": 1},
+        "labels": {},
+        "digest": "sha256:0",
+    }
+    return _new() | asserted | {"run_id": here.tenant.run(here.environment)}
+
+
+def _evaluated(here: Here) -> Row:
+    proposal = here.world.proposal(here.tenant, environment=here.environment)
+    named = {name: proposal[name] for name in ("run_id", "workflow_id", "epoch", "decision")}
+    return _new() | named | {"reasons": [], "proposal": {}}
+
+
+def _edited(here: Here) -> Row:
+    action = here.world.proposal(here.tenant, environment=here.environment)
+    return {"exception_id": here.waiting["id"], "digest": here.waiting["digest"], "reason": "edited", "action": action}
+
+
+def _key(here: Here) -> Row:
+    key = {"prefix": "cs_mine", "secret_hash": "11" * 32, "scopes": ["tenant.read"], "expires_at": soon()}
+    return _new() | key | {"service_account_id": here.tenant.agent, "environment": here.environment}
+
+
+def _sign_in(here: Here) -> Row:
+    fresh = str(new_id()).replace("-", "") * 2
+    asked = {"provider": "sandbox_bank", "environment": here.environment, "access": "read", "scopes": ["all"]}
+    flow = {"state_hash": fresh, "binding_hash": fresh, "verifier": "sealed", "redirect_uri": "https://example.com/"}
+    return _new() | asked | flow | {"expires_at": soon()}
+
+
+def _invitation(here: Here) -> Row:
+    return {"id": here.id("app.invitations", "status = 'open'")}
+
+
+EXAMPLES: dict[str, Callable[[Here], Row]] = {
+    "accept_invitation_v1": _invitation,
+    "approve_workflow_version_v1": lambda h: {"slug": h.slug, "version": 2, "reason": "mine"},
+    "assert_observation_v1": _observed,
+    "assign_exception_v1": lambda h: {"id": h.waiting["id"], "user_id": h.tenant.person("approver")},
+    "cancel_action_v1": lambda h: {"id": h.authorized(), "reason": "mine"},
+    "change_role_v1": lambda h: {"user_id": h.tenant.person("operator"), "role": "auditor"},
+    "claim_attempt_v1": lambda h: {"action_id": h.authorized(), "attempt_id": str(new_id()), "lease_seconds": 60},
+    "claim_observation_v1": lambda h: h.world.observation(h.tenant, h.environment),
+    "claim_refresh_v1": lambda h: {
+        "connection_id": h.tenant.connection("bank/write", h.environment), "generation": 1,
+        "claimed_for": h.attempt()["attempt_id"],
+    },
+    "create_api_key_v1": _key,
+    "create_connection_v1": _sign_in,
+    "create_service_account_v1": lambda h: _new() | {"name": "mine"},
+    "create_tenant_v1": lambda h: _new() | {
+        "name": h.tenant.name, "email": "x@example.com", "constitution": {"rules": [], "reason": "mine"},
+    },
+    "create_workflow_v1": lambda h: _new() | {
+        "slug": "mine", "environment": h.environment, "title": "Mine", "spec": h.spec(),
+    },
+    "create_workflow_version_v1": lambda h: {"slug": h.slug, "spec": h.spec()},
+    "decide_exception_v1": lambda h: h.waiting | {
+        "approval_id": str(new_id()), "verdict": "approve", "reason": "mine", "approval_expires_at": soon(),
+    },
+    "defer_action_v1": lambda h: {"action_id": h.authorized(), "seconds": 3600},
+    "describe_service_account_v1": lambda h: {"id": h.tenant.agent, "description": "mine"},
+    "disable_service_account_v1": lambda h: {"id": h.tenant.agent},
+    "edit_exception_v1": _edited,
+    "engage_kill_switch_v1": lambda h: _new() | {
+        "scope": "workflow", "target": h.tenant.workflow(h.environment), "reason": "mine",
+    },
+    "expire_attempt_v1": lambda h: {"attempt_id": h.attempt()["attempt_id"], "outcome": "retry"},
+    "expire_exception_v1": lambda h: {"id": h.waiting["id"]},
+    "fail_refresh_v1": lambda h: {
+        "connection_id": h.tenant.connection("bank/write", h.environment), "generation": 1, "final": True,
+        "reason": "mine",
+    },
+    "finish_attempt_v1": lambda h: h.attempt() | {"outcome": "succeeded"},
+    "finish_observation_v1": lambda h: {
+        "id": h.id("app.observations", "status = 'reading'"), "status": "succeeded", "result": {},
+    },
+    "gate_facts_v1": lambda h: {"workflow": h.slug},
+    "get_tenant_v1": lambda h: {"id": h.tenant.id},
+    "invite_v1": lambda h: _new() | {"email": "mine@example.com", "role": "auditor", "name": "mine"},
+    "leave_tenant_v1": lambda h: {"id": h.tenant.id},
+    "list_invitations_v1": lambda h: {"id": h.tenant.id},
+    "list_kill_switches_v1": lambda h: {},
+    "list_my_invitations_v1": lambda h: {"id": h.tenant.id},
+    "list_permissions_v1": lambda h: {"id": h.tenant.id},
+    "list_service_accounts_v1": lambda h: {"id": h.tenant.id},
+    "list_tenants_v1": lambda h: {"tenant_id": h.tenant.id},
+    "list_tools_v1": lambda h: {"name": NOTE},
+    "me_v1": lambda h: {"tenant_id": h.tenant.id, "id": h.tenant.person("owner")},
+    "narrow_api_key_v1": lambda h: {"id": h.tenant.key(h.environment), "scopes": ["tenant.read"]},
+    "note_invitation_mail_v1": lambda h: _invitation(h) | {"mail": "sent"},
+    "publish_constitution_v1": lambda h: {"rules": [], "reason": "mine", "expected_version": 1},
+    "reconcile_action_v1": lambda h: {
+        "id": h.id("app.actions", "status = 'unknown'"), "outcome": "succeeded", "reason": "mine",
+    },
+    "record_action_v1": lambda h: h.world.proposal(h.tenant, environment=h.environment),
+    "record_evaluation_v1": _evaluated,
+    "reject_workflow_version_v1": lambda h: {"slug": h.slug, "version": 2, "reason": "mine"},
+    "release_kill_switch_v1": lambda h: {"id": h.id("app.kill_switches", "status = 'engaged'"), "reason": "mine"},
+    "remove_member_v1": lambda h: {"user_id": h.tenant.person("operator")},
+    "requeue_action_v1": lambda h: {"id": h.id("app.actions", "status = 'dead_letter'"), "reason": "mine"},
+    "resend_invitation_v1": _invitation,
+    "revoke_api_key_v1": lambda h: {"id": h.tenant.key(h.environment)},
+    "revoke_connection_v1": lambda h: {"id": h.tenant.connection("crm/write", h.environment)},
+    "rotate_api_key_v1": lambda h: _new() | {
+        "old_id": h.tenant.key(h.environment), "prefix": "cs_mine", "secret_hash": "22" * 32, "grace_seconds": 0,
+    },
+    "start_run_v1": lambda h: _new() | {
+        "workflow": h.slug, "trigger": "call", "instruction": "mine", "subject": None,
+    },
+    "store_credential_v1": _tokens,
+    "submit_workflow_version_v1": lambda h: {"slug": h.slug, "version": 3},
+    "transfer_ownership_v1": lambda h: {"user_id": h.tenant.person("operator")},
+    "update_tenant_v1": lambda h: {"if_match": None, "name": "mine"},
+    "verify_audit_v1": lambda h: {"tenant_id": h.tenant.id},
+    "withdraw_invitation_v1": _invitation,
+    "withdraw_workflow_version_v1": lambda h: {"slug": h.slug, "version": 2},
+}  # fmt: skip
