@@ -52,6 +52,7 @@ class Stack:
 
     schedule: seconds between calls of the scheduled functions; None leaves them to the caller (`tick`).
     settings: environment variables of the API beside those that the stack sets itself.
+    access_logs: every part also logs each request's address.
     """
 
     state: Path
@@ -59,6 +60,7 @@ class Stack:
     schedule: float | None = 1.0
     access_seconds: int = 300
     settings: Mapping[str, str] = field(default_factory=dict)
+    access_logs: bool = False
     url: dict[str, str] = field(init=False)
     _processes: dict[str, subprocess.Popen[bytes]] = field(init=False, default_factory=dict)
     _stopping: threading.Event = field(init=False, default_factory=threading.Event)
@@ -160,8 +162,10 @@ class Stack:
     def _command(self, name: str) -> list[str]:
         port = self.url[name].rsplit(":", 1)[1]
         if name == "api":
-            return ["-m", "uvicorn", "api.index:app", "--port", port, "--no-access-log", "--log-level", "warning"]
+            logged = ["--log-level", "info"] if self.access_logs else ["--log-level", "warning", "--no-access-log"]
+            return ["-m", "uvicorn", "api.index:app", "--port", port, *logged]
         own = ["-m", f"sandbox.{name}", "--port", port, "--state", str(self.state)]
+        own += ["--access-log"] if self.access_logs else []
         if name == "auth":
             return [*own, "--database-url", self.databases.auth]
         redirect = f"{self.url['api']}/oauth/sandbox_{name}/callback"

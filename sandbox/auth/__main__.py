@@ -42,7 +42,8 @@ def _serve(options: argparse.Namespace) -> None:
     listener = _listen(options.port)
     url = (options.public_url or f"http://127.0.0.1:{listener.getsockname()[1]}").rstrip("/")
     app = create_app(options.database_url, options.state, url, token_seconds=options.token_seconds)
-    config = uvicorn.Config(app, log_level="warning", access_log=False)
+    level = "info" if options.access_log else "warning"
+    config = uvicorn.Config(app, log_level=level, access_log=options.access_log)
     _Server(config, url).run(sockets=[listener])
 
 
@@ -54,6 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--database-url", help="Postgres, as supabase_auth_admin")
     parser.add_argument("--public-url", help="the origin clients use, when it is not where this listens")
     parser.add_argument("--token-seconds", type=int, default=3600, help="life of an access token")
+    parser.add_argument("--access-log", action="store_true", help="log the address of every request")
     commands = parser.add_subparsers(dest="command", metavar="")
     rotate = commands.add_parser("rotate-key", help="sign with a new key; the last one stays valid")
     rotate.add_argument("--state", type=Path, default=argparse.SUPPRESS)

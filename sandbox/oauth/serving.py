@@ -71,12 +71,12 @@ def _listen(port: int) -> tuple[socket.socket, str]:
     return listener, f"http://{HOST}:{listener.getsockname()[1]}"
 
 
-def _server(app: FastAPI, on_ready: Callable[[], None]) -> _Server:
+def _server(app: FastAPI, on_ready: Callable[[], None], *, access_log: bool = False) -> _Server:
     config = uvicorn.Config(
         app,
         http=TrackedProtocol,
-        log_level="warning",
-        access_log=False,
+        log_level="info" if access_log else "warning",
+        access_log=access_log,
         proxy_headers=False,
         timeout_graceful_shutdown=2,
     )
@@ -121,6 +121,7 @@ def main(name: str, create_app: CreateApp, arguments: Sequence[str] | None = Non
     parser.add_argument("--redirect-uri", action="append", default=[], help="may be given several times")
     parser.add_argument("--access-seconds", type=int, default=300, help="how long an access token lives")
     parser.add_argument("--public-url", help="the address it is reached at, if not the one it listens on")
+    parser.add_argument("--access-log", action="store_true", help="log the address of every request")
     options = parser.parse_args(arguments)
     listener, url = _listen(options.port)
     app = create_app(
@@ -129,4 +130,5 @@ def main(name: str, create_app: CreateApp, arguments: Sequence[str] | None = Non
         options.redirect_uri,
         access_seconds=options.access_seconds,
     )
-    _server(app, lambda: print(f"sandbox {name}: {url}", flush=True)).run(sockets=[listener])
+    server = _server(app, lambda: print(f"sandbox {name}: {url}", flush=True), access_log=options.access_log)
+    server.run(sockets=[listener])

@@ -117,11 +117,20 @@ def running(
     api: str | None = None,
     access_seconds: int = 300,
     settings: Mapping[str, str] | None = None,
+    access_logs: bool = False,
 ) -> Iterator[World]:
     """A stack on a database of its own; scheduled functions run when a test calls `stack.tick`.
 
     api: where the application finds its database, when not directly there.
     """
     databases = Databases(api=api or database.url("countersign_api"), auth=database.url("supabase_auth_admin"))
-    with Stack(state, databases, schedule=None, access_seconds=access_seconds, settings=settings or {}) as stack:
+    stack = Stack(
+        state,
+        databases,
+        schedule=None,
+        access_seconds=access_seconds,
+        settings=settings or {},
+        access_logs=access_logs,
+    )
+    with stack:
         yield World(stack, database)

@@ -7,6 +7,9 @@ import pytest
 from api.config import settings
 from tests.providers.serving import NOWHERE
 
+# Its assertions are what the tests here are made of: they have to say what they compared.
+pytest.register_assert_rewrite("tests.providers.exercise")
+
 
 @pytest.fixture(autouse=True)
 def _settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -79,7 +79,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 def no_complaint(provider: Provider) -> None:
     """The provider was sent nothing but what it documents."""
-    assert provider.stub.complaints == []
+    assert not provider.stub.complaints, "\n".join(provider.stub.complaints)
 
 
 def consent(provider: Provider, access: Access, verifier: str) -> dict[str, str]:
@@ -87,7 +87,7 @@ def consent(provider: Provider, access: Access, verifier: str) -> dict[str, str]
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     url = provider.site.authorization_url(access, REDIRECT, f"state-{verifier}", challenge)
     answer = httpx.get(url, trust_env=False, timeout=30)
-    assert provider.stub.complaints == []
+    no_complaint(provider)
     assert answer.status_code == 302, answer.text
     callback = dict(parse_qsl(urlsplit(answer.headers["location"]).query))
     assert callback["state"] == f"state-{verifier}"
