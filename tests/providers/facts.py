@@ -24,6 +24,7 @@ def _facts(provider: Provider) -> Iterator[Fact]:
     yield "authorize_url", site.expand(oauth.authorize_url), shape.authorize.url
     yield "token_url", site.expand(oauth.token_url), shape.token.url
     yield "client_authentication", oauth.client_authentication, shape.token.client_authentication
+    yield "token_body", oauth.token_body, "json" if shape.token.content_type == "application/json" else "form"
     if not oauth.never_expires:
         yield "refresh_rotates", oauth.refresh_rotates, shape.token.rotates
     demanded = "code_challenge" in shape.authorize.query.get("required", [])

@@ -62,7 +62,8 @@ class Authorize(_Part):
 class Token(_Part):
     """In an answer `@access_token`, `@refresh_token`, `@scope` and `@scope:parameter` are filled in.
 
-    extra: JSON Schema of what a request has besides the members of RFC 6749 sections 4.1.3 and 6.
+    extra: JSON Schema of what a request has besides the members of RFC 6749 sections 4.1.3 and 6. claims: what an
+    access token says of itself, where it is a JWT.
     """
 
     url: Address
@@ -71,6 +72,7 @@ class Token(_Part):
     refresh_answer: Json = None
     content_type: Literal["application/x-www-form-urlencoded", "application/json"] = "application/x-www-form-urlencoded"
     extra: Schema = {"type": "object", "additionalProperties": False}
+    claims: Json = None
     rotates: bool
     refused: Refusal = Refusal(status=400, answer='{"error": "invalid_grant"}')
 

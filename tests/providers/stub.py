@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
@@ -141,7 +142,7 @@ class Stub:
         return self._refused(token.refused)
 
     def _issue(self, grant: Grant, answer: Any) -> Response:
-        grant.access_token = f"stub-access-{secrets.token_hex(16)}"
+        grant.access_token = _access_token(self.shape.oauth.token.claims)
         filled = {
             "@access_token": grant.access_token,
             "@refresh_token": grant.refresh_token,
@@ -210,6 +211,16 @@ class Stub:
 
 def _answer(status: int, body: Any) -> Response:
     return Response(status_code=status) if body is None else JSONResponse(body, status)
+
+
+def _access_token(claims: Any) -> str:
+    """A new access token: opaque, or with claims a JWT (RFC 7519) whose signature nobody checks."""
+    unique = secrets.token_hex(16)
+    if claims is None:
+        return f"stub-access-{unique}"
+    parts = ({"alg": "RS256", "typ": "JWT"}, claims | {"jti": unique})
+    encoded = (base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts)
+    return ".".join((*encoded, unique))
 
 
 def _same_path(documented: str, called: str) -> bool:

@@ -51,9 +51,8 @@ def _tools(*, read_back: bool = False) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def provider(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+def provider(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
     """The provider that the test names, running, and configured as a deployment would."""
-    name = request.getfixturevalue("name")
     with running(manifest_of(name), shape_of(name)) as started:
         for setting, value in settings_of(started).items():
             monkeypatch.setenv(setting, value)
