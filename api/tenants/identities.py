@@ -55,7 +55,14 @@ async def verified_email(user_id: uuid.UUID | str) -> str:
         raise _unavailable(error) from error
     except AuthError as error:
         raise _unavailable(error) from error
-    if not user.email or user.email_confirmed_at is None or user.is_anonymous or user.deleted_at:
+    # Letters beyond ASCII could fall together with others in lower case; Supabase Auth takes none in an address.
+    if (
+        not user.email
+        or not user.email.isascii()
+        or not user.email_confirmed_at
+        or user.is_anonymous
+        or user.deleted_at
+    ):
         raise Problem(403, "email_not_confirmed", "Confirm your e-mail address first; invitations are bound to it.")
     return user.email.lower()
 

@@ -108,7 +108,9 @@ class Removed(BaseModel):
 
 
 class NewInvitation(Strict):
-    email: str = Field(min_length=3, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$")
+    """`email` in ASCII, as Supabase Auth takes addresses: of two letters that look alike, one is not an address."""
+
+    email: str = Field(min_length=3, max_length=320, pattern=r"^[!-?A-~]+@[!-?A-~]+$")
     role: Role
     name: str = Field(default="", max_length=200)
 
