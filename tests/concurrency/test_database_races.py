@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Barrier
 from typing import Any
 
 import psycopg
@@ -17,6 +16,7 @@ import pytest
 
 from api.ids import new_id
 from sandbox.postgres import Server
+from tests.concurrency.together import acting, bring_back, or_refused, together, types_of
 from tests.db.founding import peopled, world_from
 from tests.db.names import ACME, GLOBEX, NOTE, PAY, Row, soon
 from tests.db.world import Action, World
@@ -31,39 +31,14 @@ def world(cluster: Server) -> Iterator[World]:
         yield made
 
 
-def _together(world: World, calls: Sequence[Callable[[psycopg.Connection[Any]], Row]]) -> list[Row]:
-    """Runs every call on a connection of its own, at the same moment; a refusal is {refused: code}."""
-    start = Barrier(len(calls))
-
-    def run(call: Callable[[psycopg.Connection[Any]], Row]) -> Row:
-        with world.database.connect() as connection:
-            start.wait(timeout=60)
-            return _or_refused(lambda: call(connection))
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(run, calls))
-
-
-def _or_refused(call: Callable[[], Row]) -> Row:
-    try:
-        return call()
-    except psycopg.Error as error:
-        state = error.sqlstate or ""
-        return {"refused": error.diag.message_detail if state.startswith("CS") else state}
-
-
 def _claim(world: World, action: Action) -> Callable[[psycopg.Connection[Any]], Row]:
     args = {"action_id": action.id, "attempt_id": str(new_id()), "lease_seconds": 60}
     return lambda connection: world.call(action.tenant.system(), "claim_attempt_v1", args, connection=connection)
 
 
-def _as(world: World, claims: Row, function: str, args: Row) -> Callable[[psycopg.Connection[Any]], Row]:
-    return lambda connection: world.call(claims, function, args, connection=connection)
-
-
 def _stop(world: World, scope: str = "tenant", target: str = ACME.id) -> Callable[[psycopg.Connection[Any]], Row]:
     args = {"id": str(new_id()), "scope": scope, "target": target, "reason": "stop"}
-    return _as(world, ACME.user("operator"), "engage_kill_switch_v1", args)
+    return acting(world, ACME.user("operator"), "engage_kill_switch_v1", args)
 
 
 def _blocked(world: World, count: int) -> None:
@@ -73,10 +48,6 @@ def _blocked(world: World, count: int) -> None:
     while world.value(waiting) < count:
         assert time.monotonic() < deadline, "nobody waits"
         time.sleep(0.01)
-
-
-def _types(world: World, after: int = 0) -> list[str]:
-    return [event["type"] for event in world.events(after=after)]
 
 
 # The kill switch.
@@ -97,7 +68,7 @@ def test_a_switch_about_to_commit_stops_everyone_who_comes(world: World) -> None
         for connection in connections:
             connection.close()
     assert [answer["reason"] for answer in answers] == ["kill_switch_engaged"] * CONNECTIONS
-    assert "attempt.started" not in _types(world)
+    assert "attempt.started" not in types_of(world)
 
 
 def test_a_switch_waits_for_a_claim_about_to_commit_and_says_that_it_is_in_flight(world: World) -> None:
@@ -119,8 +90,8 @@ def test_nothing_starts_after_the_switch_in_the_order_of_commits(world: World, s
         seen, actions = world.last_event(), [world.note() for _ in range(CONNECTIONS - 1)]
         calls = [_claim(world, action) for action in actions]
         calls.insert(CONNECTIONS // 2, _stop(world, scope, target))
-        answers = _together(world, calls)
-        types = _types(world, seen)
+        answers = together(world, calls)
+        types = types_of(world, seen)
         after = types[types.index("kill_switch.engaged") :]
         assert "attempt.started" not in after
         assert "credential.released" not in after
@@ -138,7 +109,7 @@ def test_the_owner_s_update_races_the_switch_as_well(world: World) -> None:
         _stop(world)(stopping)
         with ThreadPoolExecutor(1) as pool:
             update = "update app.actions set status = 'executing' where id = %s"
-            moved = pool.submit(_or_refused, lambda: {"rows": owner.execute(update, (action.id,)).rowcount})
+            moved = pool.submit(or_refused, lambda: {"rows": owner.execute(update, (action.id,)).rowcount})
             _blocked(world, 1)
             stopping.commit()
             assert moved.result(timeout=30) == {"refused": "kill_switch_engaged"}
@@ -149,13 +120,13 @@ def test_no_decision_is_recorded_on_facts_that_are_over(world: World) -> None:
     for _ in range(3):
         proposals = [world.proposal(ACME, NOTE, outcome="allow") for _ in range(CONNECTIONS - 1)]
         seen = world.last_event()
-        calls = [_as(world, ACME.service(), "record_action_v1", proposal) for proposal in proposals]
-        answers = _together(world, [*calls, _stop(world, "tool", PAY)])
+        calls = [acting(world, ACME.service(), "record_action_v1", proposal) for proposal in proposals]
+        answers = together(world, [*calls, _stop(world, "tool", PAY)])
         recorded = [answer for answer in answers if answer.get("recorded")]
         stale = [answer for answer in answers if answer.get("recorded") is False]
         assert len(recorded) + len(stale) == CONNECTIONS - 1
         assert all(answer["facts"]["epoch"] > proposals[0]["epoch"] for answer in stale)
-        types = _types(world, seen)
+        types = types_of(world, seen)
         assert "action.proposed" not in types[types.index("kill_switch.engaged") :]
 
 
@@ -164,7 +135,7 @@ def test_no_decision_is_recorded_on_facts_that_are_over(world: World) -> None:
 
 def test_many_claims_of_one_action_start_it_once(world: World) -> None:
     for action in (world.authorized(), world.note()):
-        answers = _together(world, [_claim(world, action) for _ in range(CONNECTIONS)])
+        answers = together(world, [_claim(world, action) for _ in range(CONNECTIONS)])
         assert Counter(answer["claimed"] for answer in answers) == {True: 1, False: CONNECTIONS - 1}
         assert world.value("select count(*) from app.attempts where action_id = %s", action.id) == 1
 
@@ -180,10 +151,10 @@ def test_finishing_and_expiring_at_once_settles_once(world: World) -> None:
             "select pg_sleep(extract(epoch from %s::timestamptz - clock_timestamp()))", claimed["lease_expires_at"]
         )
         half = CONNECTIONS // 2
-        answers = _together(
+        answers = together(
             world,
-            [_as(world, ACME.system(), "finish_attempt_v1", finish)] * half
-            + [_as(world, ACME.system(), "expire_attempt_v1", expire)] * half,
+            [acting(world, ACME.system(), "finish_attempt_v1", finish)] * half
+            + [acting(world, ACME.system(), "expire_attempt_v1", expire)] * half,
         )
         settled = [answer["status"] for answer in answers if "status" in answer]
         assert len(settled) <= 1
@@ -199,20 +170,20 @@ def test_two_approvals_at_once_authorize_once(world: World) -> None:
     for _ in range(3):
         action = world.payment(required={"count": 2})
         seen = world.last_event()
-        answers = _together(
-            world, [_as(world, ACME.user(who), "decide_exception_v1", world.verdict(action)) for who in people]
+        answers = together(
+            world, [acting(world, ACME.user(who), "decide_exception_v1", world.verdict(action)) for who in people]
         )
         assert Counter(answer.get("status", answer.get("refused")) for answer in answers) == {
             "open": 1, "approved": 1, "already_decided": 2,
         }  # fmt: skip
-        types = _types(world, seen)
+        types = types_of(world, seen)
         assert (types.count("approval.recorded"), types.count("action.authorized")) == (2, 1)
 
 
 def test_one_person_on_many_connections_is_one_person(world: World) -> None:
     action = world.payment(required={"count": 2})
-    answers = _together(
-        world, [_as(world, ACME.user(), "decide_exception_v1", world.verdict(action)) for _ in range(CONNECTIONS)]
+    answers = together(
+        world, [acting(world, ACME.user(), "decide_exception_v1", world.verdict(action)) for _ in range(CONNECTIONS)]
     )
     assert Counter(answer.get("status", answer.get("refused")) for answer in answers) == {
         "open": 1, "already_approved": CONNECTIONS - 1,
@@ -230,14 +201,14 @@ def test_contrary_decisions_at_once_leave_one(world: World) -> None:
         edited = world.proposal(ACME, PAY, by=ACME.user("owner2"))
         edit = {"exception_id": action.exception, "digest": action.digest, "reason": "amended", "action": edited}
         cancel = {"id": action.id, "reason": "not needed"}
-        answers = _together(
+        answers = together(
             world,
             [
-                _as(world, ACME.user("owner"), "decide_exception_v1", world.verdict(action)),
-                _as(world, ACME.user("approver"), "decide_exception_v1", world.verdict(action, "reject")),
-                _as(world, ACME.user("approver2"), "decide_exception_v1", world.verdict(action, "answer")),
-                _as(world, ACME.user("owner2"), "edit_exception_v1", edit),
-                _as(world, ACME.user("operator"), "cancel_action_v1", cancel),
+                acting(world, ACME.user("owner"), "decide_exception_v1", world.verdict(action)),
+                acting(world, ACME.user("approver"), "decide_exception_v1", world.verdict(action, "reject")),
+                acting(world, ACME.user("approver2"), "decide_exception_v1", world.verdict(action, "answer")),
+                acting(world, ACME.user("owner2"), "edit_exception_v1", edit),
+                acting(world, ACME.user("operator"), "cancel_action_v1", cancel),
             ],
         )
         exception = world.value("select status from app.exceptions where id = %s", action.exception)
@@ -250,10 +221,10 @@ def test_contrary_decisions_at_once_leave_one(world: World) -> None:
 
 def test_two_owners_who_remove_each_other_leave_one(world: World) -> None:
     for _ in range(3):
-        answers = _together(
+        answers = together(
             world,
             [
-                _as(world, ACME.user(one), "remove_member_v1", {"user_id": ACME.person(other)})
+                acting(world, ACME.user(one), "remove_member_v1", {"user_id": ACME.person(other)})
                 for one, other in (("owner", "owner2"), ("owner2", "owner"))
             ],
         )
@@ -262,11 +233,7 @@ def test_two_owners_who_remove_each_other_leave_one(world: World) -> None:
         )  # fmt: skip
         (left,) = world.rows("select user_id::text from app.members where tenant_id = %s and role = 'owner'", ACME.id)
         stayed, gone = ("owner", "owner2") if left[0] == ACME.person("owner") else ("owner2", "owner")
-        email = f"{gone}@example.com"
-        invitation = {"id": str(new_id()), "email": email, "role": "owner"}
-        world.call(ACME.user(stayed), "invite_v1", invitation)
-        again = ACME.user(gone, verified_email=email)
-        world.call(again, "accept_invitation_v1", {"id": invitation["id"]})
+        bring_back(world, stayed, gone)
 
 
 # Credentials.
@@ -277,10 +244,12 @@ def test_disconnecting_and_claiming_at_once_never_deadlocks(world: World) -> Non
     for kind, provider in (("bank/write", PAY), ("crm/write", NOTE)):
         actions = [world.authorized(tool=provider) for _ in range(CONNECTIONS - 1)]
         seen = world.last_event()
-        revoke = _as(world, ACME.user("admin"), "revoke_connection_v1", {"id": ACME.connection(kind), "reason": "left"})
-        answers = _together(world, [*(_claim(world, action) for action in actions), revoke])
+        revoke = acting(
+            world, ACME.user("admin"), "revoke_connection_v1", {"id": ACME.connection(kind), "reason": "left"}
+        )
+        answers = together(world, [*(_claim(world, action) for action in actions), revoke])
         assert not [answer for answer in answers if "refused" in answer]
-        types = _types(world, seen)
+        types = types_of(world, seen)
         ended = types.index("connection.revoked")
         assert "attempt.started" not in types[ended:]
         claimed = sum(1 for answer in answers if answer.get("claimed"))
@@ -291,22 +260,22 @@ def test_one_refresher_at_a_time_and_one_next_generation(world: World) -> None:
     connection = ACME.connection("bank/write")
     attempts = [world.claim(world.authorized())["attempt_id"] for _ in range(CONNECTIONS)]
     refresh = [
-        _as(
+        acting(
             world, ACME.system(), "claim_refresh_v1",
             {"connection_id": connection, "claimed_for": attempt, "generation": 1},
         )
         for attempt in attempts
     ]  # fmt: skip
-    answers = _together(world, refresh)
+    answers = together(world, refresh)
     assert Counter(answer["claimed"] for answer in answers) == {True: 1, False: CONNECTIONS - 1}
     stores = [
-        _as(
+        acting(
             world, ACME.system(), "store_credential_v1",
             {"connection_id": connection, "replaces": 1, "envelope": f"new {n}", "token_expires_at": soon()},
         )
         for n in range(CONNECTIONS)
     ]  # fmt: skip
-    answers = _together(world, stores)
+    answers = together(world, stores)
     assert Counter(answer.get("generation", answer.get("refused")) for answer in answers) == {
         2: 1, "generation_moved": CONNECTIONS - 1,
     }  # fmt: skip
@@ -317,14 +286,14 @@ def test_claims_during_refreshes_get_one_whole_generation(world: World) -> None:
     connection = ACME.connection("bank/write")
     for generation in range(1, 6):
         actions = [world.authorized() for _ in range(3)]
-        store = _as(
+        store = acting(
             world, ACME.system(), "store_credential_v1",
             {
                 "connection_id": connection, "replaces": generation, "envelope": f"tokens {generation + 1}",
                 "token_expires_at": soon(),
             },
         )  # fmt: skip
-        answers = _together(world, [*(_claim(world, action) for action in actions), store])
+        answers = together(world, [*(_claim(world, action) for action in actions), store])
         assert not [answer for answer in answers if "refused" in answer]
         for answer in answers[:-1]:
             credential = answer["credential"]
@@ -337,7 +306,7 @@ def test_a_claim_waits_for_tokens_that_are_being_replaced(world: World) -> None:
     action, connection = world.authorized(), ACME.connection("bank/write")
     tokens = {"connection_id": connection, "replaces": 1, "envelope": "new", "token_expires_at": soon()}
     with world.database.connect(autocommit=False) as storing, world.database.connect() as claiming:
-        _as(world, ACME.system(), "store_credential_v1", tokens)(storing)
+        acting(world, ACME.system(), "store_credential_v1", tokens)(storing)
         with ThreadPoolExecutor(1) as pool:
             claim = pool.submit(_claim(world, action), claiming)
             _blocked(world, 1)
@@ -349,9 +318,9 @@ def test_a_claim_waits_for_tokens_that_are_being_replaced(world: World) -> None:
 def test_nothing_happens_with_a_key_after_it_was_revoked(world: World) -> None:
     proposals = [world.proposal(ACME, NOTE, outcome="allow") for _ in range(CONNECTIONS - 1)]
     seen = world.last_event()
-    revoke = _as(world, ACME.user("developer"), "revoke_api_key_v1", {"id": ACME.key()})
-    calls = [_as(world, ACME.service(), "record_action_v1", proposal) for proposal in proposals]
-    answers = _together(world, [*calls[:3], revoke, *calls[3:]])
+    revoke = acting(world, ACME.user("developer"), "revoke_api_key_v1", {"id": ACME.key()})
+    calls = [acting(world, ACME.service(), "record_action_v1", proposal) for proposal in proposals]
+    answers = together(world, [*calls[:3], revoke, *calls[3:]])
     events = world.events(after=seen)
     revoked = next(n for n, event in enumerate(events) if event["type"] == "key.updated")
     assert not [event for event in events[revoked:] if event["principal"].get("key_id") == ACME.key()]
@@ -382,7 +351,7 @@ def test_the_chain_has_no_gaps_under_load(world: World) -> None:
         return lambda connection: write(number, connection)
 
     before = {tenant: world.last_event(tenant) for tenant in (ACME, GLOBEX)}
-    answers = _together(world, [writer(number) for number in range(CONNECTIONS)])
+    answers = together(world, [writer(number) for number in range(CONNECTIONS)])
     assert answers == [{}] * CONNECTIONS
     for tenant in (ACME, GLOBEX):
         assert world.last_event(tenant) == before[tenant] + CONNECTIONS // 2 * 5
@@ -403,18 +372,18 @@ def test_changes_of_every_kind_at_once_do_not_deadlock(world: World) -> None:
         payment, ready = world.payment(run_id=run["id"]), world.authorized(run_id=run["id"])
         change = {"user_id": ACME.person("auditor"), "role": ("operator", "auditor")[round_number % 2]}
         constitution = {"rules": [], "reason": "again", "expected_version": round_number + 1}
-        answers = _together(
+        answers = together(
             world,
             [
-                _as(world, ACME.user("admin"), "approve_workflow_version_v1", slug | {"reason": "fine"}),
-                _as(world, ACME.service(), "record_action_v1", note),
-                _as(world, ACME.user("owner2"), "decide_exception_v1", world.verdict(payment)),
+                acting(world, ACME.user("admin"), "approve_workflow_version_v1", slug | {"reason": "fine"}),
+                acting(world, ACME.service(), "record_action_v1", note),
+                acting(world, ACME.user("owner2"), "decide_exception_v1", world.verdict(payment)),
                 _claim(world, ready),
-                _as(world, ACME.user(), "change_role_v1", change),
-                _as(world, ACME.user(), "publish_constitution_v1", constitution),
+                acting(world, ACME.user(), "change_role_v1", change),
+                acting(world, ACME.user(), "publish_constitution_v1", constitution),
                 _stop(world, "tool", NOTE),
                 _publish(world, version),
-                _as(world, ACME.service(), "claim_observation_v1", world.observation()),
+                acting(world, ACME.service(), "claim_observation_v1", world.observation()),
             ],
         )
         refusals = {answer["refused"] for answer in answers if "refused" in answer}

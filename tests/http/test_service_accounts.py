@@ -68,7 +68,7 @@ def test_a_use_is_no_event_no_new_epoch_and_nothing_of_somebody_elses(fresh: Org
         problem(agent.get("/v1/members"), 403, "permission_denied")
         # Refused, and so not noted: it was rolled back with the rest.
         assert keys(fresh)[key["id"]]["last_used_at"] is None
-        ok(agent.get("/v1/me"))
+        ok(agent.get("/v1/tenants"))
     assert keys(fresh)[key["id"]]["last_used_at"] is not None
 
 

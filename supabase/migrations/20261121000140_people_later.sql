@@ -17,3 +17,21 @@ begin
     return private.invitation_answer(v_invitation);
 end
 $$;
+
+-- The tenants that the caller belongs to. A key belongs to one, and only while it is active: it was told "none" before,
+-- and not that it is refused.
+create or replace function app.list_tenants_v1(p_args jsonb) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_claims jsonb := private.claims();
+    v_principal private.principal;
+begin
+    if v_claims ->> 'kind' is distinct from 'user' then
+        v_principal := private.require('tenant.read');
+        return (select jsonb_build_array(jsonb_build_object('id', tenant_id, 'name', name, 'role', null))
+            from app.tenants where tenant_id = v_principal.tenant_id);
+    end if;
+    return (select coalesce(jsonb_agg(jsonb_build_object('id', t.tenant_id, 'name', t.name, 'role', m.role) order by t.tenant_id), '[]')
+        from app.members m join app.tenants t using (tenant_id) where m.user_id = (v_claims ->> 'sub')::uuid);
+end
+$$;
