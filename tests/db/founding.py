@@ -81,6 +81,13 @@ def _work(world: World, tenant: Tenant) -> None:
         world.call(by, "claim_observation_v1", observation)
         world.call(by, "list_tools_v1", {"name": PAY}, key="read once", request="tools")
         _draft(world, tenant, environment)
+        connect(world, tenant, "spare/read", environment, "sandbox_crm")
+        world.call(tenant.user(), "revoke_connection_v1", {"id": tenant.connection("spare/read", environment)})
+        alert = {
+            "environment": environment, "kind": "connection.consent_ending", "severity": "warning", "title": "It ends",
+            "subject_type": "connection", "subject_id": tenant.connection("bank/read", environment),
+        }  # fmt: skip
+        world.call(tenant.system(), "raise_alert_v1", alert)
     invitation = {"id": str(new_id()), "email": tenant.invited, "role": "auditor", "name": tenant.mark()}
     world.call(tenant.user(), "invite_v1", invitation)
     world.call(tenant.user(), "release_kill_switch_v1", {"id": world.stop(tenant, "tool", DELETE), "reason": "over"})

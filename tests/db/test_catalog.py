@@ -12,9 +12,11 @@ from tests.db.world import World
 
 DOORS = {"begin_v1(text,text)", "call_v1(text,text,jsonb,text,text)"}
 WORKER = {
+    "claim_connection_upkeep_v1(integer)",
     "claim_due_actions_v1(integer)",
     "claim_expired_exceptions_v1(integer)",
     "claim_oauth_flow_v1(bytea,bytea)",
+    "claim_rewraps_v1(text,text[],integer)",
 }
 #: What people, keys and scheduled functions may call through a door; each takes one JSON document.
 CALLABLE = {
@@ -33,6 +35,9 @@ CALLABLE = {
     "list_permissions_v1", "list_service_accounts_v1", "narrow_api_key_v1", "note_invitation_mail_v1",
     "resend_invitation_v1", "transfer_ownership_v1", "update_tenant_v1", "withdraw_invitation_v1",
     "reject_workflow_version_v1", "withdraw_workflow_version_v1",
+    "acknowledge_alert_v1", "begin_reconnect_v1", "claim_keep_alive_v1", "claim_revocation_v1", "claim_rewrap_v1",
+    "clear_alert_v1", "complete_reconnect_v1", "count_down_connection_v1", "finish_revocation_v1",
+    "list_connections_v1", "raise_alert_v1", "resolve_alert_v1", "store_rewrapped_v1",
 }  # fmt: skip
 #: What policies and the doors themselves need.
 INTERNAL = {
