@@ -17,6 +17,7 @@ from api.constitution.routes import router as constitution
 from api.docs import router as docs
 from api.exceptions.routes import router as exceptions
 from api.ids import new_id
+from api.monitoring.routes import alerts
 from api.monitoring.routes import router as monitoring
 from api.providers.routes import router as providers
 from api.runs.routes import router as runs
@@ -92,7 +93,7 @@ def create_app() -> FastAPI:
     app.add_middleware(RequestContext)
     for router in (
         tenants, providers, connections, callback_router, workflows, workflow_assets, constitution,
-        runs, actions, exceptions, audit, monitoring, docs,
+        runs, actions, exceptions, audit, alerts, monitoring, docs,
     ):  # fmt: skip
         app.include_router(router)
     openapi.install(app)

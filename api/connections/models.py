@@ -1,10 +1,10 @@
 """Connections as the API shows them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, StringConstraints
 
 from api.gate.models import Access, Environment, Strict
 
@@ -13,6 +13,11 @@ class NewConnection(Strict):
     provider: str
     environment: Environment
     access: Access
+    parameters: dict[str, Annotated[str, StringConstraints(max_length=300)]] = Field(
+        default={},
+        max_length=20,
+        description="What the provider needs to know before the sign-in, as its manifest says.",
+    )
 
 
 class ConnectionStarted(BaseModel):
@@ -23,7 +28,36 @@ class ConnectionStarted(BaseModel):
     authorize_url: str
 
 
+class Disconnection(BaseModel):
+    """How far a disconnect is. The connection is closed from its first step on.
+
+    at_provider: `pending` while the provider has not confirmed; `unsupported` when it has no way to revoke, and `failed`
+    when it never confirmed: then somebody has to remove Countersign in the provider's own settings.
+    """
+
+    step: Literal["revoking_at_provider", "finished"]
+    at_provider: Literal["pending", "confirmed", "unsupported", "failed", "nothing_to_revoke"]
+    attempts: int
+    next_attempt_at: datetime | None
+    last_error: str | None
+    finished_at: datetime | None
+
+
+class Disconnected(BaseModel):
+    """`message` says in a sentence what was done, and what is left for a person to do."""
+
+    id: UUID
+    status: Literal["revoked"]
+    revoked_at_provider: bool
+    disconnect: Disconnection | None
+    message: str
+
+
 class Connection(BaseModel):
+    """Times are those of the grant: when the consent ends, when access and refresh token end (null: not, or not known),
+    when the tokens were last refreshed, and when a call was last made with them.
+    """
+
     id: UUID
     provider: str
     environment: Environment
@@ -33,4 +67,13 @@ class Connection(BaseModel):
     scopes_requested: list[str]
     scopes_granted: list[str]
     account: dict[str, Any]
+    parameters: dict[str, str]
+    created_by: UUID
     created_at: datetime
+    consent_expires_at: datetime | None
+    token_expires_at: datetime | None
+    refresh_expires_at: datetime | None
+    last_refreshed_at: datetime | None
+    last_used_at: datetime | None
+    refresh_failures: int | None
+    disconnect: Disconnection | None

@@ -1,19 +1,27 @@
-"""Liveness, and the door through which a scheduler calls the scheduled functions."""
+"""Liveness, alerts, and the door through which a scheduler calls the scheduled functions."""
 
 import hmac
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
+from uuid import UUID
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Query
 
+from api.auth import Caller
 from api.config import settings
 from api.errors import RESPONSES, Problem
+from api.gate.models import Environment
+from api.monitoring import service
+from api.monitoring.models import Acknowledgement, Alert, AlertState, AlertStatus, Resolution, Severity
+from api.pagination import Page, Paging
+from api.routing import slice_router
 
 router = APIRouter(responses=RESPONSES)
+alerts = slice_router("monitoring")
 
 #: The scheduled functions that GET /cron/{function} may start.
-FUNCTIONS = ("execute_actions", "expire_exceptions")
+FUNCTIONS = ("execute_actions", "expire_exceptions", "refresh_tokens", "rotate_keys")
 
 
 @router.get("/v1/health", tags=["monitoring"], operation_id="get_health")
@@ -37,3 +45,35 @@ async def cron(function: str, authorization: Annotated[str, Header()] = "") -> d
         raise Problem(404, "not_found", "There is no such scheduled function.")
     result: dict[str, int] = await import_module(f"functions.{function}").run(datetime.now(UTC))
     return result
+
+
+@alerts.get("/alerts", operation_id="list_alerts", response_model=Page[Alert])
+async def list_alerts(
+    caller: Caller,
+    page: Paging,
+    status: AlertStatus | None = None,
+    kind: Annotated[str | None, Query(max_length=100)] = None,
+    severity: Severity | None = None,
+    environment: Environment | None = None,
+) -> Any:
+    """What somebody has to know of, newest first; of one status, kind, severity or environment if asked for."""
+    only = {"status": status, "kind": kind, "severity": severity, "environment": environment}
+    return await service.list_alerts(caller, page, only)
+
+
+@alerts.get("/alerts/{alert_id}", operation_id="get_alert", response_model=Alert)
+async def get_alert(alert_id: UUID, caller: Caller) -> Any:
+    """One alert: what it is about, who answers for it, and what became of it."""
+    return await service.get_alert(caller, alert_id)
+
+
+@alerts.post("/alerts/{alert_id}/acknowledge", operation_id="acknowledge_alert", response_model=AlertState)
+async def acknowledge_alert(alert_id: UUID, body: Acknowledgement, caller: Caller) -> Any:
+    """Says that a person is on it. Once more changes nothing, so it takes no Idempotency-Key."""
+    return await service.acknowledge(caller, alert_id, body)
+
+
+@alerts.post("/alerts/{alert_id}/resolve", operation_id="resolve_alert", response_model=AlertState)
+async def resolve_alert(alert_id: UUID, body: Resolution, caller: Caller) -> Any:
+    """Says that it is over. What is well again by itself resolves itself."""
+    return await service.resolve(caller, alert_id, body)

@@ -132,8 +132,8 @@ create trigger connections_alert after update on app.connections
 select private.guard_table('app.connections');
 select private.guard_table('app.credentials');
 
--- What was connected before: under which key, and to be looked at once, after which every refresh says when the next is due.
-update app.credentials c set refreshed_at = updated_at, renew_at = now() + interval '1 day', kek_id = private.kek_of((
+-- What was connected before: under which key. When it is to be refreshed, its next refresh says.
+update app.credentials c set kek_id = private.kek_of((
     select decrypted_secret from vault.decrypted_secrets s where s.id = c.secret_id))
 where secret_id is not null;
 

@@ -100,15 +100,27 @@ begin
 end
 $$;
 
+-- When tokens that nobody calls with are refreshed: well before the grant ends by lying idle (the caller's to say), and before the
+-- refresh token ends: a week, or half of its life. At most once a day, also where a refresh does not prolong anything.
+create function private.next_renewal(p_before_idle timestamptz, p_refresh_expires_at timestamptz) returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select least(p_before_idle, greatest(now() + interval '1 day', p_refresh_expires_at
+        - least(interval '7 days', (p_refresh_expires_at - now()) / 2)))
+        from (select 1) one where p_before_idle is not null or p_refresh_expires_at is not null
+$$;
+
 -- Puts a sealed token set in the place of the one before it, whose secret is destroyed. Callers hold the connection's row.
+-- Without a word of when the refresh token ends (no `refresh_expires_at` in args) it ends when it did.
 create function private.put_credential(p_connection app.connections, p_old app.credentials, p_generation integer, p_args jsonb) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_secret uuid := vault.create_secret(p_args ->> 'envelope', private.secret_name(p_connection.id, p_generation), 'sealed OAuth tokens');
+    v_refresh_ends timestamptz := case when p_args ? 'refresh_expires_at' then (p_args ->> 'refresh_expires_at')::timestamptz
+        else p_old.refresh_expires_at end;
 begin
     insert into app.credentials (tenant_id, connection_id, generation, secret_id, token_expires_at, refresh_expires_at, renew_at, kek_id)
-    values (p_connection.tenant_id, p_connection.id, p_generation, v_secret, (p_args ->> 'token_expires_at')::timestamptz,
-        (p_args ->> 'refresh_expires_at')::timestamptz, (p_args ->> 'renew_at')::timestamptz, private.kek_of(p_args ->> 'envelope'))
+    values (p_connection.tenant_id, p_connection.id, p_generation, v_secret, (p_args ->> 'token_expires_at')::timestamptz, v_refresh_ends,
+        private.next_renewal((p_args ->> 'renew_at')::timestamptz, v_refresh_ends), private.kek_of(p_args ->> 'envelope'))
     on conflict (tenant_id, connection_id) do update set generation = excluded.generation, secret_id = excluded.secret_id,
         token_expires_at = excluded.token_expires_at, refresh_expires_at = excluded.refresh_expires_at, renew_at = excluded.renew_at,
         kek_id = excluded.kek_id, wrapping = 0, refreshed_at = now(), refresh_failures = 0, refresh_lease_until = null, updated_at = now();
@@ -226,9 +238,11 @@ begin
     perform private.require_reconnectable(v_connection);
     select * into v_flow from app.oauth_flows where tenant_id = v_connection.tenant_id and connection_id = v_connection.id
         and state_hash = decode(p_args ->> 'state_hash', 'hex') and user_id = v_principal.id and reconnects
-        and used_at > now() - interval '10 minutes' and completed_at is null for update;
+        and used_at > now() - interval '10 minutes' for update;
     if not found then
         perform private.fail(403, 'no_sign_in', 'The tokens come from no sign-in that this person has just made.');
+    elsif v_flow.completed_at is not null then  -- an earlier try, whose answer was lost
+        return jsonb_build_object('stored', true, 'connection_id', v_connection.id, 'status', v_connection.status);
     elsif v_connection.account ? 'id' and v_connection.account ->> 'id' is distinct from p_args -> 'account' ->> 'id' then
         perform private.fail(409, 'another_account', 'This is another account at the provider; a connection keeps its account.');
     elsif not (v_granted <@ v_flow.scopes and v_granted @> v_flow.scopes) then

@@ -87,7 +87,8 @@ begin
             case when v_credential.secret_id is not null then now() end, case when v_credential.secret_id is null then now() end;
     end if;
     select * into v_disconnection from app.disconnections where tenant_id = v_connection.tenant_id and connection_id = v_connection.id;
-    return jsonb_build_object('id', v_connection.id, 'status', 'revoked', 'credential', null, 'disconnect', private.disconnect_document(v_disconnection));
+    return jsonb_build_object('id', v_connection.id, 'tenant_id', v_connection.tenant_id, 'provider', v_connection.provider,
+        'status', 'revoked', 'credential', null, 'disconnect', private.disconnect_document(v_disconnection));
 end
 $$;
 
@@ -97,6 +98,26 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     select case when p_row.connection_id is not null then jsonb_build_object(
         'step', case p_row.status when 'revoking' then 'revoking_at_provider' else 'finished' end, 'at_provider', p_row.at_provider,
         'attempts', p_row.attempts, 'next_attempt_at', p_row.next_attempt_at, 'last_error', p_row.last_error, 'finished_at', p_row.finished_at) end
+$$;
+
+-- Ends a disconnect: the secret is destroyed, and where the provider did not confirm, a person is told to remove the grant there.
+create function private.finish_disconnection(p_connection app.connections, p_at_provider text, p_error text) returns app.disconnections
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_row app.disconnections;
+begin
+    perform private.destroy_secret(p_connection.tenant_id, p_connection.id);
+    update app.disconnections set status = 'finished', at_provider = p_at_provider, lease_until = null, next_attempt_at = null,
+        finished_at = now(), last_error = left(p_error, 1000)
+        where tenant_id = p_connection.tenant_id and connection_id = p_connection.id returning * into v_row;
+    if p_at_provider = 'failed' then
+        perform private.raise_alert(v_row.tenant_id, v_row.environment, 'connection.revocation_failed', 'critical', 'connection', p_connection.id::text,
+            format('%s did not confirm that the %s grant is revoked; remove Countersign there by hand.', p_connection.provider, p_connection.access),
+            jsonb_build_object('provider', p_connection.provider, 'account', p_connection.account, 'attempts', v_row.attempts, 'error', v_row.last_error),
+            p_connection.created_by);
+    end if;
+    return v_row;
+end
 $$;
 
 -- Releases the tokens of a closed connection, to be revoked at the provider; one try at a time. A refresh that is still under way
@@ -119,6 +140,9 @@ begin
     select * into v_credential from app.credentials where tenant_id = v_row.tenant_id and connection_id = v_row.connection_id for update;
     if v_row.next_attempt_at > now() or v_row.lease_until > now() or v_credential.refresh_lease_until > now() then
         return jsonb_build_object('claimed', false, 'reason', 'busy');
+    elsif not exists (select from vault.secrets where id = v_credential.secret_id) then  -- somebody removed it past us
+        perform private.finish_disconnection(v_connection, 'failed', 'The stored tokens are gone.');
+        return jsonb_build_object('claimed', false, 'reason', 'nothing_to_do');
     end if;
     update app.disconnections set attempts = attempts + 1, lease_until = now() + interval '1 minute'
         where tenant_id = v_row.tenant_id and connection_id = v_row.connection_id;
@@ -157,16 +181,7 @@ begin
             where tenant_id = v_row.tenant_id and connection_id = v_row.connection_id returning * into v_row;
         return private.disconnect_document(v_row);
     end if;
-    perform private.destroy_secret(v_row.tenant_id, v_row.connection_id);
-    update app.disconnections set status = 'finished', at_provider = v_outcome, lease_until = null, next_attempt_at = null, finished_at = now(),
-        last_error = left(p_args ->> 'error', 1000) where tenant_id = v_row.tenant_id and connection_id = v_row.connection_id returning * into v_row;
-    if v_outcome = 'failed' then
-        perform private.raise_alert(v_row.tenant_id, v_row.environment, 'connection.revocation_failed', 'critical', 'connection', v_connection.id::text,
-            format('%s did not confirm that the %s grant is revoked; remove Countersign there by hand.', v_connection.provider, v_connection.access),
-            jsonb_build_object('provider', v_connection.provider, 'account', v_connection.account, 'attempts', v_row.attempts, 'error', v_row.last_error),
-            v_connection.created_by);
-    end if;
-    return private.disconnect_document(v_row);
+    return private.disconnect_document(private.finish_disconnection(v_connection, v_outcome, p_args ->> 'error'));
 end
 $$;
 

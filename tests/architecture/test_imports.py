@@ -28,7 +28,11 @@ SHARED = {
 }
 
 #: Modules of a slice, beside its service, that talk to the database.
-QUERYING = {"api.workflows.facts"}
+QUERYING = {
+    "api.workflows.facts",
+    # The operations of the connections' service, which each have a file.
+    "api.connections.sign_in", "api.connections.refresh", "api.connections.disconnect", "api.connections.rotation",
+}  # fmt: skip
 
 #: Modules of the shared kit that know the database's types.
 KIT_OF_DATABASE = {"api.db", "api.idempotency", "api.index"}

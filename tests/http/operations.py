@@ -21,6 +21,9 @@ UNDESCRIBED = {"/oauth/{provider}/callback", "/cron/{function}", "/assets/access
 #: Unsafe and yet without an Idempotency-Key, each for a reason.
 WITHOUT_KEY = {
     "create_connection": "every call starts a sign-in of its own, and one that nobody ends creates nothing",
+    "reconnect_connection": "every call starts a sign-in of its own, and one that nobody ends changes nothing",
+    "acknowledge_alert": "to acknowledge what is acknowledged changes nothing",
+    "resolve_alert": "to resolve what is resolved changes nothing",
     "delete_member": "to remove what is removed changes nothing",
     "change_member": "to give a role that is held changes nothing",
     "leave_tenant": "who has left is not there to leave again",

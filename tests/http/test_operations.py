@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from sandbox.organisation import Organisation, invite, ok, once
+from tests.http.alerts import an_alert
 from tests.http.integrator import PAY, access_spec, at_work, new_organisation, payment
 from tests.http.operations import OPEN, UNDESCRIBED, WITHOUT_KEY, Operation, operations, undescribed
 from tests.http.problems import problem, unchanged
@@ -28,6 +29,7 @@ MISSING = {
             "action_id",
             "exception_id",
             "invitation_id",
+            "alert_id",
         ),
         "018f0000-0000-7000-8000-000000000000",
     ),
@@ -51,13 +53,14 @@ def foreign(world: World) -> dict[str, str]:
     body = {"scope": "connection", "target": other.connections["sandbox_crm/read"], "reason": "x"}
     switch = ok(other.owner.api.post("/v1/kill-switches", json=body, headers=once()))
     invitation = invite(other.owner, "somebody@their.example", "auditor")
+    alert = an_alert(world, other)
     return {
         "invitation_id": invitation["id"],
         "slug": "their-workflow", "version": "1", "user_id": other.approver.user_id, "run_id": agent.run_id,
         "account_id": other.service_account_id, "key_id": other.key_id, "switch_id": switch["id"],
         "connection_id": other.connections["sandbox_bank/write"], "action_id": action["id"],
         "exception_id": action["exception"]["id"], "digest": action["digest"], "observation_id": observation["id"],
-        "tenant_id": other.tenant_id,
+        "tenant_id": other.tenant_id, "alert_id": alert,
     }  # fmt: skip
 
 

@@ -1,0 +1,96 @@
+"""Disconnecting: closed here at once, revoked at the provider, tokens destroyed. Each step can be tried again."""
+
+import asyncio
+import logging
+from typing import Any
+from uuid import UUID
+
+from api.auth import Principal, system
+from api.config import ConfigurationError
+from api.connections import vault
+from api.connections.credential import open_credential, provider, site_of
+from api.db import database
+from api.errors import Problem
+from api.providers import client
+
+log = logging.getLogger("countersign.connections")
+#: A refresh that is under way is waited for this often, a quarter of a second each; after that it is the schedule's.
+WAIT_TRIES = 12
+
+_SAID = {
+    "pending": "The connection is closed: nobody can use it any more. {title} has not confirmed yet that the grant is "
+    "revoked; that is tried again until it does.",
+    "confirmed": "The connection is closed, {title} confirmed that the grant is revoked, and its tokens are destroyed.",
+    "unsupported": "The connection is closed and its tokens are destroyed. {title} offers no way to revoke a grant "
+    "from here: remove Countersign in its own settings.",
+    "failed": "The connection is closed and its tokens are destroyed, but {title} never confirmed that the grant is "
+    "revoked: remove Countersign in its own settings.",
+    "nothing_to_revoke": "The connection is closed. It held no tokens, so there was nothing to revoke at {title}.",
+}
+
+
+async def disconnect(principal: Principal, connection_id: UUID) -> dict[str, Any]:
+    """Closes a connection and revokes its grant; says at which step it is, and what a person may have to do.
+
+    From its first statement on no claim gets the credential. What does not succeed now is the schedule's.
+    """
+    closed = (await database().call(principal, "revoke_connection_v1", {"id": connection_id})).result
+    state = closed["disconnect"]
+    for attempt in range(WAIT_TRIES):
+        if state is None or state["at_provider"] != "pending" or (attempt == 0 and state["attempts"] > 0):
+            break
+        on_behalf_of = {"kind": principal.kind, "id": principal.claims.get("sub") or principal.claims.get("key_id")}
+        told = await revoke_at_provider(closed["tenant_id"], connection_id, on_behalf_of)
+        if told is not None:
+            state = told
+            break
+        await asyncio.sleep(0.25)
+    at_provider = state["at_provider"] if state else "nothing_to_revoke"
+    return {
+        "id": closed["id"],
+        "status": "revoked",
+        "revoked_at_provider": at_provider == "confirmed",
+        "disconnect": state,
+        "message": _SAID[at_provider].format(title=_title(closed["provider"])),
+    }
+
+
+def _title(name: str) -> str:
+    try:
+        return provider(name).title
+    except Problem:
+        return name
+
+
+async def revoke_at_provider(
+    tenant_id: UUID | str, connection_id: UUID | str, on_behalf_of: dict[str, Any] | None = None
+) -> dict[str, Any] | None:
+    """Makes one try at revoking a closed connection's grant; how far it is then, None when it was not ours to try."""
+    executor = system(tenant_id, "disconnect", on_behalf_of)
+    claimed = (await database().call(executor, "claim_revocation_v1", {"connection_id": connection_id})).result
+    if not claimed["claimed"]:
+        return None
+    credential = claimed["credential"]
+    outcome, error = await _revoke(credential)
+    finish = {
+        "connection_id": connection_id,
+        "attempt": claimed["attempt"],
+        "generation": credential["generation"],
+        "outcome": outcome,
+        "error": error,
+    }
+    state: dict[str, Any] = (await database().call(executor, "finish_revocation_v1", finish)).result
+    return state
+
+
+async def _revoke(credential: dict[str, Any]) -> tuple[str, str | None]:
+    try:
+        outcome = await client.revoke(site_of(credential), open_credential(credential))
+    except (vault.SealError, ConfigurationError) as error:
+        return "failed", str(error)
+    except Problem as problem:
+        return "failed", str(problem.detail)
+    except Exception:
+        log.exception("revoking connection %s broke", credential["connection_id"])
+        return "failed", "Revoking broke on our side; it was logged."
+    return outcome, "The provider did not confirm." if outcome == "failed" else None

@@ -1,0 +1,33 @@
+"""Wraps what is sealed under an older key-encryption key under the first one."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from api.connections import service
+from functions.runtime import run_until_complete
+
+BATCH = 100
+#: No batch is begun after this many seconds; the next run goes on.
+BUDGET_SECONDS = 35
+
+
+async def run(now: datetime) -> dict[str, int]:
+    """Rewraps until nothing is left to do or the time is over; answers how much, and what is left under each key.
+
+    `left_<key id>`: at zero, or missing, the key may be removed from COUNTERSIGN_KEK. May run any number of times.
+    """
+    begin_until = time.monotonic() + BUDGET_SECONDS
+    total = {"rewrapped": 0, "beaten": 0, "failed": 0}
+    while True:
+        done = await service.rewrap(BATCH)
+        total["rewrapped"] += done.rewrapped
+        total["beaten"] += done.beaten
+        total["failed"] += done.failed
+        if done.rewrapped + done.beaten == 0 or time.monotonic() > begin_until:
+            return total | {f"left_{key or 'unknown'}": count for key, count in done.left.items()}
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, int]:
+    """Lambda entry point."""
+    return run_until_complete(run(datetime.now(UTC)))
