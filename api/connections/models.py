@@ -31,8 +31,8 @@ class ConnectionStarted(BaseModel):
 class Disconnection(BaseModel):
     """How far a disconnect is. The connection is closed from its first step on.
 
-    at_provider: `pending` while the provider has not confirmed; `unsupported` when it has no way to revoke, and `failed`
-    when it never confirmed: then somebody has to remove Countersign in the provider's own settings.
+    at_provider: `pending` while the provider has not confirmed; `unsupported` when it has no way to revoke, and
+    `failed` when it never confirmed: then somebody has to remove Countersign in the provider's own settings.
     """
 
     step: Literal["revoking_at_provider", "finished"]

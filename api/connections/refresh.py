@@ -30,8 +30,8 @@ async def refresh(credential: dict[str, Any], claimed_for: UUID | str) -> dict[s
     One refresher per connection at a time, and the new refresh token is stored before the new access token is used.
     Whoever comes second takes what the first one stored. When the provider says that the grant is gone, the connection
     ends as `expired`; that is also what a lost answer leads to, if the provider takes each refresh token once.
-    Raises RefreshBusyError, client.TokenError when no tokens came, Problem when they are not for calls (other scopes than
-    were asked for, or somebody disconnected meanwhile), psycopg.Error when the claim is over.
+    Raises RefreshBusyError, client.TokenError when no tokens came, Problem when they are not for calls (other scopes
+    than were asked for, or somebody disconnected meanwhile), psycopg.Error when the claim is over.
     """
     executor = system(credential["tenant_id"], "refresh_tokens")
     claim = {

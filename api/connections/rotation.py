@@ -1,4 +1,4 @@
-"""Rotating the key-encryption key: wraps the data key of every envelope under the first key, while connections are in use."""
+"""Rotating the key-encryption key: wraps every data key under the first one, while connections are in use."""
 
 import logging
 from dataclasses import dataclass, field

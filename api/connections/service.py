@@ -1,4 +1,4 @@
-"""Connections: sign-in at a provider, the tokens' life, and disconnecting. What other slices and functions use of them."""
+"""Connections: sign-in at a provider, the tokens' life, and disconnecting; what others use of them."""
 
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,8 @@ from api.errors import Problem
 
 __all__ = [
     "FLOW_MINUTES", "RefreshBusyError", "Rotation", "begin", "complete", "disconnect", "due", "get_connection",
-    "is_expiring", "list_connections", "open_credential", "provider", "reconnect", "refresh", "rewrap", "site_of", "upkeep",
+    "is_expiring", "list_connections", "open_credential", "provider", "reconnect", "refresh", "rewrap", "site_of",
+    "upkeep",
 ]  # fmt: skip
 
 
@@ -35,7 +36,7 @@ async def get_connection(principal: Principal, connection_id: UUID) -> dict[str,
 
 
 async def reconnect(principal: Principal, connection_id: UUID) -> tuple[dict[str, Any], str]:
-    """Starts a new sign-in for a connection, which stays as it is until that is completed: `authorize_url`, and binding."""
+    """Starts a new sign-in for a connection, which stays as it is until then: `authorize_url`, and binding."""
     return await sign_in.begin_again(principal, await get_connection(principal, connection_id))
 
 

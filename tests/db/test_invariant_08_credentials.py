@@ -148,36 +148,15 @@ def test_claims_of_others_get_nothing(world: World) -> None:
     assert world.status(action) == "authorized"
 
 
-def test_after_a_disconnect_nothing_is_left(world: World) -> None:
-    action, connection = world.authorized(), ACME.connection("bank/write")
-    answer = world.call(ACME.user("admin"), "revoke_connection_v1", {"id": connection, "reason": "left"})
-    assert answer["credential"]["envelope"] == ACME.envelope("bank/write")  # to revoke it at the provider with
-    assert world.claim(action)["claimed"] is False
-    name = f"countersign/{connection}/%"
-    assert world.value("select count(*) from vault.secrets where name like %s", name) == 0
-    again = world.call(ACME.user("admin"), "revoke_connection_v1", {"id": connection})
-    assert again["credential"] is None
-    refused_everywhere(
-        world,
-        "update app.connections set status = 'active' where id = %s",
-        connection,
-        claims=ACME.user(),
-        reasons=("invalid_transition",),
-    )
-    with world.refuses("connection_closed", "permission_denied"):
-        world.call(ACME.system(), "store_credential_v1", _tokens(connection, replaces=1))
-
-
 def test_a_replayed_answer_carries_no_credential(world: World) -> None:
     """The stored answer of a call that released one would be a release that nobody recorded."""
-    args = {"id": ACME.connection("crm/write"), "reason": "left"}
-    first = world.answer(ACME.user(), "revoke_connection_v1", args, key="k", request="r")
+    first = world.answer(ACME.service(), "claim_observation_v1", world.observation(), key="k", request="r")
     assert first["result"]["credential"]["envelope"]
     with world.unchanged():
-        again = world.answer(ACME.user(), "revoke_connection_v1", args, key="k", request="r")
+        again = world.answer(ACME.service(), "claim_observation_v1", world.observation(), key="k", request="r")
     assert again["replayed"]
     assert "credential" not in again["result"]
-    assert ACME.envelope("crm/write") not in world.value(
+    assert ACME.envelope("bank/read") not in world.value(
         "select string_agg(answer::text, '') from app.idempotency_keys"
     )
 
@@ -240,7 +219,7 @@ def test_a_token_set_gives_way_to_the_next_generation_only(world: World) -> None
         world.call(ACME.system(), "store_credential_v1", _tokens(connection, replaces=1))
     assert world.claim(world.authorized())["credential"] | {"expires_at": ""} == {
         "connection_id": connection, "tenant_id": ACME.id, "environment": "production", "provider": "sandbox_bank",
-        "generation": 2, "envelope": "sealed:new", "expires_at": "",
+        "generation": 2, "envelope": "sealed:new", "expires_at": "", "access": "write", "values": {},
     }  # fmt: skip
     assert world.value("select count(*) from vault.secrets where name like %s", f"countersign/{connection}/%") == 1
 

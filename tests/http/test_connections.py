@@ -195,7 +195,9 @@ def test_a_deleted_connection_is_gone_here_and_there(fresh: Organisation, world:
     with at_work(fresh) as agent:
         approved = agent.propose(PAY, payment())
         deleted = ok(fresh.owner.api.delete(f"/v1/connections/{connection_id}"))
-        assert deleted == {"id": connection_id, "status": "revoked", "revoked_at_provider": True}
+        assert (deleted["status"], deleted["revoked_at_provider"]) == ("revoked", True)
+        assert (deleted["disconnect"]["step"], deleted["disconnect"]["at_provider"]) == ("finished", "confirmed")
+        assert "Sandbox bank confirmed" in deleted["message"]
         assert at_bank(world, tokens["access_token"]) == 401
         assert world.rows("select secret_id from app.credentials where connection_id = %s", connection_id) == [(None,)]
         name = f"countersign/{connection_id}/%"
@@ -209,7 +211,7 @@ def test_a_deleted_connection_is_gone_here_and_there(fresh: Organisation, world:
         assert world.transfers(approved["id"]) == []
         assert agent.propose(NOTE, note())["status"] == "authorized"  # the CRM is still connected
     again = ok(fresh.owner.api.delete(f"/v1/connections/{connection_id}"))
-    assert (again["status"], again["revoked_at_provider"]) == ("revoked", False)
+    assert again == deleted
 
 
 def test_a_deleted_read_connection_reads_nothing(fresh: Organisation) -> None:
