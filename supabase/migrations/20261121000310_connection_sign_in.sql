@@ -238,7 +238,7 @@ begin
     perform private.require_reconnectable(v_connection);
     select * into v_flow from app.oauth_flows where tenant_id = v_connection.tenant_id and connection_id = v_connection.id
         and state_hash = decode(p_args ->> 'state_hash', 'hex') and user_id = v_principal.id and reconnects
-        and used_at > now() - interval '10 minutes' for update;
+        and used_at > now() - interval '1 hour' for update;
     if not found then
         perform private.fail(403, 'no_sign_in', 'The tokens come from no sign-in that this person has just made.');
     elsif v_flow.completed_at is not null then  -- an earlier try, whose answer was lost

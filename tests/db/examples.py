@@ -8,6 +8,7 @@ tests/db/founding.py makes (`here.id`). Aimed at one's own place it must succeed
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 from api.ids import new_id
@@ -110,23 +111,52 @@ def _sign_in(here: Here) -> Row:
     return _new() | asked | flow | {"expires_at": soon()}
 
 
+def _connection(here: Here) -> Row:
+    return {"connection_id": here.tenant.connection("bank/write", here.environment)}
+
+
+def _sign_in_again(here: Here) -> Row:
+    """A connection that has been there, with a sign-in of its own."""
+    begun = {name: value for name, value in _sign_in(here).items() if name not in ("provider", "environment", "access")}
+    return begun | {"id": here.tenant.connection("crm/read", here.environment)}
+
+
+def _signed_in_again(here: Here) -> Row:
+    """What came of the sign-in that the tenant's admin has made anew."""
+    again = here.tenant.connection("crm/read", here.environment)
+    account = {"account": {"id": here.tenant.mark(here.environment)}, "scopes_granted": ["all"]}
+    state = sha256(f"{again}/again".encode()).hexdigest()
+    return _tokens(here) | account | {"connection_id": again, "state_hash": state}
+
+
 def _invitation(here: Here) -> Row:
     return {"id": here.id("app.invitations", "status = 'open'")}
 
 
 EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "accept_invitation_v1": _invitation,
+    "acknowledge_alert_v1": lambda h: {"id": h.id("app.alerts", "status = 'open'"), "note": "mine"},
     "approve_workflow_version_v1": lambda h: {"slug": h.slug, "version": 2, "reason": "mine"},
     "assert_observation_v1": _observed,
     "assign_exception_v1": lambda h: {"id": h.waiting["id"], "user_id": h.tenant.person("approver")},
+    "begin_reconnect_v1": _sign_in_again,
     "cancel_action_v1": lambda h: {"id": h.authorized(), "reason": "mine"},
     "change_role_v1": lambda h: {"user_id": h.tenant.person("operator"), "role": "auditor"},
     "claim_attempt_v1": lambda h: {"action_id": h.authorized(), "attempt_id": str(new_id()), "lease_seconds": 60},
+    "claim_keep_alive_v1": _connection,
     "claim_observation_v1": lambda h: h.world.observation(h.tenant, h.environment),
     "claim_refresh_v1": lambda h: {
         "connection_id": h.tenant.connection("bank/write", h.environment), "generation": 1,
         "claimed_for": h.attempt()["attempt_id"],
     },
+    "claim_revocation_v1": lambda h: {"connection_id": h.tenant.connection("closed/read", h.environment)},
+    "claim_rewrap_v1": lambda h: _connection(h) | {"kek": "new"},
+    "clear_alert_v1": lambda h: {
+        "subject_type": "connection", "subject_id": h.tenant.connection("crm/read", h.environment),
+        "resolution": "mine",
+    },
+    "complete_reconnect_v1": _signed_in_again,
+    "count_down_connection_v1": _connection,
     "create_api_key_v1": _key,
     "create_connection_v1": _sign_in,
     "create_service_account_v1": lambda h: _new() | {"name": "mine"},
@@ -157,10 +187,15 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "finish_observation_v1": lambda h: {
         "id": h.id("app.observations", "status = 'reading'"), "status": "succeeded", "result": {},
     },
+    "finish_revocation_v1": lambda h: {
+        "connection_id": h.tenant.connection("leaving/read", h.environment), "attempt": 1, "generation": 1,
+        "outcome": "confirmed",
+    },
     "gate_facts_v1": lambda h: {"workflow": h.slug},
     "get_tenant_v1": lambda h: {"id": h.tenant.id},
     "invite_v1": lambda h: _new() | {"email": "mine@example.com", "role": "auditor", "name": "mine"},
     "leave_tenant_v1": lambda h: {"id": h.tenant.id},
+    "list_connections_v1": lambda h: {"id": h.tenant.connection("bank/read", h.environment)},
     "list_invitations_v1": lambda h: {"id": h.tenant.id},
     "list_kill_switches_v1": lambda h: {},
     "list_my_invitations_v1": lambda h: {"id": h.tenant.id},
@@ -172,6 +207,10 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "narrow_api_key_v1": lambda h: {"id": h.tenant.key(h.environment), "scopes": ["tenant.read"]},
     "note_invitation_mail_v1": lambda h: _invitation(h) | {"mail": "sent"},
     "publish_constitution_v1": lambda h: {"rules": [], "reason": "mine", "expected_version": 1},
+    "raise_alert_v1": lambda h: {
+        "kind": "tests.raised", "severity": "info", "environment": h.environment, "subject_type": "run",
+        "subject_id": h.tenant.run(h.environment), "title": "mine",
+    },
     "reconcile_action_v1": lambda h: {
         "id": h.id("app.actions", "status = 'unknown'"), "outcome": "succeeded", "reason": "mine",
     },
@@ -182,6 +221,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "remove_member_v1": lambda h: {"user_id": h.tenant.person("operator")},
     "requeue_action_v1": lambda h: {"id": h.id("app.actions", "status = 'dead_letter'"), "reason": "mine"},
     "resend_invitation_v1": _invitation,
+    "resolve_alert_v1": lambda h: {"id": h.id("app.alerts", "status = 'open'"), "reason": "mine"},
     "revoke_api_key_v1": lambda h: {"id": h.tenant.key(h.environment)},
     "revoke_connection_v1": lambda h: {"id": h.tenant.connection("crm/write", h.environment)},
     "rotate_api_key_v1": lambda h: _new() | {
@@ -191,6 +231,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
         "workflow": h.slug, "trigger": "call", "instruction": "mine", "subject": None,
     },
     "store_credential_v1": _tokens,
+    "store_rewrapped_v1": lambda h: _connection(h) | {"generation": 1, "envelope": "mine"},
     "submit_workflow_version_v1": lambda h: {"slug": h.slug, "version": 3},
     "transfer_ownership_v1": lambda h: {"user_id": h.tenant.person("operator")},
     "update_tenant_v1": lambda h: {"if_match": None, "name": "mine"},

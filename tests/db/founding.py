@@ -81,13 +81,7 @@ def _work(world: World, tenant: Tenant) -> None:
         world.call(by, "claim_observation_v1", observation)
         world.call(by, "list_tools_v1", {"name": PAY}, key="read once", request="tools")
         _draft(world, tenant, environment)
-        connect(world, tenant, "spare/read", environment, "sandbox_crm")
-        world.call(tenant.user(), "revoke_connection_v1", {"id": tenant.connection("spare/read", environment)})
-        alert = {
-            "environment": environment, "kind": "connection.consent_ending", "severity": "warning", "title": "It ends",
-            "subject_type": "connection", "subject_id": tenant.connection("bank/read", environment),
-        }  # fmt: skip
-        world.call(tenant.system(), "raise_alert_v1", alert)
+        _end_connections(world, tenant, environment)
     invitation = {"id": str(new_id()), "email": tenant.invited, "role": "auditor", "name": tenant.mark()}
     world.call(tenant.user(), "invite_v1", invitation)
     world.call(tenant.user(), "release_kill_switch_v1", {"id": world.stop(tenant, "tool", DELETE), "reason": "over"})
@@ -98,6 +92,28 @@ def _work(world: World, tenant: Tenant) -> None:
         " select tenant_id, seq, hash, 'signed', 'k1' from app.audit_heads where tenant_id = %s",
         (tenant.id,),
     )
+
+
+def _end_connections(world: World, tenant: Tenant, environment: Environment) -> None:
+    """One connection is closed, one is being revoked, one is signed in anew, and an alert is open."""
+    for kind in ("closed/read", "leaving/read"):
+        connect(world, tenant, kind, environment, "sandbox_crm")
+        world.call(tenant.user(), "revoke_connection_v1", {"id": tenant.connection(kind, environment)})
+    leaving = {"connection_id": tenant.connection("leaving/read", environment)}
+    world.call(tenant.system(), "claim_revocation_v1", leaving)
+    again = tenant.connection("crm/read", environment)
+    state = sha256(f"{again}/again".encode()).hexdigest()
+    begin = {
+        "id": again, "scopes": ["all"], "state_hash": state, "binding_hash": state, "verifier": "sealed",
+        "redirect_uri": "https://example.com/callback", "expires_at": soon(minutes=10),
+    }  # fmt: skip
+    world.call(tenant.user("admin"), "begin_reconnect_v1", begin)
+    world.owner.execute("select app.claim_oauth_flow_v1(decode(%s, 'hex'), decode(%s, 'hex'))", (state, state))
+    alert = {
+        "environment": environment, "kind": "connection.consent_ending", "severity": "warning", "title": "It ends",
+        "subject_type": "connection", "subject_id": again, "detail": {"said": tenant.mark(environment)},
+    }  # fmt: skip
+    world.call(tenant.system(), "raise_alert_v1", alert)
 
 
 def _draft(world: World, tenant: Tenant, environment: Environment) -> None:

@@ -9,6 +9,7 @@ import jsonschema_rs
 import pytest
 
 from sandbox.organisation import Organisation, ok, once
+from tests.http.alerts import an_alert
 from tests.http.integrator import NOTE, PAY, Agent, decide, note, payment
 from tests.http.operations import WITHOUT_KEY, operations
 from tests.http.world import World
@@ -148,7 +149,7 @@ def test_what_it_answers_is_what_it_says(
     owner, approver = shared.owner.api, shared.approver.api
     ids = {
         "slug": "pay-vendor-bills", "version": "1", "name": PAY, "account_id": shared.service_account_id,
-        "connection_id": shared.connections["sandbox_bank/read"],
+        "connection_id": shared.connections["sandbox_bank/read"], "alert_id": an_alert(world, shared),
     }  # fmt: skip
     start = {"workflow": "pay-vendor-bills", "instruction": "x", "subject": {"type": "bill", "id": "1"}}
     run = fits(document, "/v1/runs", agent.api.post("/v1/runs", json=start, headers=once()))
@@ -181,9 +182,9 @@ def test_what_it_refuses_is_what_it_says(document: dict[str, Any], shared: Organ
         "slug": "none", "version": "1", "name": "none.here",
         **dict.fromkeys(
             (
-            "user_id", "account_id", "key_id", "connection_id", "switch_id", "run_id", "action_id", "exception_id",
-            "invitation_id",
-        ),
+                "user_id", "account_id", "key_id", "connection_id", "switch_id", "run_id", "action_id", "exception_id",
+                "invitation_id", "alert_id",
+            ),
             "018f0000-0000-7000-8000-000000000000",
         ),
     }  # fmt: skip
