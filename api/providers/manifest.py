@@ -163,6 +163,12 @@ def manifest(name: str) -> Manifest | None:
 
 
 @lru_cache(maxsize=1)
+def contracts() -> dict[str, Contract]:
+    """The contract of every tool of every provider, by the tool's name."""
+    return {contract.name: contract for described in manifests().values() for contract in described.contracts()}
+
+
+@lru_cache(maxsize=1)
 def manifests() -> dict[str, Manifest]:
     """Every provider by name."""
     return {name: found for name in files() if (found := manifest(name)) is not None}

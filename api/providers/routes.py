@@ -5,14 +5,15 @@ from typing import Any
 from api.auth import Caller
 from api.gate.models import Contract
 from api.providers import service
+from api.providers.models import Provider
 from api.routing import slice_router
 
 router = slice_router("providers")
 
 
 @router.get("/providers", operation_id="list_providers")
-async def list_providers(caller: Caller) -> list[dict[str, Any]]:
-    """What can be connected, and which scopes a connection asks for."""
+async def list_providers(caller: Caller) -> list[Provider]:
+    """What can be connected, what it asks for, how long it lasts, and which tools it brings."""
     return service.list_providers()
 
 
