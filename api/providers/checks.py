@@ -65,6 +65,7 @@ def _origins(manifest: "Manifest") -> Mistakes:
     for environment, origins in manifest.origins.items():
         if "api" not in origins:
             yield ("origins", environment), "there is no address named api"
+    for environment, origins in manifest.origins.items():
         for name in sorted(manifest.origin_names - set(origins)):
             yield ("origins", environment), f"there is no address named {name}, which the other environment has"
         for name, text in origins.items():
@@ -115,6 +116,8 @@ def _oauth(manifest: "Manifest") -> Mistakes:
             yield ("oauth", "revoke", "url"), message
         if oauth.revoke.send == "path" and "{token}" not in oauth.revoke.url:
             yield ("oauth", "revoke", "url"), "with send = path it has to name {token}"
+        if oauth.revoke.send == "path" and "token" in manifest.origin_names:
+            yield ("oauth", "revoke", "url"), "{token} is the token and an address of [origins]: rename the address"
         if oauth.revoke.method == "GET" and oauth.revoke.send in ("form", "json"):
             yield ("oauth", "revoke", "method"), "a GET has no body: send the token as bearer or in the path"
     for name in sorted({*_OURS, asked.parameter} & set(oauth.authorize_parameters)):

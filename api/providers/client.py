@@ -124,10 +124,10 @@ async def _read(answer: "httpx.Response", answers: Answers) -> Outcome:
             body = json.loads(content, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             error = error or "The answer is not JSON."
-    return _judged(status, body, error, answers, _seconds(answer.headers.get("retry-after")))
+    return judged(status, body, error, answers, _seconds(answer.headers.get("retry-after")))
 
 
-def _judged(status: int, body: Any, error: str | None, answers: Answers, retry_after: float | None) -> Outcome:
+def judged(status: int, body: Any, error: str | None, answers: Answers, retry_after: float | None) -> Outcome:
     verdict = answers.verdict(body) if error is None else None
     reached: Literal["no", "maybe", "yes"] = "yes" if verdict == "done" else _reached(status)
     code = answers.code(body) if verdict != "done" else None

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from api.gate.models import Environment, Pointer
 from api.gate.pointer import resolve
+from api.providers.patterns import is_anchored
 
 Style = Literal["client_secret_basic", "client_secret_post", "secret_as_username"]
 
@@ -22,8 +23,8 @@ def _anchored(pattern: str) -> str:
         re.compile(pattern)
     except re.error as error:
         raise ValueError(f"it is not a regular expression: {error}") from None
-    if not (pattern.startswith("^") and pattern.endswith("$") and not pattern.endswith("\\$")):
-        raise ValueError("it must be anchored: ^...$")
+    if not is_anchored(pattern):
+        raise ValueError("it must be anchored as a whole: ^...$, with alternatives in a group")
     return pattern
 
 

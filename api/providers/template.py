@@ -17,7 +17,7 @@ from api.config import ConfigurationError
 from api.gate.models import Contract
 from api.gate.money import digits_of
 
-PLACEHOLDER = re.compile(r"{(\w+)(?:\|(major|major_text|lower|text))?}")
+PLACEHOLDER = re.compile(r"{(\w+)(?:\|(major|major_text|lower|text|integer))?}")
 IDEMPOTENCY = ("idempotency_key", "idempotency_uuid")
 
 
@@ -65,6 +65,8 @@ class Filling:
             return given
         if form in ("lower", "text"):
             return as_text(given).lower() if form == "lower" else as_text(given)
+        if form == "integer":
+            return _integer(name, given)
         major = self._major(name, given)
         return _number(major) if form == "major" else major
 
@@ -100,6 +102,13 @@ class Filling:
         digits = digits_of(currency)
         whole, minor = divmod(abs(amount), 10**digits)
         return f"{'-' if amount < 0 else ''}{whole}{f'.{minor:0{digits}d}' if digits else ''}"
+
+
+def _integer(name: str, value: Any) -> int:
+    """An id that is kept as text, as the number that a provider takes it for."""
+    if not re.fullmatch(r"0|[1-9][0-9]{0,18}", as_text(value)):
+        raise UnsendableError(f"The value of {name} is no whole number.")
+    return int(as_text(value))
 
 
 def _number(text: str) -> int | float:

@@ -168,7 +168,8 @@ async def revoke(site: Site, tokens: dict[str, str]) -> Literal["confirmed", "fa
     elif how.send != "path":
         request["data" if how.send == "form" else "json"] = {"token": token}
     try:
-        request["url"] = site.url(how.url.replace("{token}", quote(token, safe="")))
+        url = how.url.replace("{token}", quote(token, safe="")) if how.send == "path" else how.url
+        request["url"] = site.url(url)
         answer = await _send(site, request, authenticated=how.client_authentication and how.send != "bearer")
     except (TokenError, ConfigurationError):
         return "failed"
