@@ -65,8 +65,12 @@ class Books:
             "escalation_contact": organisation.approver.email,
             "stage": "autonomous",
             "connections": organisation.bindings(),
-            "tools": {LIST: {"access": "read", "read_fields": ["/entries"]}, CREATE: {"access": "write"}},
+            "tools": {
+                LIST: {"access": "read", "read_fields": ["/entries"]},
+                CREATE: {"access": "write", "data_classes": ["financial"], "irreversible_alone": True},
+            },
             "value_max": {"EUR": 500000},
+            "data_classes": ["financial", "internal"],
         }
         organisation.go_live("keep-the-ledger", "Keep the ledger", spec)
         return organisation
