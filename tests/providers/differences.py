@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
@@ -34,7 +35,7 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").split(";")[0].strip().lower()
 
 
-def differences(call: Call, request: Request, content: bytes, filled: dict[str, str]) -> list[str]:
+def differences(call: Call, request: Request, content: bytes, filled: Mapping[str, Any]) -> list[str]:
     """How a request differs from a documented call; `filled` are the values of the placeholders in `equals`."""
     found = misfits(call.query, pairs(request.url.query), "the query")
     for name, pattern in call.headers.items():
@@ -46,7 +47,7 @@ def differences(call: Call, request: Request, content: bytes, filled: dict[str, 
     return found + _body(call, request, content, filled)
 
 
-def _body(call: Call, request: Request, content: bytes, filled: dict[str, str]) -> list[str]:
+def _body(call: Call, request: Request, content: bytes, filled: Mapping[str, Any]) -> list[str]:
     if call.body is None or call.content_type is None:
         return ["no body is documented"] if content else []
     if media_type(request) != call.content_type:
@@ -92,13 +93,15 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def fill(value: Any, filled: dict[str, str]) -> Any:
-    """A JSON value with the placeholders in its texts replaced."""
+def fill(value: Any, filled: Mapping[str, Any]) -> Any:
+    """A JSON value with the placeholders in its texts replaced; a text that is one becomes what it stands for."""
     if isinstance(value, dict):
         return {name: fill(item, filled) for name, item in value.items()}
     if isinstance(value, list):
         return [fill(item, filled) for item in value]
-    if isinstance(value, str):
-        for placeholder in sorted(filled, key=len, reverse=True):
+    if not isinstance(value, str) or value in filled:
+        return filled[value] if isinstance(value, str) else value
+    for placeholder in sorted(filled, key=len, reverse=True):
+        if isinstance(filled[placeholder], str):
             value = value.replace(placeholder, filled[placeholder])
     return value

@@ -60,7 +60,7 @@ class Authorize(_Part):
 
 
 class Token(_Part):
-    """In an answer `@access_token`, `@refresh_token`, `@scope` and `@scope:parameter` are filled in.
+    """Filled into an answer: `@access_token`, `@refresh_token`, `@scope`, `@scope:parameter`, and `@scopes` (a list).
 
     extra: JSON Schema of what a request has besides the members of RFC 6749 sections 4.1.3 and 6. claims: what an
     access token says of itself, where it is a JWT.
@@ -84,6 +84,7 @@ class Revoke(_Part):
     client_authentication: bool
     token: Literal["refresh_token", "access_token", "either"]
     status: int = 200
+    answer: Json = None
 
 
 class OAuth(_Part):

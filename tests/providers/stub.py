@@ -143,10 +143,12 @@ class Stub:
 
     def _issue(self, grant: Grant, answer: Any) -> Response:
         grant.access_token = _access_token(self.shape.oauth.token.claims)
+        asked = grant.asked.get("scope", "")
         filled = {
             "@access_token": grant.access_token,
             "@refresh_token": grant.refresh_token,
-            "@scope": grant.asked.get("scope", ""),
+            "@scope": asked,
+            "@scopes": asked.replace(",", " ").split(),
             **{f"@scope:{name}": value for name, value in grant.asked.items()},
         }
         return JSONResponse(fill(answer, filled))
@@ -180,7 +182,7 @@ class Stub:
         for grant in self.grants:
             if any(token and getattr(grant, kind) == token for kind in kinds):
                 grant.revoked = True
-                return Response(status_code=how.status)
+                return _answer(how.status, how.answer)
         return self._complain(f"the revocation names no {how.token} that is in force")
 
     def _call(self, request: Request, url: str, content: bytes) -> Response:

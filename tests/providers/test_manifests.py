@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from api.gate.models import Access
-from api.providers.manifest import FOLDER, Manifest, load
+from api.providers.manifest import FOLDER, Manifest, ManifestError, load
 from tests.providers import exercise, shapes
 from tests.providers.exercise import Provider, running, settings_of
 from tests.providers.facts import contradictions
@@ -27,24 +27,28 @@ def shape_of(name: str) -> Shape:
     return shapes.load(shapes.FOLDER / f"{name}.toml")
 
 
+def _legible(name: str) -> bool:
+    """Whether both files can be read; where one cannot, the tests that need nothing else say so."""
+    try:
+        return bool(manifest_of(name)) and bool(shape_of(name))
+    except (OSError, ManifestError, shapes.ShapeError):
+        return False
+
+
 def _calls(*, refused: bool = False) -> list[Any]:
-    """Every documented call of a tool; a shape that cannot be read fails a test of its own."""
-    found = []
-    for name in NAMES:
-        try:
-            calls = shape_of(name).calls
-        except (OSError, shapes.ShapeError):
-            continue
-        for number, call in enumerate(calls):
-            if call.tool is not None and (call.refused is not None or not refused):
-                found.append(pytest.param(name, call, id=f"{name}.{call.tool}-{number}"))
-    return found
+    """Every documented call of a tool; or those whose refusal is documented, too."""
+    return [
+        pytest.param(name, call, id=f"{name}.{call.tool}-{number}")
+        for name in filter(_legible, NAMES)
+        for number, call in enumerate(shape_of(name).calls)
+        if call.tool is not None and (call.refused is not None or not refused)
+    ]
 
 
 def _tools(*, read_back: bool = False) -> list[tuple[str, str]]:
     return [
         (name, tool.name)
-        for name in NAMES
+        for name in filter(_legible, NAMES)
         for tool in manifest_of(name).tools
         if tool.read_back is not None or not read_back
     ]
