@@ -53,7 +53,7 @@ async def verified_email(user_id: uuid.UUID | str) -> str:
         if error.code == "user_not_found":
             raise Problem(403, "unknown_person", "Supabase Auth does not know you any more.") from None
         raise _unavailable(error) from error
-    except AuthError as error:
+    except (AuthError, ValueError) as error:  # the latter: an answer that is none of Supabase Auth's
         raise _unavailable(error) from error
     # Letters beyond ASCII could fall together with others in lower case; Supabase Auth takes none in an address.
     if (
@@ -91,7 +91,7 @@ async def send_invitation(email: str) -> bool:
                 await auth.sign_in_with_otp(
                     {"email": email, "options": {"should_create_user": False, "email_redirect_to": back}}
                 )
-    except (AuthError, ConfigurationError) as error:
+    except (AuthError, ValueError, ConfigurationError) as error:
         # The message may hold the address; the kind of error says enough.
         code = getattr(error, "code", None)
         log.warning("an invitation was not mailed: %s %s", type(error).__name__, code)
