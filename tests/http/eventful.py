@@ -1,5 +1,6 @@
 """A stack on which everything happened that handles a secret, and nothing of what it let out is forgotten."""
 
+import secrets
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,16 +24,18 @@ class Life:
     """What happened: `secrets` by what they are, and what was let out besides the database and the logs.
 
     once: the secrets that the API shows, each in one answer and never again. spent: codes of sign-ins, which come in
-    the browser's address and are good for nothing after it.
+    the browser's address and are good for nothing after it. planted: no secret, and put everywhere where one could be.
     """
 
     world: World
+    settings: dict[str, str]
     reports: CrashReports
     answers: list[httpx.Response]
     secrets: dict[str, str] = field(default_factory=dict)
     once: dict[str, str] = field(default_factory=dict)
     spent: dict[str, str] = field(default_factory=dict)
     scheduled: dict[str, bytes] = field(default_factory=dict)
+    planted: str = field(default_factory=lambda: secrets.token_urlsafe(32))
 
     def learn_tokens(self, organisation: Organisation) -> None:
         """Adds the tokens that the connections have now: every generation, when asked after every step."""
@@ -46,8 +49,9 @@ class Life:
         return [answer for answer in self.answers if str(answer.request.url).startswith(self.world.api)]
 
 
-def live(world: World, reports: CrashReports, answers: list[httpx.Response]) -> Life:
-    life = Life(world, reports, answers)
+def live(world: World, settings: dict[str, str], reports: CrashReports, answers: list[httpx.Response]) -> Life:
+    """Everything happens; `settings` are the stack's own, which it reads again whenever a part is started."""
+    life = Life(world, settings, reports, answers)
     organisation = new_organisation(world)
     organisation.go_live("pay-vendor-bills", "Pay vendor bills", access_spec(organisation))
     life.secrets = {"the agent's key": organisation.key} | of_settings(world) | of_people(organisation)
@@ -63,7 +67,10 @@ def live(world: World, reports: CrashReports, answers: list[httpx.Response]) -> 
     } | of_a_sign_in(organisation)
     life.secrets |= life.once
     work(life, organisation)
+    change_keys(life)
+    work(life, organisation)
     fail(life, organisation, key["id"])
+    plant(life, organisation)
     with world.client(f"{organisation.key[:-2]}zz") as wrong:
         assert wrong.get("/v1/me").status_code == 401
     life.scheduled = scheduled(world, SENTRY_DSN=reports.dsn)
@@ -126,6 +133,27 @@ def work(life: Life, organisation: Organisation) -> None:
             life.learn_tokens(organisation)
         world.stack.tick()
         life.learn_tokens(organisation)
+
+
+def plant(life: Life, organisation: Organisation) -> None:
+    """Puts a random text into the database, an audit record, an address, an answer, a log and a crash report."""
+    owner, named = organisation.owner.api, {"name": life.planted}
+    ok(owner.post("/v1/service-accounts", json=named, headers=once()))
+    assert owner.get("/v1/actions", params={"cursor": life.planted}).is_client_error
+    with broken(life.world, "create_service_account_v1"):
+        assert owner.post("/v1/service-accounts", json=named, headers=once()).status_code == 500
+
+
+def change_keys(life: Life) -> None:
+    """Seals everything under a new key-encryption key, and forgets the old one."""
+    stack, new = life.world.stack, secrets.token_hex(32)
+    life.secrets["the new key-encryption key"] = new
+    for keys in (f"next:{new},{stack.environment()['COUNTERSIGN_KEK']}", f"next:{new}"):
+        life.settings["COUNTERSIGN_KEK"] = keys
+        stack.kill("api")
+        stack.restart("api")
+        done = stack.tick("rotate_keys")
+        assert (done["failed"], done.get("left_local", 0)) == (0, 0)
 
 
 def fail(life: Life, organisation: Organisation, key_id: str) -> None:

@@ -9,14 +9,15 @@ from tests.http.world import World
 
 
 def tokens_of(world: World, connection_id: str) -> dict[str, str]:
-    """The connection's tokens, opened with the application's own key."""
-    kek = bytes.fromhex(world.stack.environment()["COUNTERSIGN_KEK"].partition(":")[2])
+    """The connection's tokens, opened with whichever of the application's keys they are sealed under."""
     [(envelope, tenant, environment, generation)] = world.rows(
         "select s.decrypted_secret, k.tenant_id, k.environment, c.generation from app.credentials c"
         " join app.connections k on k.id = c.connection_id join vault.decrypted_secrets s on s.id = c.secret_id"
         " where c.connection_id = %s",
         connection_id,
     )
+    keys = dict(key.split(":") for key in world.stack.environment()["COUNTERSIGN_KEK"].split(","))
+    kek = bytes.fromhex(keys[json.loads(envelope)["kek"]])
     return unseal(kek, envelope, f"{tenant}|{connection_id}|{environment}|{generation}")
 
 

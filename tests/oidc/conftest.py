@@ -31,6 +31,7 @@ class Books:
 
     world: World
     server: Certified
+    settings: dict[str, str]
 
     @property
     def redirect_uri(self) -> str:
@@ -53,6 +54,12 @@ class Books:
         assert page.status_code == 200, page.text
         organisation.connections[f"ledger/{access}"] = started["id"]
         return str(started["id"])
+
+    def with_keys(self, keys: str) -> None:
+        """Deploys the API anew with these key-encryption keys."""
+        self.settings["COUNTERSIGN_KEK"] = keys
+        self.world.stack.kill("api")
+        self.world.stack.restart("api")
 
     def working(self) -> Organisation:
         """An organisation with both connections and a live workflow."""
@@ -98,4 +105,4 @@ def books(cluster: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         with running(state, database, settings=settings) as world:
             redirect_uri = f"{world.api}/oauth/ledger/callback"
             with serving(registration, redirect_uri, state / "ledger.log", access_seconds=LIFE) as server:
-                yield Books(world, server)
+                yield Books(world, server, settings)

@@ -1,5 +1,6 @@
 """Connect, use, refresh, rotate and disconnect at a certified OpenID server, which nobody here wrote."""
 
+import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlsplit
@@ -194,3 +195,32 @@ def test_disconnecting_ends_the_consent_at_the_server(books: Books) -> None:
     assert books.server.knows(kept["refresh_token"]), "the other connection goes on"
     rows = books.world.rows("select secret_id from app.credentials where connection_id = %s", connection_id)
     assert rows in ([], [(None,)])
+
+
+def test_a_whole_life_with_a_new_key_in_the_middle(books: Books) -> None:
+    """Connect, use, refresh, rotate the key-encryption key while reading goes on, refresh under it, disconnect."""
+    organisation = books.working()
+    connection_id = organisation.connections["ledger/read"]
+    first = tokens_of(books.world, connection_id)
+    with at_work(organisation, "keep-the-ledger") as agent:
+        assert agent.observe(LIST)["status"] == "succeeded"
+        old = books.world.stack.environment()["COUNTERSIGN_KEK"]
+        new = f"next:{secrets.token_hex(32)}"
+        books.with_keys(f"{new},{old}")
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(lambda: [agent.observe(LIST)["status"] for _ in range(6)])
+            done = books.world.stack.tick("rotate_keys")
+            assert set(reading.result()) == {"succeeded"}
+        assert done["rewrapped"] + done["beaten"] >= 2
+        assert (done["failed"], done.get("left_local", 0)) == (0, 0)
+        books.with_keys(new)  # the old key is gone for good
+        second = tokens_of(books.world, connection_id)
+        time.sleep(LIFE + 0.5)
+        assert agent.observe(LIST)["status"] == "succeeded"
+        third = tokens_of(books.world, connection_id)
+        assert len({tokens["refresh_token"] for tokens in (first, second, third)}) == 3
+        assert books.server.knows(third["refresh_token"])
+        assert not books.server.knows(second["refresh_token"])
+    gone = ok(organisation.owner.api.delete(f"/v1/connections/{connection_id}"))
+    assert gone["revoked_at_provider"] is True
+    assert not books.server.knows(third["refresh_token"])
