@@ -15,7 +15,7 @@ from api.providers.request import build
 from api.providers.site import Site
 from api.providers.template import UnsendableError
 from api.providers.tokens import Account, AccountError, TokenError, Tokens, account_of, exchange, revoke
-from api.providers.transport import http
+from api.providers.transport import MAX_ANSWER, http
 
 if TYPE_CHECKING:
     import httpx
@@ -26,7 +26,6 @@ __all__ = [
     "read_back_found", "revoke",
 ]  # fmt: skip
 
-MAX_ANSWER = 1_000_000
 #: Of a lease, these seconds are kept for recording how the call ended.
 RESERVE = 0.5
 #: A NUL in JSON text, which no column can keep: an odd number of backslashes before u0000.

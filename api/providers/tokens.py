@@ -1,21 +1,19 @@
 """The token endpoint's grants, ending a grant, and which account was authorised. Never inside a transaction."""
 
-import asyncio
 import json
 import re
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from typing import Any, Literal, TypeGuard
 from urllib.parse import quote
 
-from api.config import ConfigurationError, settings
+from api.config import ConfigurationError
 from api.gate.pointer import resolve
 from api.providers.parts import Keep
 from api.providers.site import Site
-from api.providers.transport import http
+from api.providers.transport import Answer, ask
 
-if TYPE_CHECKING:
-    import httpx
+_CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +68,9 @@ async def exchange(site: Site, grant: dict[str, str]) -> Tokens:
     body_as = {"form": "data", "json": "json"}[oauth.token_body]
     request = {"method": "POST", "url": site.url(oauth.token_url), body_as: grant | oauth.token_parameters}
     answer = await _send(site, request, authenticated=True)
-    body = _json(answer)
-    if answer.status_code != 200 or site.manifest.answers.verdict(body) == "refused":
-        raise TokenError(_error(site, body) or f"status {answer.status_code}", oauth.ended_by)
+    body = answer.body
+    if answer.status != 200 or site.manifest.answers.verdict(body) == "refused":
+        raise TokenError(_error(site, body) or f"status {answer.status}", oauth.ended_by)
     if not isinstance(body, dict) or not _is_token(body.get("access_token")):
         raise TokenError("malformed")
     first = grant.get("grant_type") == "authorization_code"
@@ -125,8 +123,12 @@ def _kept(site: Site, source: str, found: Any, *, complete: bool) -> dict[str, s
         values = _texts(found, keep)
         if not values and (keep.optional or not complete):
             continue
-        # Several are none: which of them was authorised cannot be told.
-        if len(values) != 1 or not re.fullmatch(keep.pattern_in(site.environment), values[0]):
+        # Several are none: which of them was authorised cannot be told. Control characters no column keeps.
+        if (
+            len(values) != 1
+            or _CONTROL.search(values[0])
+            or not re.fullmatch(keep.pattern_in(site.environment), values[0])
+        ):
             return None
         kept[name] = values[0]
     return kept
@@ -173,22 +175,15 @@ async def revoke(site: Site, tokens: dict[str, str]) -> Literal["confirmed", "fa
         answer = await _send(site, request, authenticated=how.client_authentication and how.send != "bearer")
     except (TokenError, ConfigurationError):
         return "failed"
-    done = answer.status_code < 300 and site.manifest.answers.verdict(_json(answer)) != "refused"
+    done = answer.status < 300 and site.manifest.answers.verdict(answer.body) != "refused"
     return "confirmed" if done else "failed"
 
 
-def _json(answer: "httpx.Response") -> Any:
-    try:
-        return answer.json()
-    except (ValueError, RecursionError):
-        return None
-
-
-async def _send(site: Site, request: dict[str, Any], *, authenticated: bool) -> "httpx.Response":
+async def _send(site: Site, request: dict[str, Any], *, authenticated: bool) -> Answer:
     """One request, as our client where it says so; TokenError `unreachable` when no answer came."""
     import httpx
 
-    auth: Any = httpx.USE_CLIENT_DEFAULT
+    auth = None
     if authenticated:
         client_id, secret = site.client()
         style = site.manifest.oauth.client_authentication
@@ -200,8 +195,7 @@ async def _send(site: Site, request: dict[str, Any], *, authenticated: bool) -> 
         else:  # each part is form-encoded before they are joined (RFC 6749 section 2.3.1)
             auth = httpx.BasicAuth(quote(client_id, safe=""), quote(secret, safe=""))
     try:
-        async with asyncio.timeout(settings().provider_timeout):
-            return await http().request(**request, auth=auth)
+        return await ask(request, auth)
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         raise TokenError("unreachable") from error
 
@@ -237,9 +231,8 @@ async def _looked_up(site: Site, lookup: str, access_token: str) -> dict[str, st
 
     try:
         headers = {"Authorization": f"Bearer {access_token}"}
-        async with asyncio.timeout(settings().provider_timeout):
-            answer = await http().get(site.url(lookup), headers=headers)
-        body = _json(answer) if answer.status_code == 200 else None
+        answer = await ask({"method": "GET", "url": site.url(lookup), "headers": headers})
+        body = answer.body if answer.status == 200 else None
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ConfigurationError):
         body = None
     if site.manifest.answers.verdict(body) == "refused":

@@ -1,12 +1,17 @@
 """The HTTP client that every call to a provider goes through."""
 
 import asyncio
-from typing import TYPE_CHECKING
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from api.config import settings
 
 if TYPE_CHECKING:
     import httpx
+
+#: Of an answer no more than this is read.
+MAX_ANSWER = 1_000_000
 
 _clients: dict[asyncio.AbstractEventLoop, "httpx.AsyncClient"] = {}
 
@@ -30,3 +35,31 @@ def http() -> "httpx.AsyncClient":
             timeout=httpx.Timeout(settings().provider_timeout, connect=min(5, settings().provider_timeout / 2)),
         )
     return _clients[loop]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request was answered: the status and the JSON in it, None where there is none that can be read."""
+
+    status: int
+    body: Any
+
+
+async def ask(request: dict[str, Any], auth: Any = None) -> Answer:
+    """One request that does no work of a tool; raises what httpx does, and TimeoutError."""
+    import httpx
+
+    content = b""
+    async with (
+        asyncio.timeout(settings().provider_timeout),
+        http().stream(**request, auth=auth or httpx.USE_CLIENT_DEFAULT) as answer,
+    ):
+        async for chunk in answer.aiter_bytes():
+            content += chunk
+            if len(content) > MAX_ANSWER:
+                content = b""
+                break
+    try:
+        return Answer(answer.status_code, json.loads(content))
+    except (ValueError, RecursionError):
+        return Answer(answer.status_code, None)

@@ -263,7 +263,7 @@ def test_a_name_that_does_not_come_is_replaced_by_the_id(monkeypatch: pytest.Mon
     assert (found.id, found.label) == ("4620", "4620")
 
 
-@pytest.mark.parametrize("name", ["", "x" * 201, "a\nb"])
+@pytest.mark.parametrize("name", ["", "x" * 201, "a\nb", "a\0b", "\ud800"])
 def test_a_lookup_that_says_something_impossible(monkeypatch: pytest.MonkeyPatch, acme: Manifest, name: str) -> None:
     with pytest.raises(AccountError):
         account(monkeypatch, acme, {"companyId": "4620"}, {"ok": True, "company": {"name": name}})
@@ -305,3 +305,8 @@ def test_no_cookie_goes_from_one_connection_to_another(monkeypatch: pytest.Monke
     at(monkeypatch, site, provider, twice)
     assert len(provider.requests) == 2
     assert b"cookie" not in provider.requests[1].lower()
+
+
+def test_a_token_answer_without_end_is_not_read_to_the_end(monkeypatch: pytest.MonkeyPatch, site: Site) -> None:
+    with pytest.raises(TokenError, match="malformed"):
+        exchanged(monkeypatch, site, TOKEN | {"padding": "x" * 1_000_000})
