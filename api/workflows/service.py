@@ -6,9 +6,9 @@ from uuid import UUID
 from api.auth import Principal
 from api.db import Answer, Idempotency, database
 from api.errors import Problem
-from api.gate.models import AccessSpec, Contract
+from api.gate.models import AccessSpec
 from api.ids import new_id
-from api.providers.manifest import manifests
+from api.providers.manifest import contracts, manifests
 from api.sql import query
 from api.workflows.diff import diff
 from api.workflows.document import document
@@ -16,13 +16,9 @@ from api.workflows.models import Approval, NewKillSwitch, NewVersion, NewWorkflo
 from api.workflows.validation import mistakes
 
 
-def _contracts() -> dict[str, Contract]:
-    return {c.name: c for m in manifests().values() for c in m.contracts()}
-
-
 def _check(spec: AccessSpec) -> None:
     """Refuses a spec that does not hold together, with every reason and its place."""
-    errors = mistakes(spec, _contracts())
+    errors = mistakes(spec, contracts())
     if errors:
         raise Problem(422, "invalid_access_spec", "The access spec does not hold together.", errors)
 
@@ -90,7 +86,7 @@ async def compare(principal: Principal, slug: str, version: int, earlier: int | 
     rows = await list_versions(principal, slug)
     new = _chosen(rows, version)
     old = _chosen(rows, earlier) if earlier or new["live_version"] else None
-    changes = diff(_spec_of(old) if old else None, _spec_of(new), _contracts())
+    changes = diff(_spec_of(old) if old else None, _spec_of(new), contracts())
     return {
         "slug": slug,
         "from_version": old["version"] if old else None,
@@ -113,10 +109,10 @@ async def access_spec(principal: Principal, slug: str, version: int | None) -> d
         bound = await (await connection.execute(query("workflows/list_bound_connections"), {"ids": ids})).fetchall()
     live = next((other for other in rows if other["status"] == "live"), None)
     compared = None if live is None or live["version"] == row["version"] else live
-    made = document(row, _contracts(), manifests(), {str(each["id"]): each for each in bound})
+    made = document(row, contracts(), manifests(), {str(each["id"]): each for each in bound})
     return made | {
         "compared_with": compared["version"] if compared else None,
-        "changes": diff(_spec_of(compared), spec, _contracts()) if compared else [],
+        "changes": diff(_spec_of(compared), spec, contracts()) if compared else [],
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from api.config import ConfigurationError
-from api.providers.manifest import FOLDER, ManifestError, files, manifest, manifests
+from api.providers.manifest import FOLDER, ManifestError, contracts, files, manifest, manifests
 
 PRIVATE = (FOLDER / "sandbox_crm.toml").read_text().replace('name = "sandbox_crm"', 'name = "private_crm"')
 PRIVATE = PRIVATE.replace('tool = "sandbox_crm.', 'tool = "private_crm.')
@@ -18,6 +18,7 @@ def _forgotten() -> Iterator[None]:
     yield
     manifest.cache_clear()
     manifests.cache_clear()
+    contracts.cache_clear()
 
 
 @pytest.fixture
@@ -29,6 +30,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     monkeypatch.setenv("COUNTERSIGN_MANIFESTS", os.pathsep.join(map(str, made)))
     manifest.cache_clear()
     manifests.cache_clear()
+    contracts.cache_clear()
     return made
 
 
