@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from api.config import ConfigurationError
 from api.gate.models import Contract
-from api.providers.manifest import FOLDER, Manifest, ManifestError, load, manifests
+from api.providers.manifest import FOLDER, Manifest, ManifestError, load, manifest, manifests
 from api.providers.toml_lines import line_of, lines_of
 
 FILES = sorted(FOLDER.glob("*.toml"))
@@ -317,6 +318,36 @@ def test_the_client_comes_from_the_environment(tmp_path: Path, monkeypatch: pyte
         site.client()
     monkeypatch.setenv("ACME_CLIENT_SECRET", "hush")
     assert site.client() == ("us", "hush")
+
+
+#: Published once, a contract never changes: SHA-256 of all of version 1, in the order of the file.
+PUBLISHED = {
+    "sandbox_bank": "26fc59241ba9d4eb002469515eb416b296514accc4a038d7b7f77bfb6679a640",
+    "sandbox_crm": "d38a97ca4e6284774196030825cef5551346c137d751c5af92e554e977f108d1",
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_contracts_stay_what_they_are(name: str) -> None:
+    """Also when what a contract can say grows: where the new part says nothing, it is not there."""
+    stored = [c.model_dump(mode="json") for c in manifests()[name].contracts() if c.version == 1]
+    assert sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest() == PUBLISHED[name]
+
+
+def test_one_provider_is_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever calls one provider does not wait for the others to be read, and reads it once."""
+    read: list[str] = []
+
+    def counted(path: Path) -> Manifest:
+        read.append(path.name)
+        return load(path)
+
+    monkeypatch.setattr("api.providers.manifest.load", counted)
+    manifest.cache_clear()
+    assert manifest("sandbox_bank") is manifest("sandbox_bank")
+    assert read == ["sandbox_bank.toml"]
+    assert manifest("../manifests/sandbox_bank") is None
+    manifest.cache_clear()
 
 
 def _paths(document: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
