@@ -14,6 +14,7 @@ from api.audit.routes import router as audit
 from api.connections.routes import callback_router
 from api.connections.routes import router as connections
 from api.constitution.routes import router as constitution
+from api.directory.routes import router as directory
 from api.docs import router as docs
 from api.exceptions.routes import router as exceptions
 from api.ids import new_id
@@ -93,7 +94,7 @@ def create_app() -> FastAPI:
     app.add_middleware(RequestContext)
     for router in (
         tenants, providers, connections, callback_router, workflows, workflow_assets, constitution,
-        runs, actions, exceptions, audit, alerts, monitoring, docs,
+        runs, actions, exceptions, directory, audit, alerts, monitoring, docs,
     ):  # fmt: skip
         app.include_router(router)
     openapi.install(app)

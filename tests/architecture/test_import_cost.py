@@ -22,6 +22,7 @@ print(json.dumps(sorted({{name.split(".")[0] for name in set(sys.modules) - befo
 DEFERRED = [
     "supabase", "supabase_auth", "storage3", "postgrest", "realtime", "httpx", "httpcore", "cryptography", "jwt",
     "mangum", "sentry_sdk", "jsonschema", "jinja2", "uvicorn", "numpy", "yaml", "requests", "aiohttp",
+    "stdnum", "email_validator", "dns", "idna", "confusable_homoglyphs",
     "sandbox", "scripts", "tests", "functions", "hypothesis", "pytest",
 ]  # fmt: skip
 

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from api.ids import new_id
+from tests.db import directory
 from tests.db.matrix import Place
 from tests.db.names import BILLS, NOTE, PAY, PROVIDERS, Row, soon
 from tests.db.world import World
@@ -129,6 +130,14 @@ def _signed_in_again(here: Here) -> Row:
     return _tokens(here) | account | {"connection_id": again, "state_hash": state}
 
 
+def _proposed(here: Here) -> Row:
+    change = "status = 'open'"
+    return {
+        "id": here.id("app.directory_changes", change),
+        "digest": here.value("app.directory_changes", change, "digest"),
+    }
+
+
 def _invitation(here: Here) -> Row:
     return {"id": here.id("app.invitations", "status = 'open'")}
 
@@ -167,6 +176,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
         "slug": "mine", "environment": h.environment, "title": "Mine", "spec": h.spec(),
     },
     "create_workflow_version_v1": lambda h: {"slug": h.slug, "spec": h.spec()},
+    "decide_directory_change_v1": lambda h: _proposed(h) | {"verdict": "approve", "reason": "mine"},
     "decide_exception_v1": lambda h: h.waiting | {
         "approval_id": str(new_id()), "verdict": "approve", "reason": "mine", "approval_expires_at": soon(),
     },
@@ -206,6 +216,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "me_v1": lambda h: {"tenant_id": h.tenant.id, "id": h.tenant.person("owner")},
     "narrow_api_key_v1": lambda h: {"id": h.tenant.key(h.environment), "scopes": ["tenant.read"]},
     "note_invitation_mail_v1": lambda h: _invitation(h) | {"mail": "sent"},
+    "propose_directory_change_v1": lambda h: directory.change(h.environment),
     "publish_constitution_v1": lambda h: {"rules": [], "reason": "mine", "expected_version": 1},
     "raise_alert_v1": lambda h: {
         "kind": "tests.raised", "severity": "info", "environment": h.environment, "subject_type": "run",
@@ -236,6 +247,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "transfer_ownership_v1": lambda h: {"user_id": h.tenant.person("operator")},
     "update_tenant_v1": lambda h: {"if_match": None, "name": "mine"},
     "verify_audit_v1": lambda h: {"tenant_id": h.tenant.id},
+    "withdraw_directory_change_v1": lambda h: {"id": _proposed(h)["id"], "reason": "mine"},
     "withdraw_invitation_v1": _invitation,
     "withdraw_workflow_version_v1": lambda h: {"slug": h.slug, "version": 2},
 }  # fmt: skip

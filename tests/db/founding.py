@@ -11,6 +11,7 @@ from api.ids import new_id
 from sandbox.postgres import Server
 from tests import cluster as clusters
 from tests.cluster import Database
+from tests.db import directory
 from tests.db.names import (
     BILLS,
     DELETE,
@@ -82,6 +83,8 @@ def _work(world: World, tenant: Tenant) -> None:
         world.call(by, "list_tools_v1", {"name": PAY}, key="read once", request="tools")
         _draft(world, tenant, environment)
         _end_connections(world, tenant, environment)
+        _vouch(world, tenant, environment)
+    directory.agreed(world, tenant, directory.settings(48))
     invitation = {"id": str(new_id()), "email": tenant.invited, "role": "auditor", "name": tenant.mark()}
     world.call(tenant.user(), "invite_v1", invitation)
     world.call(tenant.user(), "release_kill_switch_v1", {"id": world.stop(tenant, "tool", DELETE), "reason": "over"})
@@ -114,6 +117,15 @@ def _end_connections(world: World, tenant: Tenant, environment: Environment) -> 
         "subject_type": "connection", "subject_id": again, "detail": {"said": tenant.mark(environment)},
     }  # fmt: skip
     world.call(tenant.system(), "raise_alert_v1", alert)
+
+
+def _vouch(world: World, tenant: Tenant, environment: Environment) -> None:
+    """Somebody whom the tenant vouches for, whose account is to change."""
+    name = directory.entry(tenant.mark(environment))
+    known = directory.vouch(world, tenant, environment, entry=name)
+    account = [directory.account(directory.OTHER_IBAN)]
+    new = directory.change(environment, "change", entry_id=known, base_version=1, entry=name, details=account)
+    world.call(tenant.user("operator"), "propose_directory_change_v1", new)
 
 
 def _draft(world: World, tenant: Tenant, environment: Environment) -> None:

@@ -28,7 +28,7 @@ EFFECTS = {PAY: "money_movement", NOTE: "write", DELETE: "destructive"}
 SCOPES = [
     "tenant.read", "connections.read", "tools.read", "workflows.read", "constitution.read", "kill_switches.read",
     "kill_switches.engage", "runs.read", "runs.write", "actions.read", "actions.propose", "actions.cancel",
-    "exceptions.read", "audit.read", "alerts.read",
+    "exceptions.read", "audit.read", "alerts.read", "directory.read", "directory.propose",
 ]  # fmt: skip
 
 

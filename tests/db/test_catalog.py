@@ -38,17 +38,19 @@ CALLABLE = {
     "acknowledge_alert_v1", "begin_reconnect_v1", "claim_keep_alive_v1", "claim_revocation_v1", "claim_rewrap_v1",
     "clear_alert_v1", "complete_reconnect_v1", "count_down_connection_v1", "finish_revocation_v1",
     "list_connections_v1", "raise_alert_v1", "resolve_alert_v1", "store_rewrapped_v1",
+    "decide_directory_change_v1", "propose_directory_change_v1", "withdraw_directory_change_v1",
 }  # fmt: skip
 #: What policies and the doors themselves need.
 INTERNAL = {
     "claims()", "fail(integer,text,text)", "require(text)", "current_principal()", "current_tenant()",
     "current_environment()", "find_answer(text,text)", "keep_answer(text,text,jsonb)",
     "require_environment(private.principal,text)", "note_key_use()",
+    "holds(text)",
 }  # fmt: skip
 APPEND_ONLY = {
     "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.constitution_versions",
-    "app.credential_releases", "app.decisions", "app.gate_facts", "app.tenant_settings", "app.workflow_versions",
-    "private.tool_catalog",
+    "app.credential_releases", "app.decisions", "app.directory_settings", "app.gate_facts", "app.tenant_settings",
+    "app.workflow_versions", "private.tool_catalog",
 }  # fmt: skip
 #: Ids without a foreign key, and why a row cannot point into another tenant by them all the same.
 UNREFERENCED = {

@@ -1,0 +1,18 @@
+-- One entry with its details as of now, what waits, and every approved change.
+select e.id, e.environment, e.kind, e.name, e.status, e.version, e.created_at, e.updated_at, c.decided_by as checked_by,
+    jsonb_build_object('kind', c.proposed_by_kind, 'id', c.proposed_by) as made_by,
+    (select coalesce(jsonb_agg(d.value || jsonb_build_object('trusted_from', d.trusted_from,
+            'state', case when d.trusted_from <= now() then 'trusted' else 'cooling_off' end, 'change_id', d.change_id)
+            order by d.type, d.key), '[]')
+        from app.directory_details d where d.tenant_id = e.tenant_id and d.entry_id = e.id and d.status = 'active') as details,
+    (select o.id from app.directory_changes o where o.tenant_id = e.tenant_id and o.entry_id = e.id and o.status = 'open'
+        and o.expires_at > now()) as open_change,
+    (select coalesce(jsonb_agg(jsonb_build_object('id', h.id, 'environment', h.environment, 'kind', h.kind, 'entry_id', h.entry_id,
+            'base_version', h.base_version, 'status', h.status, 'digest', h.digest, 'proposal', h.payload::jsonb, 'reason', h.reason,
+            'evidence', h.evidence, 'proposed_by', jsonb_build_object('kind', h.proposed_by_kind, 'id', h.proposed_by),
+            'decided_by', h.decided_by, 'decided_at', h.decided_at, 'decision_reason', h.decision_reason,
+            'expires_at', h.expires_at, 'created_at', h.created_at) order by h.base_version desc), '[]')
+        from app.directory_changes h where h.tenant_id = e.tenant_id and h.entry_id = e.id and h.status = 'approved') as history
+from app.directory_entries e
+join app.directory_changes c on c.tenant_id = e.tenant_id and c.id = e.change_id
+where e.id = %(id)s
