@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
 from api.directory import normalise
 from api.gate.models import Environment, Strict
 
 Kind = Literal["vendor", "customer", "employee", "bank", "other"]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 State = Literal["trusted", "cooling_off", "unknown"]
 ChangeStatus = Literal["open", "approved", "rejected", "withdrawn", "expired"]
 
@@ -156,7 +157,7 @@ class NewChange(Strict):
     version: int | None = Field(default=None, ge=0)
     entry: EntryData | None = None
     cooling_off_hours: int | None = Field(default=None, ge=0, le=720)
-    reason: str = Field(min_length=1, max_length=2000, pattern=r"\S")
+    reason: Reason
     evidence: list[Evidence] = Field(default_factory=list, max_length=20)
     expires_in_hours: int = Field(default=168, ge=1, le=720)
 
@@ -189,7 +190,7 @@ class Refused(Strict):
     """As `Checked`; whoever refuses says why."""
 
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
-    reason: str = Field(min_length=1, max_length=2000)
+    reason: Reason
 
 
 class Withdrawal(Strict):

@@ -90,13 +90,13 @@ def _observed(here: Here) -> Row:
 
 
 def _evaluated(here: Here) -> Row:
-    proposal = here.world.proposal(here.tenant, environment=here.environment)
+    proposal = here.world.proposal(here.tenant, environment=here.environment, by=here.tenant.system())
     named = {name: proposal[name] for name in ("run_id", "workflow_id", "epoch", "decision")}
     return _new() | named | {"reasons": [], "proposal": {}}
 
 
 def _edited(here: Here) -> Row:
-    action = here.world.proposal(here.tenant, environment=here.environment)
+    action = here.world.proposal(here.tenant, environment=here.environment, by=here.tenant.system())
     return {"exception_id": here.waiting["id"], "digest": here.waiting["digest"], "reason": "edited", "action": action}
 
 
@@ -225,7 +225,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "reconcile_action_v1": lambda h: {
         "id": h.id("app.actions", "status = 'unknown'"), "outcome": "succeeded", "reason": "mine",
     },
-    "record_action_v1": lambda h: h.world.proposal(h.tenant, environment=h.environment),
+    "record_action_v1": lambda h: h.world.proposal(h.tenant, environment=h.environment, by=h.tenant.system()),
     "record_evaluation_v1": _evaluated,
     "reject_workflow_version_v1": lambda h: {"slug": h.slug, "version": 2, "reason": "mine"},
     "release_kill_switch_v1": lambda h: {"id": h.id("app.kill_switches", "status = 'engaged'"), "reason": "mine"},

@@ -271,8 +271,9 @@ def test_nothing_is_in_the_directory_without_an_approved_change(directory: World
         f"update {details} set key = 'iban:{OTHER_IBAN}' where entry_id = '{known}'",
         f"update {details} set status = 'removed', removed_by_change_id = {approved} where entry_id = '{known}'",
         (
-            f"insert into {details} (tenant_id, environment, entry_id, type, key, value, trusted_from, change_id) values"
-            f" ('{ACME.id}', 'production', '{known}', 'bank_account', 'iban:{OTHER_IBAN}', '{{}}', now(), {approved})"
+            f"insert into {details} (tenant_id, environment, entry_id, type, key, value, trusted_from, change_id)"
+            f" values ('{ACME.id}', 'production', '{known}', 'bank_account', 'iban:{OTHER_IBAN}', '{{}}', now(),"
+            f" {approved})"
         ),
         (
             f"insert into app.directory_settings (tenant_id, version, cooling_off_hours, change_id) values"
@@ -321,12 +322,13 @@ def test_a_change_is_not_approved_past_its_checker(directory: World) -> None:
     ):
         statement = f"update app.directory_changes set status = 'approved', decided_by = '{ACME.person(by)}' {where}"
         refused_everywhere(directory, statement, claims=claims, reasons=(reason,))
-    for changed in ("payload = payload || ' '", "digest = 'sha256:0'", "entry_id = null", "proposed_by = decided_by",
-                    "expires_at = now() + interval '9 days'", "environment = 'sandbox'", "reason = 'mine'"):  # fmt: skip
-        refused_everywhere(
-            directory, f"update app.directory_changes set {changed} {where}", claims=ACME.user("approver"),
-            reasons=("immutable_column", "invalid_transition", psycopg.errors.CheckViolation),
-        )  # fmt: skip
+    for changed in (
+        "payload = payload || ' '", "digest = 'sha256:0'", "entry_id = null", "proposed_by = decided_by",
+        "expires_at = now() + interval '9 days'", "environment = 'sandbox'", "reason = 'mine'",
+    ):  # fmt: skip
+        statement = f"update app.directory_changes set {changed} {where}"
+        reasons = ("immutable_column", "invalid_transition", psycopg.errors.CheckViolation)
+        refused_everywhere(directory, statement, claims=ACME.user("approver"), reasons=reasons)
 
 
 def test_an_approval_by_row_does_what_was_proposed_and_nothing_else(directory: World) -> None:

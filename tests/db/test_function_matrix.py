@@ -158,7 +158,11 @@ def _permission(matrix: Matrix, function: str) -> str | None:
     source = matrix.world.value(
         "select prosrc from pg_proc where pronamespace = 'app'::regnamespace and proname = %s", function
     )
-    asked = re.search(r"private\.require\('([a-z_.]+)'\)", source)
+    declared, _, body = source.partition("begin\n")
+    first = body.split(";")[0]
+    asked = re.search(
+        r"private\.require\('([a-z_.]+)'\)", declared + ("" if first.lstrip().startswith("if ") else first)
+    )
     return asked.group(1) if asked else None
 
 

@@ -155,3 +155,25 @@ def issue_key(
     path = f"/v1/service-accounts/{organisation.service_account_id}/keys"
     key: dict[str, Any] = ok(organisation.owner.api.post(path, json=body, headers=once()))
     return key
+
+
+def proposed(person: Member, body: dict[str, Any]) -> dict[str, Any]:
+    """A change of the directory, proposed by this person."""
+    change: dict[str, Any] = ok(
+        person.api.post("/v1/directory/changes", json={"reason": "an invoice"} | body, headers=once())
+    )
+    return change
+
+
+def check(person: Member, change: dict[str, Any], word: str = "approve", **more: Any) -> httpx.Response:
+    """This person's word on the change as it was shown."""
+    path = f"/v1/directory/changes/{change['id']}/{word}"
+    return person.api.post(path, json={"digest": change["digest"]} | more, headers=once())
+
+
+def vouched_for(organisation: Organisation, name: str, *details: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The approved change that created an entry: the owner proposes, the approver checks."""
+    entry = {"kind": "vendor", "name": name, "details": details}
+    change = proposed(organisation.owner, {"kind": "create", "environment": "sandbox", "entry": entry} | more)
+    approved: dict[str, Any] = ok(check(organisation.approver, change))
+    return approved

@@ -10,7 +10,7 @@ import pytest
 
 from sandbox.organisation import Organisation, ok, once
 from tests.http.alerts import an_alert
-from tests.http.integrator import NOTE, PAY, Agent, decide, note, payment
+from tests.http.integrator import NOTE, PAY, Agent, decide, note, payment, vouched_for
 from tests.http.operations import WITHOUT_KEY, operations
 from tests.http.world import World
 
@@ -162,6 +162,8 @@ def test_what_it_answers_is_what_it_says(
     action = fits(document, "/v1/actions", agent.api.post("/v1/actions", json=body, headers=once()))
     fits(document, "/v1/gate/evaluate", agent.api.post("/v1/gate/evaluate", json=body, headers=once()))
     ids |= {"action_id": action["id"], "exception_id": action["exception"]["id"]}
+    change = vouched_for(shared, "A Vendor")
+    ids |= {"change_id": change["id"], "entry_id": change["entry_id"]}
     for operation in operations():
         if operation.method == "GET":
             fits(document, operation.path, operation.send(owner, ids))
@@ -183,7 +185,7 @@ def test_what_it_refuses_is_what_it_says(document: dict[str, Any], shared: Organ
         **dict.fromkeys(
             (
                 "user_id", "account_id", "key_id", "connection_id", "switch_id", "run_id", "action_id", "exception_id",
-                "invitation_id", "alert_id",
+                "invitation_id", "alert_id", "change_id", "entry_id",
             ),
             "018f0000-0000-7000-8000-000000000000",
         ),
