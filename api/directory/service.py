@@ -29,31 +29,31 @@ async def list_entries(
     words = normalise.words(search) if search else None
     parameters = page.key() | {"environment": environment, "kind": kind, "status": status}
     parameters |= {"search": search, "words": words or None, "keys": _keys(search) if search else []}
-    rows = await _rows(principal, "directory/list_entries", parameters)
+    rows = await _rows(principal, query("directory/list_entries"), parameters)
     return page.page(rows, "created_at", "id")
 
 
 async def get_entry(principal: Principal, entry_id: UUID) -> Row:
-    rows = await _rows(principal, "directory/get_entry", {"id": entry_id})
+    rows = await _rows(principal, query("directory/get_entry"), {"id": entry_id})
     if not rows:
         raise Problem(404, "not_found", "There is no such entry.")
     return rows[0]
 
 
 async def get_settings(principal: Principal) -> Row:
-    rows = await _rows(principal, "directory/get_settings", {})
+    rows = await _rows(principal, query("directory/get_settings"), {})
     return rows[0] if rows else {"version": 0, "cooling_off_hours": COOLING_OFF_HOURS, "change_id": None}
 
 
 async def list_changes(principal: Principal, page: PageRequest, status: str | None) -> Row:
-    rows = await _rows(principal, "directory/list_changes", page.key() | {"status": status, "id": None})
+    rows = await _rows(principal, query("directory/list_changes"), page.key() | {"status": status, "id": None})
     return page.page(rows, "created_at", "id")
 
 
 async def get_change(principal: Principal, change_id: UUID) -> Row:
     """A change with what is there now, and what looks like something that it is not."""
     parameters = {"id": change_id, "status": None, "after_at": None, "after_id": None, "limit": 1}
-    rows = await _rows(principal, "directory/list_changes", parameters)
+    rows = await _rows(principal, query("directory/list_changes"), parameters)
     if not rows:
         raise Problem(404, "not_found", "There is no such change.")
     change = rows[0]
@@ -139,7 +139,7 @@ async def match(
         raise Problem(422, "not_comparable", f"This cannot be looked up: {error}.") from None
     if not asked.keys:
         raise Problem(422, "nothing_asked", "Ask by account, email, domain or name.")
-    rows = await _rows(principal, "directory/match", asked.parameters())
+    rows = await _rows(principal, query("directory/match"), asked.parameters())
     return match_of(asked, rows, datetime.now(UTC))
 
 
@@ -153,7 +153,7 @@ async def _warnings(principal: Principal, change: Row) -> list[LookTwice]:
     asked += [Asked(change["environment"], {"domain": d["key"].rpartition("@")[2]}) for d in details if d["skeleton"]]
     asked += [Asked(change["environment"], {"account": d["key"]}) for d in details if d["type"] == "bank_account"]
     for one in asked:
-        rows = await _rows(principal, "directory/match", one.parameters() | {"except": change["entry_id"]})
+        rows = await _rows(principal, query("directory/match"), one.parameters() | {"except": change["entry_id"]})
         answer = match_of(one, rows, datetime.now(UTC))
         for warning in answer.warnings:
             found[warning.kind, warning.message] = warning
@@ -192,6 +192,6 @@ def _keys(search: str) -> list[str]:
     return found
 
 
-async def _rows(principal: Principal, name: str, parameters: Row) -> list[Row]:
+async def _rows(principal: Principal, statement: str, parameters: Row) -> list[Row]:
     async with database().tenant_transaction(principal, "directory.read") as connection:
-        return await (await connection.execute(query(name), parameters)).fetchall()
+        return await (await connection.execute(statement, parameters)).fetchall()
