@@ -140,7 +140,7 @@ def test_a_revoked_key_records_nothing_more(tenant: World) -> None:
     organisation = tenant.organisation
     path = f"/v1/service-accounts/{organisation.service_account_id}/keys"
     key = ok(organisation.owner.api.post(path, json={"environment": "sandbox", "scopes": AGENT_SCOPES}, headers=once()))
-    revoked = threading.Event()
+    begun, revoked = threading.Event(), threading.Event()
 
     def propose() -> list[tuple[bool, int]]:
         """Whether the revocation had answered when the request was sent, and what came back; until well after it."""
@@ -150,10 +150,13 @@ def test_a_revoked_key_records_nothing_more(tenant: World) -> None:
             while sum(late for late, _ in answers) < 3:
                 late = revoked.is_set()
                 answers.append((late, agent.post("/v1/actions", json=tenant.payment(), headers=once()).status_code))
+                if answers[-1][1] == 201:
+                    begun.set()
         return answers
 
     def revoke() -> None:
-        time.sleep(0.7)
+        assert begun.wait(60)  # a busy machine takes its time over the first
+        time.sleep(0.5)
         assert organisation.owner.api.delete(f"/v1/keys/{key['id']}").is_success
         revoked.set()
 
