@@ -15,6 +15,7 @@ from sandbox.bootstrap import create_database, drop_database, enable_login
 from sandbox.postgres import Server
 from scripts.migrate import FOLDER, migrate
 from tests.cluster import Database
+from tests.db.founding import connect
 from tests.db.names import ACME, soon
 from tests.db.world import World, refusal
 
@@ -40,7 +41,7 @@ def upgraded(cluster: Server, tmp_path: Path) -> Iterator[World]:
         "constitution": {"rules": [], "reason": "x"},
     }
     world.call(ACME.user() | {"tenant_id": None}, "create_tenant_v1", founding)
-    for who in ("approver", "developer"):
+    for who in ("admin", "approver", "developer"):
         member = {"user_id": ACME.person(who), "role": who, "email": f"{who}@example.com"}
         world.call(ACME.user(), "put_member_v1", member)
     world.call(ACME.user("developer"), "create_service_account_v1", {"id": ACME.agent, "name": "agent"})
@@ -50,6 +51,7 @@ def upgraded(cluster: Server, tmp_path: Path) -> Iterator[World]:
             "secret_hash": ACME.key_hash(environment), "scopes": ["tenant.read"], "expires_at": soon(days=30),
         }  # fmt: skip
         world.call(ACME.user(), "create_api_key_v1", key)
+    connect(world, ACME, "bank/read", "sandbox", "sandbox_bank")
     world.close()
     migrate(database.url("postgres"), log=lambda _: None)
     world = World(database)
@@ -87,3 +89,12 @@ def test_who_was_added_before_is_a_member_and_nobody_is_added_so_any_more(upgrad
     upgraded.call(ACME.user(), "transfer_ownership_v1", {"user_id": ACME.person("approver")})
     keys = upgraded.call(ACME.user() | {"tenant_id": None}, "leave_tenant_v1")["keys"]
     assert {key["id"] for key in keys} == {ACME.key("sandbox"), ACME.key("production")}
+
+
+def test_a_credential_learns_its_environment_and_nothing_happened_to_it(upgraded: World) -> None:
+    told = "select environment, generation from app.credentials where tenant_id = %s"
+    assert upgraded.rows(told, ACME.id) == [("sandbox", 1)]
+    assert [event["type"] for event in upgraded.events() if event["type"].startswith("credential")] == [
+        "credential.stored"
+    ]
+    assert upgraded.verified()["ok"]
