@@ -13,7 +13,7 @@ from api.config import settings
 from api.crash_reports import report
 from api.db import database
 from api.execution import service
-from functions.runtime import run_until_complete
+from functions.runtime import noted, run_until_complete
 
 log = logging.getLogger("countersign.execute_actions")
 BATCH = 50
@@ -73,4 +73,4 @@ async def _defer(item: dict[str, Any]) -> None:
 
 def handler(event: dict[str, Any], context: object) -> dict[str, int]:
     """Lambda entry point."""
-    return run_until_complete(run(datetime.now(UTC)))
+    return run_until_complete(noted("execute_actions", run(datetime.now(UTC))))

@@ -5,7 +5,7 @@ from typing import Any
 
 from api.auth import system
 from api.db import database
-from functions.runtime import run_until_complete
+from functions.runtime import noted, run_until_complete
 
 BATCH = 200
 
@@ -22,4 +22,4 @@ async def run(now: datetime) -> dict[str, int]:
 
 def handler(event: dict[str, Any], context: object) -> dict[str, int]:
     """Lambda entry point."""
-    return run_until_complete(run(datetime.now(UTC)))
+    return run_until_complete(noted("expire_exceptions", run(datetime.now(UTC))))

@@ -1,10 +1,17 @@
-"""Runs a coroutine in the one event loop of a function instance, so that connections outlive an invocation."""
+"""How scheduled functions run: in the one event loop of their instance, and leaving word that they did."""
 
 import asyncio
+import logging
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar
 
+import psycopg
+
+from api.db import database
+
+log = logging.getLogger("countersign.functions")
 T = TypeVar("T")
 
 
@@ -16,5 +23,22 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 def run_until_complete(work: Coroutine[Any, Any, T]) -> T:
-    """The coroutine's result."""
+    """The coroutine's result. Connections of the loop outlive an invocation."""
     return _loop().run_until_complete(work)
+
+
+async def noted(function: str, work: Coroutine[Any, Any, T]) -> T:
+    """The coroutine's result; notes in the database that the function ran, and whether it came to its end.
+
+    A workflow goes live only while the functions that it relies on have run lately (readiness).
+    """
+    started, ok = datetime.now(UTC), False
+    try:
+        result = await work
+        ok = True
+        return result
+    finally:
+        try:
+            await database().claim("note_function_run_v1", function, started, ok)
+        except psycopg.Error as error:
+            log.warning("%s ran, and this could not be noted: %s", function, error.sqlstate)

@@ -166,16 +166,17 @@ class Organisation:
             spec.setdefault(provider, {})[access] = connection_id
         return spec
 
-    def connect(self, provider: str, access: str) -> str:
+    def connect(self, provider: str, access: str, environment: str = "sandbox") -> str:
         """Connects an account of a sandbox provider, by really walking through its consent page."""
-        body = {"provider": provider, "environment": "sandbox", "access": access}
+        body = {"provider": provider, "environment": environment, "access": access}
         started = ok(self.owner.api.post("/v1/connections", json=body))
         who = person(self.stack.state, provider.removeprefix("sandbox_"))
         back = walk_consent(started["authorize_url"], who.username, who.password)
         page = self.owner.api.get(back)
         if page.status_code != 200:
             raise RefusedError(f"the callback answered {page.status_code}: {page.text[:300]}")
-        self.connections[f"{provider}/{access}"] = started["id"]
+        if environment == "sandbox":
+            self.connections[f"{provider}/{access}"] = started["id"]
         return str(started["id"])
 
     def go_live(self, slug: str, title: str, spec: dict[str, Any]) -> None:
@@ -184,6 +185,7 @@ class Organisation:
         version = ok(self.owner.api.post("/v1/workflows", json=body, headers=once()))["version"]
         path = f"/v1/workflows/{slug}/versions/{version}"
         ok(self.owner.api.post(f"{path}/submit", headers=once()))
+        self.stack.tick_all()  # a workflow goes live only where the scheduler is at work
         ok(self.approver.api.post(f"{path}/approve", json={"reason": "read and found right"}, headers=once()))
 
 

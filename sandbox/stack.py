@@ -32,6 +32,8 @@ from scripts.publish_tools import publish
 PROVIDERS = ("bank", "crm")
 SERVERS = ("auth", *PROVIDERS, "api")
 START_SECONDS = 60
+#: The functions that a deployment's scheduler calls (vercel.json).
+SCHEDULED = ("execute_actions", "expire_exceptions", "purge_expired")
 
 
 class StackError(RuntimeError):
@@ -145,6 +147,11 @@ class Stack:
             counts: dict[str, int] = json.load(answer)
             return counts
 
+    def tick_all(self) -> None:
+        """Calls every scheduled function once."""
+        for function in SCHEDULED:
+            self.tick(function)
+
     def stop(self) -> None:
         """Stops every part that this stack started; a Ctrl-C meanwhile is too late to matter."""
         self._stopping.set()
@@ -189,7 +196,7 @@ class Stack:
 
     def _tick_forever(self) -> None:
         while not self._stopping.wait(self.schedule):
-            for function in ("execute_actions", "expire_exceptions"):
+            for function in SCHEDULED:
                 # A scheduler that gets no answer tries again at the next tick.
                 with contextlib.suppress(OSError, ValueError):
                     self.tick(function)

@@ -21,7 +21,7 @@ router = APIRouter(responses=RESPONSES)
 alerts = slice_router("monitoring")
 
 #: The scheduled functions that GET /cron/{function} may start.
-FUNCTIONS = ("execute_actions", "expire_exceptions", "refresh_tokens", "rotate_keys")
+FUNCTIONS = ("execute_actions", "expire_exceptions", "refresh_tokens", "rotate_keys", "purge_expired")
 
 
 @router.get("/v1/health", tags=["monitoring"], operation_id="get_health")
@@ -43,7 +43,8 @@ async def cron(function: str, authorization: Annotated[str, Header()] = "") -> d
         )
     if function not in FUNCTIONS:
         raise Problem(404, "not_found", "There is no such scheduled function.")
-    result: dict[str, int] = await import_module(f"functions.{function}").run(datetime.now(UTC))
+    work = import_module(f"functions.{function}").run(datetime.now(UTC))
+    result: dict[str, int] = await import_module("functions.runtime").noted(function, work)
     return result
 
 

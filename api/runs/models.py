@@ -46,7 +46,10 @@ class NewObservation(Strict):
 
 
 class Observation(BaseModel):
-    """`labels` gives, by JSON pointer, the trust and the data class of each part of `result`."""
+    """`labels` gives, by JSON pointer, the trust and the data class of each part of `result`.
+
+    `erased_at`, `erased_classes`: what of it is gone because its time to be kept is over.
+    """
 
     id: UUID
     run_id: UUID
@@ -60,6 +63,8 @@ class Observation(BaseModel):
     digest: str | None
     error: str | None
     created_at: datetime
+    erased_at: datetime | None = None
+    erased_classes: list[str] = []
 
 
 class RunTrace(Run):

@@ -167,6 +167,29 @@ class Retention(BaseModel):
     by_class: dict[DataClass, int]
 
 
+class Control(BaseModel):
+    """One of the nine controls: what was found, and what is missing with what to do about it."""
+
+    control: int
+    name: str
+    meaning: str
+    verified: bool
+    evidence: list[str]
+    missing: list[str]
+
+
+class Readiness(BaseModel):
+    """Whether a version may go live at `checked_at`: with all nine controls verified, and not before."""
+
+    slug: str
+    version: int
+    status: str
+    environment: Environment
+    checked_at: datetime
+    ready: bool
+    controls: list[Control]
+
+
 class AccessSpecDocument(BaseModel):
     """What a reviewer reads: the spec in force or in review, what follows from it, and what it changes."""
 
@@ -192,6 +215,7 @@ class AccessSpecDocument(BaseModel):
     retention: Retention
     compared_with: int | None
     changes: list[Change]
+    readiness: Readiness
     can_read: list[str]
     can_write: list[str]
     decides_alone: list[str]

@@ -18,6 +18,7 @@ from api.workflows.models import (
     NewKillSwitch,
     NewVersion,
     NewWorkflow,
+    Readiness,
     Rejection,
     Release,
     Workflow,
@@ -130,6 +131,15 @@ async def get_access_spec(
     if wanted == "html" or (wanted is None and page.is_preferred(accept)):
         return HTMLResponse(page.render(document), headers=page.HEADERS)
     return document
+
+
+@router.get("/workflows/{slug}/readiness", operation_id="get_readiness", response_model=Readiness)
+async def get_readiness(slug: str, caller: Caller, version: Annotated[int | None, Query(ge=1)] = None) -> Any:
+    """The nine controls, each verified by looking, with the evidence or what is missing; go-live needs all of them.
+
+    Of the version asked for, else the live one, else the newest.
+    """
+    return await service.readiness(caller, slug, version)
 
 
 @router.post("/kill-switches", status_code=201, operation_id="engage_kill_switch", response_model=KillSwitch)

@@ -6,13 +6,14 @@ from uuid import UUID
 from api.auth import Principal
 from api.db import Answer, Idempotency, database
 from api.errors import Problem
-from api.gate.models import AccessSpec
+from api.gate.models import HARD_GATES, AccessSpec
 from api.ids import new_id
 from api.providers.manifest import contracts, manifests
 from api.sql import query
 from api.workflows.diff import diff
 from api.workflows.document import document
 from api.workflows.models import Approval, NewKillSwitch, NewVersion, NewWorkflow, Rejection, Release
+from api.workflows.readiness import presented
 from api.workflows.validation import mistakes
 
 
@@ -52,7 +53,7 @@ async def reject(principal: Principal, slug: str, version: int, body: Rejection,
 
 async def approve(principal: Principal, slug: str, version: int, body: Approval, once: Idempotency) -> Answer:
     """Puts a version live; only somebody other than its author can, and only the spec whose digest they name."""
-    args = {"slug": slug, "version": version} | body.model_dump()
+    args = {"slug": slug, "version": version, "hard_gates": sorted(HARD_GATES)} | body.model_dump()
     return await database().call(principal, "approve_workflow_version_v1", args, once)
 
 
@@ -113,7 +114,14 @@ async def access_spec(principal: Principal, slug: str, version: int | None) -> d
     return made | {
         "compared_with": compared["version"] if compared else None,
         "changes": diff(_spec_of(compared), spec, contracts()) if compared else [],
+        "readiness": await readiness(principal, slug, row["version"]),
     }
+
+
+async def readiness(principal: Principal, slug: str, version: int | None) -> dict[str, Any]:
+    """The nine controls of a version (the one asked for, else the live one, else the newest), verified or not."""
+    args = {"slug": slug, "version": version}
+    return presented((await database().call(principal, "readiness_v1", args)).result)
 
 
 async def engage(principal: Principal, body: NewKillSwitch, once: Idempotency) -> Answer:

@@ -15,8 +15,10 @@ WORKER = {
     "claim_connection_upkeep_v1(integer)",
     "claim_due_actions_v1(integer)",
     "claim_expired_exceptions_v1(integer)",
+    "claim_expired_observations_v1(integer)",
     "claim_oauth_flow_v1(bytea,bytea)",
     "claim_rewraps_v1(text,text[],integer)",
+    "note_function_run_v1(text,timestamp with time zone,boolean)",
 }
 #: What people, keys and scheduled functions may call through a door; each takes one JSON document.
 CALLABLE = {
@@ -39,6 +41,7 @@ CALLABLE = {
     "clear_alert_v1", "complete_reconnect_v1", "count_down_connection_v1", "finish_revocation_v1",
     "list_connections_v1", "raise_alert_v1", "resolve_alert_v1", "store_rewrapped_v1",
     "decide_directory_change_v1", "propose_directory_change_v1", "withdraw_directory_change_v1",
+    "erase_observations_v1", "readiness_v1",
 }  # fmt: skip
 #: What policies and the doors themselves need.
 INTERNAL = {

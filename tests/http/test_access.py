@@ -144,10 +144,8 @@ def test_a_key_of_one_environment_does_not_touch_the_other(fresh: Organisation, 
 
 
 def production_spec(organisation: Organisation) -> dict[str, object]:
-    """A spec that needs no connection: it reads through one that the production environment would have."""
-    body = {"provider": "sandbox_crm", "environment": "production", "access": "write"}
-    connection = ok(organisation.owner.api.post("/v1/connections", json=body))
-    bindings = {"sandbox_crm": {"write": connection["id"]}}
+    """A spec that writes notes through a connection of the production environment."""
+    bindings = {"sandbox_crm": {"write": organisation.connect("sandbox_crm", "write", "production")}}
     return access_spec(organisation, connections=bindings, tools={NOTE: WRITES_NOTES})
 
 

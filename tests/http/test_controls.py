@@ -214,7 +214,8 @@ def test_a_new_version_of_the_workflow_expires_what_was_approved_under_the_old_o
 ) -> None:
     with at_work(fresh) as agent:
         action = agent.propose(PAY, payment())
-        switch = engage(fresh, "tenant")  # holds the action where it is until the version has moved
+        # Holds the action where it is until the version has moved, and leaves the workflow free to go live.
+        switch = engage(fresh, "service_account", fresh.service_account_id)
         ok(decide(fresh.approver, action))
         put_live(fresh, new_version(fresh, purpose="Pay less"))
         ok(release(fresh.owner, switch))

@@ -1,0 +1,39 @@
+"""Erases what was read and has been kept as long as its workflow says."""
+
+import time
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import Any
+
+from api.auth import system
+from api.db import database
+from functions.runtime import noted, run_until_complete
+
+BATCH = 200
+#: No batch is begun after this many seconds, so that what was begun ends within a function's life.
+BUDGET_SECONDS = 40
+
+
+async def run(now: datetime) -> dict[str, int]:
+    """Erases observations, or classes of data in them, whose time is over by the database's clock; answers how many.
+
+    May run twice at once, or any number of times. What a batch leaves is the next one's, or the next run's.
+    """
+    erased, begin_until = 0, time.monotonic() + BUDGET_SECONDS
+    while time.monotonic() < begin_until:
+        work: list[dict[str, Any]] = await database().claim("claim_expired_observations_v1", BATCH)
+        of_tenant: dict[str, list[str]] = defaultdict(list)
+        for item in work:
+            of_tenant[item["tenant_id"]].append(item["id"])
+        before = erased
+        for tenant_id, ids in of_tenant.items():
+            answer = await database().call(system(tenant_id, "purge_expired"), "erase_observations_v1", {"ids": ids})
+            erased += answer.result["erased"]
+        if len(work) < BATCH or erased == before:
+            break
+    return {"erased": erased}
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, int]:
+    """Lambda entry point."""
+    return run_until_complete(noted("purge_expired", run(datetime.now(UTC))))
