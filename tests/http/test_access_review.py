@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sandbox.organisation import Member, Organisation, ok, once
-from tests.http.integrator import NOTE, PAY, WRITES_NOTES, access_spec, join
+from tests.http.integrator import NOTE, PAY, WRITES_NOTES, access_spec, at_work, join
 from tests.http.world import World
 
 PATH = "/v1/workflows/pay-vendor-bills"
@@ -145,3 +145,68 @@ def test_a_spec_may_keep_neither_everything_nor_what_it_does_not_declare(shared:
     longer = access_spec(shared, retention={"personal": 999})
     answer = shared.owner.api.post(f"{PATH}/versions", json={"spec": longer}, headers=once())
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+def test_a_version_goes_live_only_when_nine_controls_are_verified(fresh: Organisation) -> None:
+    tools = access_spec(fresh)["tools"] | {NOTE: {"access": "write", "data_classes": ["personal", "internal"]}}
+    version = draft(fresh, tools=tools)
+    move(fresh.owner, version, "submit")
+    found = ok(fresh.approver.api.get(f"{PATH}/readiness?version={version}"))
+    assert (found["ready"], found["version"], found["status"]) == (False, version, "in_review")
+    assert [control["control"] for control in found["controls"]] == list(range(1, 10))
+    [broken] = [control for control in found["controls"] if not control["verified"]]
+    assert (broken["control"], broken["name"]) == (7, "Undo and stop")
+    assert NOTE in broken["missing"][0]
+    answer = fresh.approver.api.post(f"{PATH}/versions/{version}/approve", json={"reason": "hm"}, headers=once())
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_ready")
+    assert "Control 7: It would do alone what cannot be undone" in answer.json()["detail"]
+    page = fresh.approver.api.get(f"{PATH}/access-spec?format=html&version={version}").text
+    assert "Not ready to go live" in page
+    right = draft(fresh)
+    move(fresh.owner, right, "submit")
+    found = ok(fresh.approver.api.get(f"{PATH}/readiness?version={right}"))
+    assert found["ready"], found
+    assert all(control["evidence"] and not control["missing"] for control in found["controls"])
+    assert move(fresh.approver, right, "approve", reason="ready")["status"] == "live"
+    assert ok(fresh.owner.api.get(f"{PATH}/readiness"))["version"] == right
+
+
+def test_a_lost_connection_a_kill_switch_and_a_silent_scheduler_are_found(fresh: Organisation, world: World) -> None:
+    version = draft(fresh)
+    move(fresh.owner, version, "submit")
+    body = {"scope": "workflow", "target": "pay-vendor-bills", "reason": "looking into it"}
+    ok(fresh.owner.api.post("/v1/kill-switches", json=body, headers=once()))
+    ok(fresh.owner.api.delete(f"/v1/connections/{fresh.connections['sandbox_crm/read']}"))
+    with world.database.connect("superuser") as connection:
+        connection.execute("delete from private.function_runs")
+    found = ok(fresh.approver.api.get(f"{PATH}/readiness?version={version}"))["controls"]
+    missing = {control["control"]: " ".join(control["missing"]) for control in found if control["missing"]}
+    assert set(missing) == {4, 5, 6, 8}
+    assert "sandbox_crm (read) is revoked" in missing[4]
+    assert "execute_actions has not run" in missing[5]
+    assert "purge_expired has not run" in missing[6]
+    assert "looking into it" in missing[8]
+    world.stack.tick_all()
+    found = ok(fresh.approver.api.get(f"{PATH}/readiness?version={version}"))["controls"]
+    assert {control["control"] for control in found if control["missing"]} == {4, 8}
+
+
+def test_what_was_read_is_erased_by_the_schedule(fresh: Organisation, world: World) -> None:
+    triggers = ("observations_keep_columns", "observations_transition")
+    old = "now() - interval '366 days'"
+    with at_work(fresh) as agent:
+        seen = agent.observe(args={"status": "open"})
+        assert "iban" in str(seen["result"])
+        assert world.stack.tick("purge_expired") == {"erased": 0}
+        with world.database.connect("superuser") as connection:
+            for trigger in triggers:
+                connection.execute(f"alter table app.observations disable trigger {trigger}".encode())
+            change = f"update app.observations set created_at = {old}, finished_at = {old} where id = '{seen['id']}'"
+            connection.execute(change.encode())
+            for trigger in triggers:
+                connection.execute(f"alter table app.observations enable always trigger {trigger}".encode())
+        assert world.stack.tick("purge_expired")["erased"] == 1
+        [shown] = ok(agent.api.get(f"/v1/runs/{agent.run_id}"))["observations"]
+        assert shown["erased_at"]
+        assert (shown["args"], shown["digest"]) == ({}, seen["digest"])
+    assert ok(fresh.owner.api.get("/v1/audit/verify"))["ok"]

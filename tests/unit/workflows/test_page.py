@@ -6,17 +6,19 @@ from typing import Any
 
 import pytest
 
-from api.gate.models import AccessSpec
+from api.gate.models import HARD_GATES, AccessSpec
 from api.providers.manifest import manifests
 from api.workflows import page
 from api.workflows.diff import diff
 from api.workflows.document import document
+from api.workflows.readiness import CONTROLS, presented
 from tests.unit.workflows.specs import CONTRACTS, NOTE, ONE, PAY, TWO, a_spec, with_tool
 
+KNOWN = {"slug": "pay", "version": 4, "status": "in_review", "environment": "production", "checked_at": "now"}
 HOSTILE = "</p><script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 
 
-def rendered(spec: AccessSpec, live: AccessSpec | None = None, **changes: Any) -> str:
+def rendered(spec: AccessSpec, live: AccessSpec | None = None, missing: str | None = None, **changes: Any) -> str:
     row = {
         "slug": "pay", "title": "Pay bills", "version": 4, "status": "in_review", "environment": "production",
         "digest": "sha256:" + "ab" * 32, "spec": spec.model_dump(mode="json"), "live_version": 3 if live else None,
@@ -27,7 +29,16 @@ def rendered(spec: AccessSpec, live: AccessSpec | None = None, **changes: Any) -
     }
     made = document(row | changes, CONTRACTS, manifests(), connections)
     made |= {"compared_with": 3 if live else None, "changes": diff(live, spec, CONTRACTS) if live else []}
-    return page.render(made)
+    return page.render(made | {"readiness": readiness(missing)})
+
+
+def readiness(missing: str | None) -> dict[str, Any]:
+    controls = [
+        {"control": n, "verified": not said, "evidence": ["Looked at."], "missing": [said] if said else []}
+        for n in range(1, 10)
+        for said in [missing if n == 4 else None]
+    ]
+    return presented(KNOWN | {"controls": controls, "hard_gates": sorted(HARD_GATES)})
 
 
 class Text(HTMLParser):
@@ -73,6 +84,24 @@ def test_it_says_what_happens_alone_and_what_waits_and_why() -> None:
 def test_a_supervised_workflow_decides_nothing_alone() -> None:
     text, _ = read(rendered(a_spec(stage="supervised")))
     assert "Nothing. Whatever it wants to change waits for a person." in text
+
+
+def test_it_says_what_keeps_it_from_going_live() -> None:
+    text, _ = read(rendered(a_spec()))
+    assert "Ready to go live" in text
+    text, _ = read(rendered(a_spec(), missing="The consent ends within a week. Connect again now."))
+    assert "Not ready to go live" in text
+    assert "Credentials. The consent ends within a week." in text
+    assert "Ready to go live" not in read(rendered(a_spec(), status="live"))[0]
+    assert all(f"{number}. {name}" in text for number, (name, _) in CONTROLS.items())
+
+
+def test_a_database_with_other_hard_gates_is_not_ready() -> None:
+    for gates in (sorted(HARD_GATES)[1:], [*HARD_GATES, "write"]):
+        controls = [{"control": n, "verified": True, "evidence": [], "missing": []} for n in range(1, 10)]
+        found = presented(KNOWN | {"controls": controls, "hard_gates": gates})
+        assert not found["ready"]
+        assert [control["control"] for control in found["controls"] if not control["verified"]] == [9]
 
 
 @pytest.mark.parametrize("field", ["purpose", "owner", "escalation_contact"])
