@@ -11,7 +11,7 @@ import psycopg
 from api.config import settings
 from api.connections import service
 from api.crash_reports import report
-from functions.runtime import run_until_complete
+from functions.runtime import noted, run_until_complete
 
 log = logging.getLogger("countersign.refresh_tokens")
 BATCH = 100
@@ -53,4 +53,4 @@ async def _work_on(item: dict[str, Any]) -> str:
 
 def handler(event: dict[str, Any], context: object) -> dict[str, int]:
     """Lambda entry point."""
-    return run_until_complete(run(datetime.now(UTC)))
+    return run_until_complete(noted("refresh_tokens", run(datetime.now(UTC))))

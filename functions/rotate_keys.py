@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from api.connections import service
-from functions.runtime import run_until_complete
+from functions.runtime import noted, run_until_complete
 
 BATCH = 100
 #: No batch is begun after this many seconds; the next run goes on.
@@ -30,4 +30,4 @@ async def run(now: datetime) -> dict[str, int]:
 
 def handler(event: dict[str, Any], context: object) -> dict[str, int]:
     """Lambda entry point."""
-    return run_until_complete(run(datetime.now(UTC)))
+    return run_until_complete(noted("rotate_keys", run(datetime.now(UTC))))

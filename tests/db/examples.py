@@ -188,6 +188,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
         "scope": "workflow", "target": h.tenant.workflow(h.environment), "reason": "mine",
     },
     "expire_attempt_v1": lambda h: {"attempt_id": h.attempt()["attempt_id"], "outcome": "retry"},
+    "erase_observations_v1": lambda h: {"ids": [h.id("app.observations")]},
     "expire_exception_v1": lambda h: {"id": h.waiting["id"]},
     "fail_refresh_v1": lambda h: {
         "connection_id": h.tenant.connection("bank/write", h.environment), "generation": 1, "final": True,
@@ -222,6 +223,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
         "kind": "tests.raised", "severity": "info", "environment": h.environment, "subject_type": "run",
         "subject_id": h.tenant.run(h.environment), "title": "mine",
     },
+    "readiness_v1": lambda h: {"slug": h.slug, "version": 2},
     "reconcile_action_v1": lambda h: {
         "id": h.id("app.actions", "status = 'unknown'"), "outcome": "succeeded", "reason": "mine",
     },

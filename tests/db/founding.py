@@ -19,6 +19,7 @@ from tests.db.names import (
     NOTE,
     PAY,
     PROVIDERS,
+    REFUND,
     ROLES,
     SCOPES,
     TENANTS,
@@ -90,7 +91,7 @@ def _work(world: World, tenant: Tenant) -> None:
     invitation = {"id": str(new_id()), "email": tenant.invited, "role": "auditor", "name": tenant.mark()}
     world.call(tenant.user(), "invite_v1", invitation)
     world.call(tenant.user(), "release_kill_switch_v1", {"id": world.stop(tenant, "tool", DELETE), "reason": "over"})
-    world.stop(tenant, "tool", DELETE)
+    world.stop(tenant, "tool", REFUND)  # none of the workflow's own, so that a version of it can go live
     _keep_facts(world, tenant)
     world.owner.execute(
         "insert into app.audit_checkpoints (tenant_id, seq, hash, signature, key_id)"

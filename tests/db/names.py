@@ -22,6 +22,7 @@ ROLES = {
 }  # fmt: skip
 PROVIDERS = {"bank": "sandbox_bank", "crm": "sandbox_crm"}
 PAY, NOTE = "sandbox_bank.payments.create", "sandbox_crm.notes.create"
+REFUND = "sandbox_bank.refunds.create"
 DELETE, BILLS = "sandbox_crm.contacts.delete", "sandbox_bank.bills.list"
 EFFECTS = {PAY: "money_movement", NOTE: "write", DELETE: "destructive"}
 #: Every permission that an API key may hold.
