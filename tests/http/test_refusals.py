@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from sandbox.organisation import Member, Organisation, ok, once
-from tests.http.integrator import NOTE, PAY, Agent, access_spec, at_work, decide, note, payment
+from tests.http.integrator import NOTE, PAY, WRITES_NOTES, Agent, access_spec, at_work, decide, note, payment
 from tests.http.test_controls import engage, new_version, put_live, release
 from tests.http.world import World
 
@@ -53,7 +53,7 @@ def lost(agent: Agent, organisation: Organisation, world: World) -> str:
 
 def test_only_who_may_reconcile_makes_the_provider_be_asked(fresh: Organisation, world: World) -> None:
     found: dict[str, Any] = {"access": "read", "read_fields": ["/messages/*/id"]}
-    more: dict[str, dict[str, Any]] = {SEND: {"access": "write"}, "sandbox_crm.messages.find": found}
+    more: dict[str, dict[str, Any]] = {SEND: WRITES_NOTES, "sandbox_crm.messages.find": found}
     put_live(fresh, new_version(fresh, tools=tools(fresh, **more)))
     with at_work(fresh) as agent:
         action = lost(agent, fresh, world)
@@ -142,7 +142,7 @@ def publish(world: World, tool: str, schema: dict[str, Any]) -> None:
 
 
 def test_a_repeated_proposal_is_answered_though_its_contract_has_moved(fresh: Organisation, world: World) -> None:
-    put_live(fresh, new_version(fresh, tools=tools(fresh, **{UPDATE: {"access": "write"}})))
+    put_live(fresh, new_version(fresh, tools=tools(fresh, **{UPDATE: WRITES_NOTES})))
     known = "select contract -> 'input_schema' from private.tool_catalog where name = %s order by version desc limit 1"
     schema = world.rows(known, UPDATE)[0][0]
     with at_work(fresh) as agent:
