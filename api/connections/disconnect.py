@@ -8,10 +8,12 @@ from uuid import UUID
 from api.auth import Principal, system
 from api.config import ConfigurationError
 from api.connections import vault
-from api.connections.credential import open_credential, provider, site_of
+from api.connections.credential import is_expiring, open_credential, provider, sealed, site_of, token_set
+from api.connections.sign_in import STORE_SECONDS
 from api.db import database
 from api.errors import Problem
 from api.providers import client
+from api.providers.site import Site
 
 log = logging.getLogger("countersign.connections")
 #: A refresh that is under way is waited for this often, a quarter of a second each; after that it is the schedule's.
@@ -71,11 +73,11 @@ async def revoke_at_provider(
     if not claimed["claimed"]:
         return None
     credential = claimed["credential"]
-    outcome, error = await _revoke(credential)
+    generation, outcome, error = await _revoke(executor, credential)
     finish = {
         "connection_id": connection_id,
         "attempt": claimed["attempt"],
-        "generation": credential["generation"],
+        "generation": generation,
         "outcome": outcome,
         "error": error,
     }
@@ -83,14 +85,38 @@ async def revoke_at_provider(
     return state
 
 
-async def _revoke(credential: dict[str, Any]) -> tuple[str, str | None]:
+async def _revoke(executor: Principal, credential: dict[str, Any]) -> tuple[int, str, str | None]:
+    """The generation that was revoked, how that ended, and what went wrong."""
+    generation: int = credential["generation"]
     try:
-        outcome = await client.revoke(site_of(credential), open_credential(credential))
+        site, tokens = site_of(credential), open_credential(credential)
+        fresh = await _refreshed(executor, site, credential, tokens)
+        if fresh is not None:
+            generation, tokens = generation + 1, fresh
+        outcome = await client.revoke(site, tokens)
+    except client.TokenError as error:
+        # Who gives no tokens for a grant because it is gone, has said what a revocation would.
+        return generation, "confirmed" if error.final else "failed", str(error)
     except (vault.SealError, ConfigurationError) as error:
-        return "failed", str(error)
+        return generation, "failed", str(error)
     except Problem as problem:
-        return "failed", str(problem.detail)
+        return generation, "failed", str(problem.detail)
     except Exception:
         log.exception("revoking connection %s broke", credential["connection_id"])
-        return "failed", "Revoking broke on our side; it was logged."
-    return outcome, "The provider did not confirm." if outcome == "failed" else None
+        return generation, "failed", "Revoking broke on our side; it was logged."
+    return generation, outcome, "The provider did not confirm." if outcome == "failed" else None
+
+
+async def _refreshed(
+    executor: Principal, site: Site, credential: dict[str, Any], tokens: dict[str, str]
+) -> dict[str, str] | None:
+    """Fresh tokens, stored, where the provider revokes with an access token and the one there is has ended."""
+    how = site.manifest.oauth.revoke
+    refresh_token = tokens.get("refresh_token")
+    if how is None or how.token != "access_token" or not refresh_token or not is_expiring(credential):  # noqa: S105
+        return None
+    fresh = await client.exchange(site, {"grant_type": "refresh_token", "refresh_token": refresh_token})
+    generation: int = credential["generation"]
+    args = token_set(site.manifest, credential, generation + 1, fresh, refresh_token) | {"replaces": generation}
+    await database().insist(executor, "store_credential_v1", args, STORE_SECONDS)
+    return sealed(fresh)
