@@ -154,3 +154,25 @@ def test_an_access_token_that_ends_early_is_replaced_within_the_attempt(tenant: 
     assert tenant.settle([action]) == {action: "succeeded"}
     assert len(tenant.attempts(action)) == 1
     tenant.check()
+
+
+@pytest.mark.parametrize("kind", ["read", "write"])
+def test_fifty_requests_and_one_refresh(tenant: World, kind: str) -> None:
+    """Fifty at once, and all of them find a token that has ended; counted at the bank."""
+    start = tenant.journal_end("bank")
+    if kind == "read":
+        tenant.let_expire(READ)
+        with ThreadPoolExecutor(50) as pool:
+            seen = list(pool.map(lambda _: look(tenant), range(50)))
+        assert seen == [(201, "succeeded")] * 50
+    else:
+        ids = tenant.park(tenant.payment() for _ in range(50))
+        tenant.let_expire(WRITE)
+        start = tenant.journal_end("bank")
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: tenant.tick(), range(4)))
+        assert set(tenant.settle(ids).values()) == {"succeeded"}
+        assert [len(tenant.attempts(action)) for action in ids] == [1] * 50
+        tenant.check()
+    assert exchanges(tenant, start) == [("done", 200)]
+    assert tenant.connection_status(READ if kind == "read" else WRITE) == ("active", None)
