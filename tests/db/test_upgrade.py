@@ -6,6 +6,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -52,12 +53,45 @@ def upgraded(cluster: Server, tmp_path: Path) -> Iterator[World]:
         }  # fmt: skip
         world.call(ACME.user(), "create_api_key_v1", key)
     connect(world, ACME, "bank/read", "sandbox", "sandbox_bank")
+    _connect(world)
     world.close()
     migrate(database.url("postgres"), log=lambda _: None)
     world = World(database)
     yield world
     world.close()
     drop_database(cluster, database.name)
+
+
+#: What the application of then sealed, to a connection of then.
+ENVELOPE = '{"v": 1, "kek": "then", "key": "wrapped", "data": "tokens"}'
+CONNECTION = ACME.connection("bank/read")
+
+
+def _connect(world: World) -> None:
+    begin = {
+        "id": CONNECTION, "provider": "sandbox_bank", "environment": "production", "access": "read", "scopes": ["all"],
+        "state_hash": "aa", "binding_hash": "aa", "verifier": "sealed", "redirect_uri": "https://example.com/",
+        "expires_at": soon(minutes=10),
+    }  # fmt: skip
+    world.call(ACME.user(), "create_connection_v1", begin)
+    tokens = {
+        "connection_id": CONNECTION, "replaces": None, "envelope": ENVELOPE, "token_expires_at": soon(),
+        "scopes_granted": ["all"], "account": {"id": "1"},
+    }  # fmt: skip
+    world.call(ACME.user(), "store_credential_v1", tokens)
+
+
+def test_a_connection_from_before_is_refreshed_rewrapped_and_closed(upgraded: World) -> None:
+    shown: Any = upgraded.call(ACME.user(), "list_connections_v1", {"id": CONNECTION})
+    assert [(c["id"], c["status"], c["parameters"]) for c in shown] == [(CONNECTION, "active", {})]
+    claimed = upgraded.call(ACME.system(), "claim_rewrap_v1", {"connection_id": CONNECTION, "kek": "now"})
+    assert claimed["credential"]["envelope"] == ENVELOPE
+    rewrapped = {"connection_id": CONNECTION, "generation": 1, "envelope": ENVELOPE.replace("then", "now")}
+    assert upgraded.call(ACME.system(), "store_rewrapped_v1", rewrapped) == {"stored": True}
+    fresh = {"connection_id": CONNECTION, "replaces": 1, "envelope": ENVELOPE, "token_expires_at": soon()}
+    assert upgraded.call(ACME.system(), "store_credential_v1", fresh)["status"] == "active"
+    closed = upgraded.call(ACME.user(), "revoke_connection_v1", {"id": CONNECTION})
+    assert closed["disconnect"]["at_provider"] == "pending"
 
 
 def test_people_keys_and_log_are_still_there(upgraded: World) -> None:
