@@ -264,7 +264,7 @@ def test_the_application_does_not_need_its_scheduled_functions_to_start() -> Non
     assert not broken
 
 
-@pytest.mark.parametrize("package", ["supabase", "httpx", "cryptography", "mangum", "jwt", "sentry_sdk"])
+@pytest.mark.parametrize("package", ["supabase", "httpx", "cryptography", "mangum", "jwt", "sentry_sdk", "jinja2"])
 def test_what_is_slow_to_import_is_imported_where_it_is_used(package: str) -> None:
     broken = [
         f"{_where(source, i.line)} imports {i.full}"

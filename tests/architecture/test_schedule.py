@@ -1,0 +1,30 @@
+"""The scheduled functions: one list of them everywhere, and each leaves word that it ran."""
+
+import json
+import re
+
+import pytest
+
+from api.monitoring.routes import FUNCTIONS
+from sandbox.stack import SCHEDULED
+from tests.architecture.sources import ROOT, sources
+
+MODULES = {source.path.stem: source for source in sources("functions") if "def handler(" in source.text}
+
+
+def test_the_lists_agree() -> None:
+    crons = json.loads((ROOT / "vercel.json").read_text(encoding="utf-8"))["crons"]
+    assert {cron["path"].removeprefix("/cron/") for cron in crons} == set(FUNCTIONS) == set(MODULES)
+    assert set(SCHEDULED) <= set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_function_on_lambda_leaves_word_under_its_own_name(name: str) -> None:
+    """No workflow goes live where a function that it relies on has not run: readiness reads this."""
+    assert re.search(rf'run_until_complete\(noted\("{name}", run\(', MODULES[name].text)
+
+
+def test_what_readiness_waits_for_is_scheduled() -> None:
+    sql = (ROOT / "supabase/migrations/20261121000610_readiness.sql").read_text(encoding="utf-8")
+    named = set(re.findall(r"private\.ran_within\('([a-z_]+)'", sql))
+    assert named == set(SCHEDULED)
