@@ -87,22 +87,30 @@ def test_no_tool_takes_what_it_does_not_name(name: str) -> None:
 
 
 def test_what_people_must_see_is_told_apart() -> None:
+    """Amounts enter our books, and payees a bank, only past a person: they are trusted when they are read later."""
     told = {name: contract.effect for name, contract in CONTRACTS.items() if contract.effect not in ("read", "write")}
     assert told == {
         "mercury.payments.request": "money_movement",
         "quickbooks.bill_payments.create": "money_movement",
         "quickbooks.bills.create": "money_movement",
+        "quickbooks.invoices.create": "pricing",
         "quickbooks.invoices.send": "outbound_message",
         "quickbooks.invoices.void": "destructive",
         "quickbooks.payments.create": "money_movement",
+        "stripe.invoice_items.create": "pricing",
         "stripe.invoices.finalize": "outbound_message",
         "stripe.invoices.send": "outbound_message",
         "stripe.invoices.void": "destructive",
         "stripe.refunds.create": "money_movement",
+        "wise.recipients.create_iban": "permission_change",
+        "wise.recipients.create_sort_code": "permission_change",
         "wise.transfers.cancel": "destructive",
         "wise.transfers.create": "money_movement",
         "wise.transfers.fund": "money_movement",
+        "xero.bills.create": "pricing",
+        "xero.credit_notes.create": "pricing",
         "xero.invoices.approve": "money_movement",
+        "xero.invoices.create": "pricing",
         "xero.invoices.send": "outbound_message",
         "xero.invoices.void": "destructive",
         "xero.payments.create": "money_movement",
