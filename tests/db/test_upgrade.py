@@ -126,9 +126,8 @@ def test_who_was_added_before_is_a_member_and_nobody_is_added_so_any_more(upgrad
 
 
 def test_a_credential_learns_its_environment_and_nothing_happened_to_it(upgraded: World) -> None:
-    told = "select environment, generation from app.credentials where tenant_id = %s"
-    assert upgraded.rows(told, ACME.id) == [("sandbox", 1)]
-    assert [event["type"] for event in upgraded.events() if event["type"].startswith("credential")] == [
-        "credential.stored"
-    ]
+    told, connection = "select environment, generation from app.credentials where connection_id = %s", ACME.connection
+    assert upgraded.rows(told, connection("bank/read", "sandbox")) == [("sandbox", 1)]
+    events = [event for event in upgraded.events() if event["subject"]["id"] == connection("bank/read", "sandbox")]
+    assert [event["type"] for event in events if event["type"].startswith("credential")] == ["credential.stored"]
     assert upgraded.verified()["ok"]
