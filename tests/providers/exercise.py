@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import json
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
-import jsonschema_rs
 
 from api.gate.models import Access, Contract
 from api.gate.pointer import leaves, resolve
@@ -19,6 +19,7 @@ from api.providers.client import Account, Outcome, TokenError, Tokens
 from api.providers.manifest import Manifest
 from api.providers.site import Site
 from api.runs.minimise import label, minimise
+from tests.providers.differences import misfits
 from tests.providers.serving import Served, serving
 from tests.providers.shapes import Call, Shape
 from tests.providers.stub import Stub
@@ -28,6 +29,8 @@ CLIENT = ("client-of-ours", "s3cret-of-ours")
 #: An attempt's key, as execution makes it, and the UUID in it.
 UUID = "01939f6e-5c1d-7a3b-9e42-2f6f8f3f1c55"
 KEY = f"cs_{UUID}"
+#: Somebody else's.
+STRANGER = "cs_01939f6e-5c1d-7a3b-9e42-000000000000"
 FILLED = {"@idempotency_key": KEY, "@idempotency_uuid": UUID}
 T = TypeVar("T")
 
@@ -202,7 +205,7 @@ def contract_of(provider: Provider, tool: str | None) -> Contract:
 def call_once(provider: Provider, call: Call, *, refusing: bool = False) -> Outcome:
     """One documented call, made through the contract with the arguments that an agent would give."""
     contract = contract_of(provider, call.tool)
-    jsonschema_rs.validator_for(contract.input_schema).validate(call.args)
+    assert misfits(contract.input_schema, call.args, "the arguments") == []
     signed_in = sign_in(provider, contract.access)
     stub = provider.stub
     stub.expected, stub.filled, stub.refusing = call, FILLED, refusing
@@ -255,11 +258,30 @@ def _inside(document: Any) -> Iterator[tuple[str, Any]]:
 
 
 def check_read_back(provider: Provider, tool: str) -> None:
-    """What a read-back looks for is in the documented answer of the tool that it reads with."""
-    read_back = contract_of(provider, tool).read_back
-    assert read_back is not None
-    calls = provider.shape.calls_of(read_back.tool.removeprefix(f"{provider.manifest.name}."))
-    assert any(list(resolve(call.answer, read_back.found)) for call in calls), f"nothing is at {read_back.found}"
+    """The write's own arguments make the read that tells whether it happened, which shows ours and nobody else's."""
+    contract = contract_of(provider, tool)
+    assert contract.read_back is not None
+    reading = contract.read_back.tool.removeprefix(f"{provider.manifest.name}.")
+    answers = [call.answer for call in provider.shape.calls_of(reading)]
+    found = [value for answer in answers for _, value in resolve(answer, contract.read_back.found)]
+    assert found, f"nothing is at {contract.read_back.found}"
+    equals = contract.read_back.equals
+    for call in provider.shape.calls_of(tool):
+        args = client.read_back_args(contract, call.args, KEY)
+        assert misfits(contract_of(provider, reading).input_schema, args, "the read") == []
+        if equals is not None and "{idempotency_" in equals:
+            examples = [_with(answer, found, ours) for answer in answers for ours in (KEY, UUID)]
+            assert any(client.read_back_found(contract, call.args, KEY, e) for e in examples), "ours is not found"
+            taken = [e for e in examples if client.read_back_found(contract, call.args, STRANGER, e)]
+            assert not taken, "what is ours is taken for somebody else's"
+
+
+def _with(answer: Any, values: list[Any], ours: str) -> Any:
+    """The answer with our key where the read-back looks."""
+    text = json.dumps(answer)
+    for value in values:
+        text = text.replace(json.dumps(value), json.dumps(ours))
+    return json.loads(text)
 
 
 def check_revocation(provider: Provider) -> None:

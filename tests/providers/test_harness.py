@@ -71,6 +71,10 @@ def check_labels(tool: str) -> Check:
     return lambda provider: exercise.check_labels(provider, tool)
 
 
+def check_read_back(provider: Provider) -> None:
+    exercise.check_read_back(provider, "bills.create")
+
+
 def check_facts(provider: Provider) -> None:
     assert facts.contradictions(provider) == []
 
@@ -116,8 +120,9 @@ MISTAKES: list[tuple[str, str, str, Check, str]] = [
      check_refusal("letters.send"), "yes"),
     ("northstar", '"/bills/*/id"', '"/bills/*/di"', check_labels("bills.list"), "/bills/\\*/di"),
     ("northstar", ', "/bills/*/memo" = "internal"', "", check_labels("bills.list"), "not in the contract"),
-    ("northstar", 'found = "/bills/0"', 'found = "/items/0"',
-     lambda provider: exercise.check_read_back(provider, "bills.create"), "/items/0"),
+    ("northstar", 'found = "/bills/*/request"', 'found = "/items/*/request"', check_read_back, "nothing is at"),
+    ("northstar", 'equals = "{idempotency_uuid}"', 'equals = "{idempotency_key} "', check_read_back, "ours is not"),
+    ("northstar", 'args = { state = "open" }', 'args = { state = "unpaid" }', check_read_back, "unpaid"),
 ]  # fmt: skip
 
 

@@ -1,0 +1,242 @@
+"""Three providers with quirks, through the real API: connect, observe, act, disconnect, and what must not connect."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from api.providers.manifest import manifests
+from sandbox.organisation import Organisation, ok, once
+from sandbox.postgres import Server
+from tests.cluster import cloned
+from tests.http.integrator import Agent, decide, issue_key, new_organisation
+from tests.http.test_connections import changed, is_a_page, status
+from tests.http.world import World, running
+from tests.providers import shapes
+from tests.providers.exercise import CLIENT
+from tests.providers.serving import NOWHERE, Served, serving
+from tests.providers.shapes import Call
+from tests.providers.stub import Stub
+
+#: A tool that reads and one that writes, of each; what is special about it: QuickBooks says in the callback whose books
+#: they are, Salesforce asks for a name first and answers from an address of its own, Slack refuses with status 200.
+TOOLS = {
+    "quickbooks": ("invoices.get", "invoices.create"),
+    "salesforce": ("contacts.get", "contacts.update"),
+    "slack": ("channels.history", "messages.post"),
+}
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The stack, and the providers that stand in the real ones' place."""
+
+    world: World
+    served: dict[str, Served]
+
+    def stub(self, name: str) -> Stub:
+        """The provider, with nothing against us so far."""
+        stub = self.served[name].stub
+        stub.complaints.clear()
+        return stub
+
+    def begin(self, organisation: Organisation, name: str, access: str = "read") -> dict[str, Any]:
+        body = {
+            "provider": name,
+            "environment": "production",
+            "access": access,
+            "parameters": self.served[name].stub.shape.parameters,
+        }
+        started: dict[str, Any] = ok(organisation.owner.api.post("/v1/connections", json=body))
+        return started
+
+    def consent(self, started: dict[str, Any]) -> str:
+        """Where the provider sends the person's browser back to."""
+        answer = httpx.get(started["authorize_url"], trust_env=False, timeout=30)
+        assert answer.status_code == 302, answer.text
+        return str(answer.headers["location"])
+
+    def connect(self, organisation: Organisation, name: str, access: str) -> str:
+        started = self.begin(organisation, name, access)
+        page = organisation.owner.api.get(self.consent(started))
+        assert is_a_page(page, 200), page.text
+        organisation.connections[f"{name}/{access}"] = started["id"]
+        return str(started["id"])
+
+
+@pytest.fixture(scope="module")
+def outside(cluster: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
+    with ExitStack() as stack:
+        served = {
+            name: stack.enter_context(serving(Stub(shapes.load(shapes.FOLDER / f"{name}.toml"), CLIENT, NOWHERE)))
+            for name in TOOLS
+        }
+        origins: dict[str, str] = {}
+        settings = {"HTTPS_PROXY": NOWHERE}
+        for name, one in served.items():
+            origins |= json.loads(one.settings["COUNTERSIGN_PROVIDER_ORIGINS"])
+            settings |= {f"{name.upper()}_CLIENT_ID": CLIENT[0], f"{name.upper()}_CLIENT_SECRET": CLIENT[1]}
+        settings["COUNTERSIGN_PROVIDER_ORIGINS"] = json.dumps(origins)
+        database = stack.enter_context(cloned(cluster))
+        world = stack.enter_context(running(tmp_path_factory.mktemp("state"), database, settings=settings))
+        for name, one in served.items():
+            one.stub.redirect_uri = f"{world.api}/oauth/{name}/callback"
+        yield Outside(world, served)
+
+
+@pytest.fixture
+def newcomer(outside: Outside) -> Organisation:
+    return new_organisation(outside.world, connected=False)
+
+
+def calls(outside: Outside, name: str) -> tuple[Call, Call]:
+    """The documented examples of the tool that reads and of the one that writes."""
+    shape = outside.served[name].stub.shape
+    reads, writes = TOOLS[name]
+    return shape.calls_of(reads)[0], shape.calls_of(writes)[0]
+
+
+def at_work(outside: Outside, organisation: Organisation, name: str) -> Agent:
+    """Connected for reading and writing, with a live workflow and an agent in a run of it."""
+    for access in ("read", "write"):
+        outside.connect(organisation, name, access)
+    read, write = (f"{name}.{tool}" for tool in TOOLS[name])
+    everything = [f"/{member}" for member in calls(outside, name)[0].answer]
+    classes = {c for contract in manifests()[name].contracts() for c in contract.output.data_classes.values()}
+    spec = {
+        "purpose": "Keep two systems in step",
+        "owner": organisation.owner.email,
+        "escalation_contact": organisation.approver.email,
+        "stage": "supervised",
+        "connections": organisation.bindings(),
+        "tools": {
+            read: {"access": "read", "read_fields": everything},
+            write: {"access": "write", "data_classes": sorted(classes | {"internal"})},
+        },
+        "value_max": {"USD": 500000},
+        "data_classes": sorted(classes | {"internal", "public"}),
+    }
+    body = {"slug": "in-step", "environment": "production", "title": "In step", "spec": spec}
+    version = ok(organisation.owner.api.post("/v1/workflows", json=body, headers=once()))["version"]
+    path = f"/v1/workflows/in-step/versions/{version}"
+    ok(organisation.owner.api.post(f"{path}/submit", headers=once()))
+    ok(organisation.approver.api.post(f"{path}/approve", json={"reason": "read"}, headers=once()))
+    key = issue_key(organisation, "production")
+    agent = Agent(outside.world.client(key["secret"]), "in-step")
+    agent.start()
+    return agent
+
+
+def act(outside: Outside, organisation: Organisation, agent: Agent, name: str) -> dict[str, Any]:
+    """Proposes the documented write on what was seen, has it approved, and waits for what becomes of it."""
+    read, write = calls(outside, name)
+    seen = agent.observe(f"{name}.{read.tool}", args=read.args)
+    action = agent.propose(f"{name}.{write.tool}", write.args, evidence=[{"observation_id": seen["id"]}])
+    stub = outside.served[name].stub
+    stub.filled = {"@idempotency_key": f"cs_{action['id']}", "@idempotency_uuid": action["id"]}
+    assert action["status"] == "awaiting_approval", action["decision"]
+    ok(decide(organisation.approver, action))
+    return agent.settled(action["id"])
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_connect_observe_act_and_disconnect(outside: Outside, newcomer: Organisation, name: str) -> None:
+    stub = outside.stub(name)
+    agent = at_work(outside, newcomer, name)
+    read, _ = calls(outside, name)
+    seen = agent.observe(f"{name}.{read.tool}", args=read.args)
+    assert (seen["status"], seen["result"]) == ("succeeded", read.answer)
+    assert act(outside, newcomer, agent, name)["status"] == "succeeded"
+    for connection_id in newcomer.connections.values():
+        gone = ok(newcomer.owner.api.delete(f"/v1/connections/{connection_id}"))
+        assert gone["revoked_at_provider"] == (stub.shape.oauth.revoke is not None), gone
+    assert [grant.revoked for grant in stub.grants[-2:]] == [stub.shape.oauth.revoke is not None] * 2
+    assert stub.complaints == []
+
+
+def test_quickbooks_says_in_the_callback_whose_books_they_are(outside: Outside, newcomer: Organisation) -> None:
+    connection_id = outside.connect(newcomer, "quickbooks", "read")
+    shown = ok(newcomer.owner.api.get(f"/v1/connections/{connection_id}"))
+    assert shown["account"]["id"] == "4620816365002345678"
+    assert shown["account"]["label"]
+
+
+@pytest.mark.parametrize("realm", [None, "../company", "1/2", ""])
+def test_a_callback_without_a_company_connects_nothing(
+    outside: Outside, newcomer: Organisation, realm: str | None
+) -> None:
+    stub = outside.stub("quickbooks")
+    started = outside.begin(newcomer, "quickbooks")
+    page = newcomer.owner.api.get(changed(outside.consent(started), realmId=realm))
+    assert not page.is_success
+    assert status(newcomer, started["id"]) == "revoked"
+    assert stub.grants[-1].revoked, "the consent is given back"
+    assert stub.complaints == []
+
+
+@pytest.mark.parametrize("parameters", [{}, {"my_domain": "acme.evil.example/x?"}, {"my_domain": "acme", "more": "x"}])
+def test_salesforce_is_told_first_where_to_go(newcomer: Organisation, parameters: dict[str, str]) -> None:
+    body = {"provider": "salesforce", "environment": "production", "access": "read", "parameters": parameters}
+    refused = newcomer.owner.api.post("/v1/connections", json=body)
+    assert refused.status_code == 422
+    assert "my_domain" in refused.text or "more" in refused.text
+
+
+def test_an_address_that_is_not_salesforces_is_never_called(
+    outside: Outside, newcomer: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub = outside.stub("salesforce")
+    token = stub.shape.oauth.token
+    elsewhere = token.answer | {"instance_url": "https://acme.my.salesforce.com.evil.example"}
+    oauth = stub.shape.oauth.model_copy(update={"token": token.model_copy(update={"answer": elsewhere})})
+    monkeypatch.setattr(stub, "shape", stub.shape.model_copy(update={"oauth": oauth}))
+    started = outside.begin(newcomer, "salesforce")
+    count = len(stub.urls)
+    page = newcomer.owner.api.get(outside.consent(started))
+    assert not page.is_success
+    assert status(newcomer, started["id"]) == "revoked"
+    assert {urlsplit(url.split(" ")[1]).path for url in stub.urls[count:]} <= {
+        "/services/oauth2/authorize",
+        "/services/oauth2/token",
+        "/services/oauth2/revoke",
+    }
+
+
+def test_a_session_that_ends_early_is_refreshed_once(outside: Outside, newcomer: Organisation) -> None:
+    """Salesforce ends access tokens when its session setting says so, and tells nobody when."""
+    agent = at_work(outside, newcomer, "salesforce")
+    stub = outside.stub("salesforce")
+    read, _ = calls(outside, "salesforce")
+    for grant in stub.grants:
+        grant.access_token = "ended"
+    count = len(stub.urls)
+    seen = agent.observe(f"salesforce.{read.tool}", args=read.args)
+    assert (seen["status"], seen["result"]) == ("succeeded", read.answer)
+    called = [urlsplit(url.split(" ")[1]).path.rsplit("/", 1)[-1] for url in stub.urls[count:]]
+    assert called == [read.url.rsplit("/", 1)[-1], "token", read.url.rsplit("/", 1)[-1]]
+    assert len(stub.complaints) == 1
+
+
+def test_a_refusal_with_status_200_is_a_refusal(outside: Outside, newcomer: Organisation) -> None:
+    agent = at_work(outside, newcomer, "slack")
+    stub = outside.stub("slack")
+    read, write = calls(outside, "slack")
+    assert write.refused is not None
+    assert write.refused.status == 200
+    seen = agent.observe(f"slack.{read.tool}", args=read.args)
+    action = agent.propose(f"slack.{write.tool}", write.args, evidence=[{"observation_id": seen["id"]}])
+    stub.filled = {"@idempotency_key": f"cs_{action['id']}", "@idempotency_uuid": action["id"]}
+    stub.refusing = True
+    try:
+        ok(decide(newcomer.approver, action))
+        refused = agent.settled(action["id"])
+    finally:
+        stub.refusing = False
+    assert refused["status"] == "failed"
+    assert write.refused.answer["error"] in json.dumps(refused["attempts"])
+    assert stub.complaints == []
