@@ -179,9 +179,9 @@ class Organisation:
             self.connections[f"{provider}/{access}"] = started["id"]
         return str(started["id"])
 
-    def go_live(self, slug: str, title: str, spec: dict[str, Any]) -> None:
+    def go_live(self, slug: str, title: str, spec: dict[str, Any], environment: str = "sandbox") -> None:
         """Drafts a workflow as the owner, and puts it live as the approver."""
-        body = {"slug": slug, "environment": "sandbox", "title": title, "spec": spec}
+        body = {"slug": slug, "environment": environment, "title": title, "spec": spec}
         version = ok(self.owner.api.post("/v1/workflows", json=body, headers=once()))["version"]
         path = f"/v1/workflows/{slug}/versions/{version}"
         ok(self.owner.api.post(f"{path}/submit", headers=once()))

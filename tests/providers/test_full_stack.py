@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from api.providers.manifest import manifests
-from sandbox.organisation import Organisation, ok, once
+from sandbox.organisation import Organisation, ok
 from sandbox.postgres import Server
 from tests.cluster import cloned
 from tests.http.integrator import Agent, decide, issue_key, new_organisation
@@ -121,11 +121,7 @@ def at_work(outside: Outside, organisation: Organisation, name: str) -> Agent:
         "value_max": {"USD": 500000},
         "data_classes": sorted(classes | {"internal", "public"}),
     }
-    body = {"slug": "in-step", "environment": "production", "title": "In step", "spec": spec}
-    version = ok(organisation.owner.api.post("/v1/workflows", json=body, headers=once()))["version"]
-    path = f"/v1/workflows/in-step/versions/{version}"
-    ok(organisation.owner.api.post(f"{path}/submit", headers=once()))
-    ok(organisation.approver.api.post(f"{path}/approve", json={"reason": "read"}, headers=once()))
+    organisation.go_live("in-step", "In step", spec, "production")
     key = issue_key(organisation, "production")
     agent = Agent(outside.world.client(key["secret"]), "in-step")
     agent.start()
