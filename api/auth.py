@@ -137,7 +137,7 @@ async def verify_token(token: str) -> dict[str, Any]:
         uuid.UUID(str(claims["sub"]))
     except jwt.ExpiredSignatureError:
         raise Problem(401, "token_expired", "The token has expired; sign in again.") from None
-    except (jwt.PyJWTError, ValueError):
+    except (jwt.PyJWTError, ValueError, TypeError):  # the last: the key that is named is another algorithm's
         raise Problem(401, "invalid_token", "The token is not valid here.") from None
     if claims.get("role") != "authenticated" or claims.get("is_anonymous"):
         raise Problem(401, "invalid_token", "The token does not belong to a signed-in person.")

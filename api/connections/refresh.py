@@ -7,7 +7,7 @@ from uuid import UUID
 import psycopg
 
 from api.auth import Principal, system
-from api.config import ConfigurationError
+from api.config import ConfigurationError, settings
 from api.connections import vault
 from api.connections.credential import is_expiring, open_credential, provider, sealed, site_of, token_set
 from api.connections.sign_in import STORE_SECONDS
@@ -18,6 +18,8 @@ from api.providers import client
 log = logging.getLogger("countersign.connections")
 #: A token that somebody else has just fetched is used for as long as it lives, less the time to say so.
 FRESH_MARGIN = 2
+#: The last try at storing begins before STORE_SECONDS are over, and ends with the statement timeout of our login.
+LAST_TRY = 15
 
 
 class RefreshBusyError(RuntimeError):
@@ -38,6 +40,7 @@ async def refresh(credential: dict[str, Any], claimed_for: UUID | str) -> dict[s
         "connection_id": credential["connection_id"],
         "claimed_for": claimed_for,
         "generation": credential["generation"],
+        "lease_seconds": _lease_seconds(),
     }
     claimed = (await database().call(executor, "claim_refresh_v1", claim)).result
     if not claimed["claimed"]:
@@ -47,17 +50,18 @@ async def refresh(credential: dict[str, Any], claimed_for: UUID | str) -> dict[s
         if is_expiring(current, FRESH_MARGIN):
             return await refresh(current, claimed_for)
         return open_credential(current)
-    return await _exchange(executor, current)
+    return await _exchange(executor, current, claimed["lease_until"])
 
 
 async def keep_alive(tenant_id: UUID | str, connection_id: UUID | str) -> bool:
     """Refreshes a connection that is due although nobody calls with it; False when it is not, or no tokens came."""
     executor = system(tenant_id, "refresh_tokens")
-    claimed = (await database().call(executor, "claim_keep_alive_v1", {"connection_id": connection_id})).result
+    claim = {"connection_id": connection_id, "lease_seconds": _lease_seconds()}
+    claimed = (await database().call(executor, "claim_keep_alive_v1", claim)).result
     if not claimed["claimed"]:
         return False
     try:
-        await _exchange(executor, claimed["credential"])
+        await _exchange(executor, claimed["credential"], claimed["lease_until"])
     except (client.TokenError, vault.SealError, ConfigurationError, RefreshBusyError) as error:
         log.warning("connection %s was not kept alive: %s", connection_id, error)  # it is put off, and counted
         return False
@@ -66,7 +70,12 @@ async def keep_alive(tenant_id: UUID | str, connection_id: UUID | str) -> bool:
     return True
 
 
-async def _exchange(executor: Principal, current: dict[str, Any]) -> dict[str, str]:
+def _lease_seconds() -> float:
+    """How long an exchange and storing what comes of it may take: nobody else may offer the same token meanwhile."""
+    return settings().provider_timeout + STORE_SECONDS + LAST_TRY
+
+
+async def _exchange(executor: Principal, current: dict[str, Any], lease_until: str) -> dict[str, str]:
     """The exchange itself, by who holds the refresh lease; a failure gives the lease back."""
     try:
         refresh_token = open_credential(current).get("refresh_token")
@@ -75,7 +84,7 @@ async def _exchange(executor: Principal, current: dict[str, Any]) -> dict[str, s
         grant = {"grant_type": "refresh_token", "refresh_token": refresh_token}
         fresh = await client.exchange(site_of(current), grant)
     except Exception as error:
-        await _fail(executor, current, error)
+        await _fail(executor, current, lease_until, error)
         raise
     stored = await _store(executor, current, fresh, refresh_token)
     if stored["status"] != "active":
@@ -84,7 +93,7 @@ async def _exchange(executor: Principal, current: dict[str, Any]) -> dict[str, s
     return sealed(fresh)
 
 
-async def _fail(executor: Principal, current: dict[str, Any], error: Exception) -> None:
+async def _fail(executor: Principal, current: dict[str, Any], lease_until: str, error: Exception) -> None:
     final = isinstance(error, client.TokenError) and error.final
     known = isinstance(error, client.TokenError | vault.SealError | ConfigurationError)
     reason = str(error) if known else "The refresh broke on our side."
@@ -93,6 +102,7 @@ async def _fail(executor: Principal, current: dict[str, Any], error: Exception) 
         "generation": current["generation"],
         "reason": f"{reason} Connect it again." if final else reason,
         "final": final,
+        "lease_until": lease_until,
     }
     await database().call(executor, "fail_refresh_v1", failure)
 

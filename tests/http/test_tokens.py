@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from sandbox.auth.keys import SigningKeys, anon_key, service_key
 from sandbox.organisation import Organisation, ok
@@ -92,6 +92,12 @@ def _by_another_key(world: World, claims: Claims) -> str:
     return jwt.encode(claims, other, algorithm="ES256", headers={"kid": SigningKeys(world.stack.state).current().kid})
 
 
+def _by_a_key_of_another_algorithm(world: World, claims: Claims) -> str:
+    """The issuer's key is one of a curve; who reads it as an RSA key must not break over it."""
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return jwt.encode(claims, other, algorithm="RS256", headers={"kid": SigningKeys(world.stack.state).current().kid})
+
+
 def _by_an_unknown_key(world: World, claims: Claims) -> str:
     return sign(world, claims, kid=str(uuid.uuid4()))
 
@@ -129,8 +135,8 @@ def _input(header: Claims, claims: Claims) -> str:
 @pytest.mark.parametrize(
     "forge",
     [
-        _unsigned, _by_the_public_key, _by_another_key, _by_an_unknown_key, _without_a_key_id, _with_its_own_key,
-        _altered, _without_a_signature,
+        _unsigned, _by_the_public_key, _by_another_key, _by_a_key_of_another_algorithm, _by_an_unknown_key,
+        _without_a_key_id, _with_its_own_key, _altered, _without_a_signature,
     ],
 )  # fmt: skip
 def test_a_signature_that_is_not_the_issuers(
