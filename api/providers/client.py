@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from api.config import ConfigurationError, settings
@@ -14,7 +14,7 @@ from api.providers.read_back import read_back_args, read_back_found
 from api.providers.request import build
 from api.providers.site import Site
 from api.providers.template import UnsendableError
-from api.providers.tokens import Account, AccountError, TokenError, Tokens, account_of, exchange, revoke
+from api.providers.tokens import Account, AccountError, TokenError, Tokens, account_of, exchange, repeats, revoke
 from api.providers.transport import MAX_ANSWER, http
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ async def call_tool(
         request = build(site, contract, args, idempotency_key)
         request["headers"]["Authorization"] = f"Bearer {access_token}"
         async with asyncio.timeout(seconds), http().stream(**request) as answer:
-            return await _read(answer, site.manifest.answers_of(contract.name))
+            return await _read(answer, site.manifest.answers_of(contract.name), access_token)
     except UnsendableError as error:
         return Outcome("no", error=str(error), hopeless=True)
     except (ConfigurationError, httpx.InvalidURL) as error:
@@ -103,7 +103,7 @@ async def call_tool(
         return Outcome("maybe", error=f"No answer came ({type(error).__name__}).")
 
 
-async def _read(answer: "httpx.Response", answers: Answers) -> Outcome:
+async def _read(answer: "httpx.Response", answers: Answers, access_token: str) -> Outcome:
     """What an answer says. Its status decides; a success counts as one only if its body can be read, and says so.
 
     A 4xx says that nothing was done, as does a 2xx whose body says it; a 5xx, a redirect after work, and a success
@@ -123,7 +123,11 @@ async def _read(answer: "httpx.Response", answers: Answers) -> Outcome:
             body = json.loads(content, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             error = error or "The answer is not JSON."
-    return judged(status, body, error, answers, _seconds(answer.headers.get("retry-after")))
+    outcome = judged(status, body, error, answers, _seconds(answer.headers.get("retry-after")))
+    if repeats(content.decode(errors="replace"), [access_token]):
+        # What was done is done; but nobody is shown what the call was made with.
+        return replace(outcome, body=None, code=None, error="The answer holds the credential; it is not kept.")
+    return outcome
 
 
 def judged(status: int, body: Any, error: str | None, answers: Answers, retry_after: float | None) -> Outcome:

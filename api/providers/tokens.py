@@ -3,6 +3,7 @@
 import json
 import re
 from base64 import urlsafe_b64decode
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard
 from urllib.parse import quote
@@ -69,8 +70,10 @@ async def exchange(site: Site, grant: dict[str, str]) -> Tokens:
     request = {"method": "POST", "url": site.url(oauth.token_url), body_as: grant | oauth.token_parameters}
     answer = await _send(site, request, authenticated=True)
     body = answer.body
+    ours = [site.client()[1], *(grant.get(name) for name in ("refresh_token", "code", "code_verifier"))]
     if answer.status != 200 or site.manifest.answers.verdict(body) == "refused":
-        raise TokenError(_error(site, body) or f"status {answer.status}", oauth.ended_by)
+        code = _error(site, body) or f"status {answer.status}"
+        raise TokenError("malformed" if repeats(code, ours) else code, oauth.ended_by)
     if not isinstance(body, dict) or not _is_token(body.get("access_token")):
         raise TokenError("malformed")
     first = grant.get("grant_type") == "authorization_code"
@@ -79,11 +82,14 @@ async def exchange(site: Site, grant: dict[str, str]) -> Tokens:
     if told is None or claimed is None:
         raise TokenError("malformed")
     refresh_token = body.get("refresh_token")
+    secrets = [*ours, body["access_token"], refresh_token if _is_token(refresh_token) else None]
+    if any(repeats(value, secrets) for value in (told | claimed).values()):
+        raise TokenError("malformed")
     return Tokens(
         access_token=body["access_token"],
         refresh_token=refresh_token if _is_token(refresh_token) else grant.get("refresh_token"),
         expires_in=None if oauth.never_expires else _seconds(body.get("expires_in")) or oauth.default_expires_in,
-        scopes=_granted(site, body),
+        scopes=_granted(site, body, secrets),
         refresh_expires_in=_seconds(_at(body, oauth.refresh_expires_in)) if oauth.refresh_expires_in else None,
         kept=told | claimed,
     )
@@ -95,14 +101,20 @@ def _error(site: Site, body: Any) -> str | None:
     return code if isinstance(code, str) and code else site.manifest.answers.code(body)
 
 
-def _granted(site: Site, body: Any) -> list[str] | None:
+def repeats(text: str, secrets: Iterable[str | None]) -> bool:
+    """Whether a provider's words hold a secret that it got from us or gave us: those are shown and kept nowhere."""
+    return any(secret in text for secret in secrets if secret and len(secret) >= 8)
+
+
+def _granted(site: Site, body: Any, secrets: list[str | None]) -> list[str] | None:
     scopes = site.manifest.oauth.scopes
     told = _at(body, scopes.at) if scopes.reported else None
     # Some providers answer in another way than they ask; a blank is in no scope (RFC 6749 section 3.3).
     named = re.split(rf"[ {re.escape(scopes.separator)}]+", told) if isinstance(told, str) else told
     if not isinstance(named, list) or not any(named):
         return None
-    return [str(scope) for scope in named if scope and scope not in scopes.implied]
+    listed = [str(scope) for scope in named if scope and scope not in scopes.implied]
+    return ["(withheld)" if repeats(scope, secrets) else scope for scope in listed]
 
 
 def _claims(token: str) -> Any:
@@ -214,6 +226,10 @@ async def account_of(site: Site, callback: dict[str, str], tokens: Tokens) -> Ac
     values |= tokens.kept
     if account.lookup is not None:
         values |= await _looked_up(site.knowing(values), account.lookup, tokens.access_token)
+    if any(
+        repeats(value, (tokens.access_token, tokens.refresh_token, callback.get("code"))) for value in values.values()
+    ):
+        raise AccountError("The provider named a credential where it should name the account.")
     known = site.knowing(values)
     try:
         identity = known.text(account.id)
