@@ -1,5 +1,6 @@
 """The demo, scene by scene. Whatever does not come out as promised ends it with one clear sentence."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -68,6 +69,17 @@ class Story:
         screen.item("waits", f"always for people: {', '.join(_short(tool) for tool in document['always_waits'])}")
         screen.item("limits", f"money from {OUR_ACCOUNT} only; confidence of {spec['confidence_min']} at least; up to "
                         f"{money(spec['value_max']['EUR'], 'EUR')}, beyond it a person looks")  # fmt: skip
+        self._reviewed(org)
+
+    def _reviewed(self, org: Organisation) -> None:
+        """What whoever put it live had before him: nine controls that were looked at, and the page that says it all."""
+        readiness = ok(org.owner.api.get(f"/v1/workflows/{SLUG}/readiness"))
+        verified = [control for control in readiness["controls"] if control["verified"]]
+        expect(len(verified) == 9, "A workflow is live without all nine controls.")
+        self.screen.item("controls", f"{len(verified)} of 9 verified by looking, not by declaration; one that fails "
+                                     "keeps a version from going live")  # fmt: skip
+        (self.stack.state / "access-spec.html").write_text(_page(org), encoding="utf-8")
+        self.screen.item("page", f"what a reviewer reads of it: {inbox(self.stack.state)}/access-spec.html")
 
     # 2. The agent
 
@@ -223,6 +235,14 @@ class Story:
         events = proof.verify()
         if paid:
             proof.reconstruct(max(paid, key=lambda action: len(action["approvals"])), events)
+
+
+def _page(org: Organisation) -> str:
+    """The page of the access spec with its stylesheet in it, to be opened after the API is gone."""
+    page = org.owner.api.get(f"/v1/workflows/{SLUG}/access-spec", headers={"Accept": "text/html"})
+    expect(page.status_code == 200, f"The page of the access spec answered {page.status_code}.")
+    style = org.owner.api.get("/assets/access-spec.css").text
+    return re.sub(r'<link rel="stylesheet"[^>]*>', lambda _: f"<style>{style}</style>", page.text)
 
 
 def _short(tool: str) -> str:
