@@ -125,14 +125,10 @@ def _look_alikes(asked: Asked, rows: list[Row]) -> list[LookTwice]:
     """Names and domains that are not the one asked, and could be taken for it."""
     warnings: dict[Any, LookTwice] = {}
     name = asked.keys.get("name")
+    name_skeleton = normalise.looks(name or "")
     skeletons = {domain: normalise.looks_of_domain(domain) for domain in asked.domains}
     for row in rows:
-        if (
-            row["type"] == "name"
-            and name
-            and row["key"] != name
-            and normalise.alike(normalise.looks(name), row["skeleton"])
-        ):
+        if row["type"] == "name" and name and row["key"] != name and normalise.alike(name_skeleton, row["skeleton"]):
             told = f"The name is not that of {row['name']}, but looks like it."
             warnings["name", row["id"]] = LookTwice(kind="similar_name", message=told, entry_id=row["id"])
         known = row["key"].rpartition("@")[2]

@@ -22,10 +22,14 @@ class NewVersion(Strict):
 
 
 class Approval(Strict):
-    """`spec_digest`: of the spec that was read; another one is not approved."""
+    """`spec_digest`: of the spec that was read; another one is not approved.
+
+    compared_with: the version that was live when it was read, null for none; when another is live now, nothing happens.
+    """
 
     reason: str = Field(min_length=1, max_length=2000)
     spec_digest: str | None = Field(default=None, pattern=r"^sha256:[0-9a-f]{64}$")
+    compared_with: int | None = Field(default=None, ge=1)
 
 
 class Rejection(Strict):

@@ -53,7 +53,8 @@ async def reject(principal: Principal, slug: str, version: int, body: Rejection,
 
 async def approve(principal: Principal, slug: str, version: int, body: Approval, once: Idempotency) -> Answer:
     """Puts a version live; only somebody other than its author can, and only the spec whose digest they name."""
-    args = {"slug": slug, "version": version, "hard_gates": sorted(HARD_GATES)} | body.model_dump()
+    named = body.model_dump(exclude_unset=True)
+    args = {"slug": slug, "version": version, "hard_gates": sorted(HARD_GATES)} | named
     return await database().call(principal, "approve_workflow_version_v1", args, once)
 
 
@@ -62,9 +63,11 @@ async def list_workflows(principal: Principal) -> list[dict[str, Any]]:
         return await (await connection.execute(query("workflows/list_workflows"))).fetchall()
 
 
-async def list_versions(principal: Principal, slug: str) -> list[dict[str, Any]]:
+async def list_versions(principal: Principal, slug: str, *besides: int | None) -> list[dict[str, Any]]:
+    """The newest versions, newest first; the live one and those named `besides` are among them, however old."""
+    named = {"slug": slug, "besides": [version for version in besides if version]}
     async with database().tenant_transaction(principal, "workflows.read") as connection:
-        rows = await (await connection.execute(query("workflows/list_versions"), {"slug": slug})).fetchall()
+        rows = await (await connection.execute(query("workflows/list_versions"), named)).fetchall()
     if not rows:
         raise Problem(404, "not_found", "There is no such workflow.")
     return rows
@@ -84,7 +87,7 @@ def _spec_of(row: dict[str, Any]) -> AccessSpec:
 
 async def compare(principal: Principal, slug: str, version: int, earlier: int | None) -> dict[str, Any]:
     """What a version permits beyond an earlier one: the one named, else the live one, else nothing at all."""
-    rows = await list_versions(principal, slug)
+    rows = await list_versions(principal, slug, version, earlier)
     new = _chosen(rows, version)
     old = _chosen(rows, earlier) if earlier or new["live_version"] else None
     changes = diff(_spec_of(old) if old else None, _spec_of(new), contracts())
@@ -102,7 +105,7 @@ async def access_spec(principal: Principal, slug: str, version: int | None) -> d
 
     It names the connections as far as the caller may see them, and what is new since the live version.
     """
-    rows = await list_versions(principal, slug)
+    rows = await list_versions(principal, slug, version)
     row = _chosen(rows, version)
     spec = _spec_of(row)
     ids = [used for binding in spec.connections.values() for used in (binding.read, binding.write) if used]
@@ -139,10 +142,11 @@ async def engage(principal: Principal, body: NewKillSwitch, once: Idempotency) -
 
 async def _workflow_id(principal: Principal, target: str) -> str:
     """A workflow is named by id or slug."""
-    for row in await list_workflows(principal):
-        if target in (str(row["id"]), row["slug"]):
-            return str(row["id"])
-    raise Problem(404, "not_found", "There is no such workflow.")
+    async with database().tenant_transaction(principal, "workflows.read") as connection:
+        rows = await (await connection.execute(query("workflows/find_workflow"), {"target": target})).fetchall()
+    if not rows:
+        raise Problem(404, "not_found", "There is no such workflow.")
+    return str(rows[0]["id"])
 
 
 async def list_kill_switches(principal: Principal, status: str | None) -> Any:

@@ -210,3 +210,31 @@ def test_what_was_read_is_erased_by_the_schedule(fresh: Organisation, world: Wor
         assert shown["erased_at"]
         assert (shown["args"], shown["digest"]) == ({}, seen["digest"])
     assert ok(fresh.owner.api.get("/v1/audit/verify"))["ok"]
+
+
+def test_no_number_of_drafts_hides_what_a_version_widens(fresh: Organisation) -> None:
+    """The live version is what a reviewer compares with, however many drafts lie between."""
+    for _ in range(200):
+        last = draft(fresh, purpose="Nothing to see")
+    last = draft(fresh, purpose="Pay more", value_max={"EUR": 99_000_000})
+    compared = ok(fresh.approver.api.get(f"{PATH}/versions/{last}/diff"))
+    assert (compared["from_version"], compared["widens"]) == (1, True)
+    read = ok(fresh.approver.api.get(f"{PATH}/access-spec?version={last}"))
+    assert (read["compared_with"], {c["kind"] for c in read["changes"]} >= {"widened"}) == (1, True)
+    assert ok(fresh.approver.api.get(f"{PATH}/access-spec"))["version"] == 1
+    assert ok(fresh.approver.api.get(f"{PATH}/versions/2/diff?from=1"))["to_version"] == 2
+    move(fresh.owner, last, "submit")
+    assert refused(fresh.approver, last, "approve", reason="x", compared_with=2) == (409, "base_moved")
+    assert refused(fresh.approver, last, "approve", reason="x", compared_with=None) == (409, "base_moved")
+    assert move(fresh.approver, last, "approve", reason="x", compared_with=1)["status"] == "live"
+
+
+def test_a_workflow_is_stopped_by_its_name_however_many_there_are(fresh: Organisation) -> None:
+    spec = access_spec(fresh)
+    for number in range(201):
+        body = {"slug": f"w-{number}", "environment": "sandbox", "title": "One of many", "spec": spec}
+        ok(fresh.owner.api.post("/v1/workflows", json=body, headers=once()))
+    stop = {"scope": "workflow", "target": "pay-vendor-bills", "reason": "stop"}
+    assert ok(fresh.owner.api.post("/v1/kill-switches", json=stop, headers=once()))["status"] == "engaged"
+    unknown = fresh.owner.api.post("/v1/kill-switches", json=stop | {"target": "no-such"}, headers=once())
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")

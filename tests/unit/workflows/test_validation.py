@@ -21,8 +21,11 @@ def test_a_field_that_no_answer_has_is_fine() -> None:
     assert found(with_tool(BILLS, read_fields=["/bills/*/never"])) == {}
 
 
-def test_keeping_everything_is_refused() -> None:
-    [(pointer, message)] = found(with_tool(BILLS, read_fields=["/bills/*/id", ""])).items()
+@pytest.mark.parametrize("everything", ["", "/*", "/*/*"])
+def test_keeping_everything_is_refused(everything: str) -> None:
+    """`*` names nothing: every member of an answer is all of it."""
+    named = found(with_tool(BILLS, read_fields=["/bills/*/id", everything]))
+    pointer, message = next(iter(named.items()))
     assert pointer == f"/spec/tools/{BILLS}/read_fields/1"
     assert "name the fields" in message
 
