@@ -33,7 +33,7 @@ PROVIDERS = ("bank", "crm")
 SERVERS = ("auth", *PROVIDERS, "api")
 START_SECONDS = 60
 #: The functions that a deployment's scheduler calls (vercel.json).
-SCHEDULED = ("execute_actions", "expire_exceptions", "purge_expired")
+SCHEDULED = ("execute_actions", "expire_exceptions", "refresh_tokens", "purge_expired")
 
 
 class StackError(RuntimeError):

@@ -1,2 +1,2 @@
--- The settings in force; none when nobody ever changed them.
-select version, cooling_off_hours, change_id from app.directory_settings order by version desc limit 1
+-- The settings in force, and what they are lowered to from when.
+select * from private.cooling_off((select private.current_tenant()))

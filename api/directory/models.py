@@ -249,10 +249,16 @@ class EntryDetail(Entry):
 
 
 class Settings(BaseModel):
-    """`version` 0 is the default of 72 hours; name it to change them."""
+    """`version` 0 is the default of 72 hours; name it to change them. `cooling_off_hours` is what is in force.
+
+    lowered_to, lowered_from_at: a shorter period that was approved, and when it takes effect: when the one in force has
+    gone by since its approval. A longer one does at once.
+    """
 
     version: int
     cooling_off_hours: int
+    lowered_to: int | None
+    lowered_from_at: datetime | None
     change_id: UUID | None
 
 

@@ -18,9 +18,6 @@ from api.ids import new_id
 from api.pagination import PageRequest
 from api.sql import query
 
-#: Until the tenant changes it; private.cooling_off_hours in the database says the same.
-COOLING_OFF_HOURS = 72
-
 
 async def list_entries(
     principal: Principal, page: PageRequest, search: str | None, environment: str | None, kind: str | None, status: str
@@ -41,8 +38,8 @@ async def get_entry(principal: Principal, entry_id: UUID) -> Row:
 
 
 async def get_settings(principal: Principal) -> Row:
-    rows = await _rows(principal, query("directory/get_settings"), {})
-    return rows[0] if rows else {"version": 0, "cooling_off_hours": COOLING_OFF_HOURS, "change_id": None}
+    """The cooling-off period in force, by the database's reckoning, and what it is lowered to from when."""
+    return (await _rows(principal, query("directory/get_settings"), {}))[0]
 
 
 async def list_changes(principal: Principal, page: PageRequest, status: str | None) -> Row:
@@ -59,7 +56,8 @@ async def get_change(principal: Principal, change_id: UUID) -> Row:
     change = rows[0]
     before: Row | None = None
     if change["kind"] == "settings":
-        before = {"cooling_off_hours": (await get_settings(principal))["cooling_off_hours"]}
+        found = await get_settings(principal)
+        before = {name: found[name] for name in ("cooling_off_hours", "lowered_to", "lowered_from_at")}
     elif change["kind"] != "create":
         entry = await get_entry(principal, change["entry_id"])
         before = {

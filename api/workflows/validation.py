@@ -22,6 +22,7 @@ def mistakes(spec: AccessSpec, contracts: Mapping[str, Contract]) -> list[Mistak
             for mistake in _of_tool(spec, name, grant, contracts.get(name))
         ),
         *_of_classes(spec),
+        *_of_retention(spec),
     ]
 
 
@@ -64,3 +65,13 @@ def _of_classes(spec: AccessSpec) -> Iterator[Mistake]:
     for data_class in spec.retention:
         if data_class not in spec.data_classes:
             yield _mistake(f"/retention/{data_class}", f"The workflow may not hold {data_class} data at all.")
+
+
+def _of_retention(spec: AccessSpec) -> Iterator[Mistake]:
+    """What an approver goes by must not be erased while the approval may still come."""
+    kept = {"/retention_days": spec.retention_days}
+    kept |= {f"/retention/{data_class}": days for data_class, days in spec.retention.items()}
+    for place, days in kept.items():
+        if days * 24 < spec.approval_hours:
+            wait = f"an approval may take {spec.approval_hours} hours (approval_hours)"
+            yield _mistake(place, f"What was read is erased after {days * 24} hours, while {wait}; keep it as long.")

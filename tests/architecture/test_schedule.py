@@ -25,6 +25,6 @@ def test_a_function_on_lambda_leaves_word_under_its_own_name(name: str) -> None:
 
 
 def test_what_readiness_waits_for_is_scheduled() -> None:
-    sql = (ROOT / "supabase/migrations/20261121000610_readiness.sql").read_text(encoding="utf-8")
+    sql = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "supabase/migrations").glob("*.sql"))
     named = set(re.findall(r"private\.ran_within\('([a-z_]+)'", sql))
     assert named == set(SCHEDULED)

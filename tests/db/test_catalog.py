@@ -48,7 +48,7 @@ INTERNAL = {
     "claims()", "fail(integer,text,text)", "require(text)", "current_principal()", "current_tenant()",
     "current_environment()", "find_answer(text,text)", "keep_answer(text,text,jsonb)",
     "require_environment(private.principal,text)", "note_key_use()",
-    "holds(text)",
+    "holds(text)", "cooling_off(uuid)",
 }  # fmt: skip
 APPEND_ONLY = {
     "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.constitution_versions",

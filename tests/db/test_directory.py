@@ -220,9 +220,9 @@ def test_removal_takes_effect_at_once(directory: World) -> None:
 
 def test_the_cooling_off_period_changes_by_maker_and_checker_and_for_what_follows(world: World) -> None:
     before = vouch(world, ACME)
-    agreed(world, ACME, settings(1))
+    agreed(world, ACME, settings(100))
     after = vouch(world, ACME)
-    assert [_accounts(world, known)[0][2] for known in (before, after)] == [timedelta(hours=72), timedelta(hours=1)]
+    assert [_accounts(world, known)[0][2] for known in (before, after)] == [timedelta(hours=72), timedelta(hours=100)]
     assert _accounts(world, vouch(world, GLOBEX))[0][2] == timedelta(hours=72)
     for hours in (-1, 721):
         proposed = _open(world, settings(hours, 1))

@@ -114,16 +114,30 @@ def test_a_change_of_the_account_cools_off_and_removal_is_at_once(company: Organ
     problem(company.owner.api.post(CHANGES, json=change, headers=once()), 404, "not_found")
 
 
-def test_the_cooling_off_period_is_changed_by_two(fresh: Organisation) -> None:
-    assert ok(fresh.owner.api.get("/v1/directory/settings"))["cooling_off_hours"] == 72
+def test_the_cooling_off_period_is_changed_by_two_and_lowered_after_it_has_gone_by(fresh: Organisation) -> None:
+    """Who could lower it at once could have an account approved and paid within the minute."""
+
+    def settings() -> dict[str, Any]:
+        found: dict[str, Any] = ok(fresh.owner.api.get("/v1/directory/settings"))
+        return found
+
+    unlowered = {"lowered_to": None, "lowered_from_at": None}
+    assert settings() == {"version": 0, "cooling_off_hours": 72, "change_id": None} | unlowered
     change = proposed(fresh.owner, {"kind": "settings", "version": 0, "cooling_off_hours": 0})
     problem(check(fresh.owner, change), 403, "own_change")
     ok(check(fresh.approver, change))
-    assert ok(fresh.owner.api.get("/v1/directory/settings")) == {
-        "version": 1, "cooling_off_hours": 0, "change_id": change["id"],
-    }  # fmt: skip
+    lowered = settings()
+    waits = datetime.fromisoformat(lowered.pop("lowered_from_at")) - datetime.now(UTC)
+    assert timedelta(hours=71, minutes=59) < waits < timedelta(hours=72, minutes=1)
+    assert lowered == {"version": 1, "cooling_off_hours": 72, "lowered_to": 0, "change_id": change["id"]}
     vouched_for(fresh, "Oakline", bank())
-    assert asked(fresh, account=IBAN, name="Oakline")["state"] == "trusted"
+    assert asked(fresh, account=IBAN, name="Oakline")["state"] == "cooling_off"
+
+    raised = proposed(fresh.owner, {"kind": "settings", "version": 1, "cooling_off_hours": 100})
+    shown = ok(fresh.approver.api.get(f"{CHANGES}/{raised['id']}"))["before"]
+    assert (shown["cooling_off_hours"], shown["lowered_to"]) == (72, 0)
+    ok(check(fresh.approver, raised))
+    assert settings() == {"version": 2, "cooling_off_hours": 100, "change_id": raised["id"]} | unlowered
 
 
 def test_the_maker_does_not_check_and_the_checker_names_what_they_saw(company: Organisation, world: World) -> None:

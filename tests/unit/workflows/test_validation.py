@@ -60,6 +60,15 @@ def test_a_class_is_kept_as_long_as_the_rest_or_shorter() -> None:
     assert list(found(a_spec(retention={"health": 1}))) == ["/spec/retention/health"]
 
 
+def test_what_an_approver_goes_by_outlives_the_wait() -> None:
+    """Hours against days: three days are as long as 72 hours, and not as 73."""
+    assert found(a_spec(retention_days=3, approval_hours=72)) == {}
+    late = found(a_spec(retention_days=3, retention={"personal": 1}, approval_hours=73))
+    assert set(late) == {"/spec/retention_days", "/spec/retention/personal"}
+    assert "after 24 hours, while an approval may take 73 hours" in late["/spec/retention/personal"]
+    assert list(found(a_spec(retention={"personal": 2}, approval_hours=49))) == ["/spec/retention/personal"]
+
+
 def test_a_spec_that_was_stored_before_there_were_classes_is_still_one() -> None:
     stored = a_spec().model_dump(mode="json", exclude={"data_classes", "retention"})
     for grant in stored["tools"].values():
