@@ -1,4 +1,7 @@
-"""Looks after connections: keeps idle grants alive, counts down to the end of consents, finishes disconnects."""
+"""Looks after connections: keeps idle grants alive, counts down to the end of consents, finishes disconnects.
+
+And ends connections whose sign-in nobody finished.
+"""
 
 import asyncio
 import logging
@@ -18,7 +21,7 @@ BATCH = 100
 #: No work is begun after this many seconds: a piece of it may wait for a provider, and then for the database.
 BUDGET_SECONDS = 35
 #: What a piece of work is counted as.
-COUNTED = {"renew": "renewed", "countdown": "counted_down", "revoke": "revoked"}
+COUNTED = {"renew": "renewed", "countdown": "counted_down", "revoke": "revoked", "abandoned": "abandoned"}
 
 
 async def run(now: datetime) -> dict[str, int]:

@@ -5,10 +5,13 @@ import logging
 from typing import Any
 from uuid import UUID
 
+import psycopg
+
 from api.auth import Principal, system
 from api.config import ConfigurationError
 from api.connections import vault
 from api.connections.credential import is_expiring, open_credential, provider, sealed, site_of, token_set
+from api.connections.give_back import give_back_late
 from api.connections.sign_in import STORE_SECONDS
 from api.db import database
 from api.errors import Problem
@@ -28,6 +31,8 @@ _SAID = {
     "failed": "The connection is closed and its tokens are destroyed, but {title} never confirmed that the grant is "
     "revoked: remove Countersign in its own settings.",
     "nothing_to_revoke": "The connection is closed. It held no tokens, so there was nothing to revoke at {title}.",
+    "shared": "The connection is closed and its tokens are destroyed. The grant at {title} stays: revoking it would "
+    "end another connection of this account, and it is revoked when the last of them is disconnected.",
 }
 
 
@@ -42,7 +47,7 @@ async def disconnect(principal: Principal, connection_id: UUID) -> dict[str, Any
         if state is None or state["at_provider"] != "pending" or (attempt == 0 and state["attempts"] > 0):
             break
         on_behalf_of = {"kind": principal.kind, "id": principal.claims.get("sub") or principal.claims.get("key_id")}
-        told = await revoke_at_provider(closed["tenant_id"], connection_id, on_behalf_of)
+        told = await revoke_at_provider(closed["tenant_id"], connection_id, closed["provider"], on_behalf_of)
         if told is not None:
             state = told
             break
@@ -64,14 +69,27 @@ def _title(name: str) -> str:
         return name
 
 
+def _ends(name: str) -> str:
+    try:
+        how = provider(name).oauth.revoke
+    except Problem:
+        return "token"
+    return "token" if how is None else how.ends
+
+
 async def revoke_at_provider(
-    tenant_id: UUID | str, connection_id: UUID | str, on_behalf_of: dict[str, Any] | None = None
+    tenant_id: UUID | str, connection_id: UUID | str, provider_name: str, on_behalf_of: dict[str, Any] | None = None
 ) -> dict[str, Any] | None:
-    """Makes one try at revoking a closed connection's grant; how far it is then, None when it was not ours to try."""
+    """Makes one try at revoking a closed connection's grant; how far it is then, None when it was not ours to try.
+
+    Where that ends the whole grant, and another connection of the account uses it, nothing is revoked.
+    """
     executor = system(tenant_id, "disconnect", on_behalf_of)
-    claimed = (await database().call(executor, "claim_revocation_v1", {"connection_id": connection_id})).result
+    claim = {"connection_id": connection_id, "ends": _ends(provider_name)}
+    claimed = (await database().call(executor, "claim_revocation_v1", claim)).result
     if not claimed["claimed"]:
-        return None
+        left: dict[str, Any] | None = claimed.get("disconnect")
+        return left
     credential = claimed["credential"]
     generation, outcome, error = await _revoke(executor, credential)
     finish = {
@@ -118,5 +136,10 @@ async def _refreshed(
     fresh = await client.exchange(site, {"grant_type": "refresh_token", "refresh_token": refresh_token})
     generation: int = credential["generation"]
     args = token_set(site.manifest, credential, generation + 1, fresh, refresh_token) | {"replaces": generation}
-    await database().insist(executor, "store_credential_v1", args, STORE_SECONDS)
+    try:
+        await database().insist(executor, "store_credential_v1", args, STORE_SECONDS)
+    except psycopg.Error as error:
+        if error.diag.message_detail == "connection_closed":  # somebody else has finished this disconnect
+            await give_back_late(credential, fresh)
+        raise
     return sealed(fresh)

@@ -33,10 +33,11 @@ class Disconnection(BaseModel):
 
     at_provider: `pending` while the provider has not confirmed; `unsupported` when it has no way to revoke, and
     `failed` when it never confirmed: then somebody has to remove Countersign in the provider's own settings.
+    `shared` when revoking would have ended another connection of the account: it is left to the last of them.
     """
 
     step: Literal["revoking_at_provider", "finished"]
-    at_provider: Literal["pending", "confirmed", "unsupported", "failed", "nothing_to_revoke"]
+    at_provider: Literal["pending", "confirmed", "unsupported", "failed", "nothing_to_revoke", "shared"]
     attempts: int
     next_attempt_at: datetime | None
     last_error: str | None

@@ -10,6 +10,7 @@ from api.auth import Principal, system
 from api.config import ConfigurationError, settings
 from api.connections import vault
 from api.connections.credential import is_expiring, open_credential, provider, sealed, site_of, token_set
+from api.connections.give_back import give_back_late
 from api.connections.sign_in import STORE_SECONDS
 from api.db import database
 from api.errors import Problem
@@ -117,6 +118,8 @@ async def _store(executor: Principal, current: dict[str, Any], fresh: client.Tok
         # Our own earlier try, whose answer was lost, or somebody who signed in anew: what is stored now is to be used.
         if error.diag.message_detail == "generation_moved":
             raise RefreshBusyError("Other tokens were stored meanwhile.") from None
+        if error.diag.message_detail == "connection_closed":
+            await give_back_late(current, fresh)
         raise
     result: dict[str, Any] = answer.result
     return result

@@ -51,8 +51,10 @@ async def upkeep(item: dict[str, Any]) -> bool:
     if item["work"] == "renew":
         return await keep_alive(item["tenant_id"], item["connection_id"])
     if item["work"] == "revoke":
-        state = await revoke_at_provider(item["tenant_id"], item["connection_id"])
+        state = await revoke_at_provider(item["tenant_id"], item["connection_id"], item["provider"])
         return state is not None and state["at_provider"] != "pending"
     executor = system(item["tenant_id"], "refresh_tokens")
     args = {"connection_id": item["connection_id"]}
+    if item["work"] == "abandoned":
+        return bool((await database().call(executor, "expire_sign_in_v1", args)).result["expired"])
     return (await database().call(executor, "count_down_connection_v1", args)).result["step"] is not None

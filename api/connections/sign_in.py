@@ -11,7 +11,8 @@ import psycopg
 from api.auth import Principal
 from api.config import ConfigurationError, settings
 from api.connections import vault
-from api.connections.credential import bound_to, legible, named, provider, sealed, token_set
+from api.connections.credential import bound_to, legible, named, provider, token_set
+from api.connections.give_back import give_back
 from api.connections.models import NewConnection
 from api.db import database
 from api.errors import Problem, from_database
@@ -25,6 +26,9 @@ FLOW_MINUTES = 10
 STORE_SECONDS = 30
 #: A refresh may come first while a new sign-in is stored, and another one; not for ever.
 STORE_TRIES = 5
+_KEPT = (
+    "The new consent was not given back: {title} would end every connection of the account with it, and one is in use."
+)
 
 
 def redirect_uri(manifest: Manifest) -> str:
@@ -93,7 +97,8 @@ async def complete(provider_name: str, state: str, binding: str, answer: dict[st
 
     Raises Problem 400 for a state that was not started in this browser, was used or is over; 409 when the person or the
     provider refused, granted other scopes than were asked for, or another account than the connection has. A grant that
-    is not kept is given back. A new connection ends with its sign-in; one that was there before stays as it was.
+    is not kept is given back, unless that would end what a connection in use rests on. A new connection ends with its
+    sign-in; one that was there before stays as it was.
     """
     manifest = provider(provider_name)
     flow = await database().claim("claim_oauth_flow_v1", bytes.fromhex(_sha256(state)), bytes.fromhex(_sha256(binding)))
@@ -110,9 +115,12 @@ async def complete(provider_name: str, state: str, binding: str, answer: dict[st
         tokens = await _exchanged(site, flow, answer)
         try:
             return await _kept(person, site, flow, state, answer, tokens)
-        except Problem:
-            await client.revoke(site, sealed(tokens))
-            raise
+        except Problem as refused:
+            ended = await give_back(site, flow["tenant_id"], flow["connection_id"], tokens, any_account=True)
+            if ended != "shared":
+                raise
+            detail = f"{refused.detail} {_KEPT.format(title=manifest.title)}"
+            raise Problem(refused.status_code, refused.code, detail, refused.errors) from None
     except Problem as problem:
         if not flow["reconnects"]:
             # The sign-in is used up; what it was for does not stay pending for ever.

@@ -63,13 +63,17 @@ class Scopes(Part):
 
 
 class Revoke(Part):
-    """How a grant is ended at the provider (RFC 7009, or what the provider has instead)."""
+    """How a grant is ended at the provider (RFC 7009, or what the provider has instead).
+
+    ends: what that ends: the tokens of this consent, or whatever the account ever granted to our application.
+    """
 
     url: str
     method: Literal["POST", "DELETE", "GET"] = "POST"
     send: Literal["form", "json", "bearer", "path"] = "form"
     token: Literal["refresh_token", "access_token"] = "refresh_token"  # noqa: S105
     client_authentication: bool = True
+    ends: Literal["token", "grant"] = "token"
 
 
 class OAuth(Part):

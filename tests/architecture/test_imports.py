@@ -32,6 +32,7 @@ QUERYING = {
     "api.workflows.facts",
     # The operations of the connections' service, which each have a file.
     "api.connections.sign_in", "api.connections.refresh", "api.connections.disconnect", "api.connections.rotation",
+    "api.connections.give_back",
 }  # fmt: skip
 
 #: Modules of the shared kit that know the database's types.

@@ -166,6 +166,8 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     },
     "complete_reconnect_v1": _signed_in_again,
     "count_down_connection_v1": _connection,
+    "expire_sign_in_v1": _connection,
+    "grant_lives_on_v1": _connection,
     "create_api_key_v1": _key,
     "create_connection_v1": _sign_in,
     "create_service_account_v1": lambda h: _new() | {"name": "mine"},

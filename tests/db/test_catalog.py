@@ -42,6 +42,7 @@ CALLABLE = {
     "list_connections_v1", "raise_alert_v1", "resolve_alert_v1", "store_rewrapped_v1",
     "decide_directory_change_v1", "propose_directory_change_v1", "withdraw_directory_change_v1",
     "erase_observations_v1", "readiness_v1",
+    "expire_sign_in_v1", "grant_lives_on_v1",
 }  # fmt: skip
 #: What policies and the doors themselves need.
 INTERNAL = {

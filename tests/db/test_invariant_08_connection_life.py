@@ -268,7 +268,45 @@ def test_a_refresh_under_way_at_a_disconnect_is_revoked_with_its_own_tokens(worl
     assert (claimed["credential"]["generation"], claimed["credential"]["envelope"]) == (2, "sealed:new")
 
 
+def test_a_grant_that_another_connection_holds_is_left_to_the_last_of_them(world: World) -> None:
+    """Nobody gets the tokens of what is closed before; and no word of the caller's makes a grant shared."""
+    asked: Row = {"connection_id": WRITE, "ends": "grant"}
+    world.call(ACME.user("admin"), "revoke_connection_v1", {"id": WRITE})
+    with world.nothing_released():
+        left = world.call(ACME.system(), "claim_revocation_v1", asked)
+    assert (left["claimed"], left["reason"], left["disconnect"]["at_provider"]) == (False, "shared", "shared")
+    assert _secrets(world, WRITE) == []
+    world.call(ACME.user("admin"), "revoke_connection_v1", {"id": READ})
+    claimed = world.call(ACME.system(), "claim_revocation_v1", asked | {"connection_id": READ})
+    assert claimed["credential"]["envelope"] == ACME.envelope("bank/read")
+    ended = {"connection_id": READ, "attempt": 1, "generation": 1, "outcome": "shared"}
+    with world.refuses("invalid_outcome"):
+        world.call(ACME.system(), "finish_revocation_v1", ended)
+    for claims in (ACME.user(), ACME.service()):
+        for function in ("grant_lives_on_v1", "expire_sign_in_v1"):
+            with world.refuses("permission_denied"):
+                world.call(claims, function, asked)
+    with world.refuses("not_found"):
+        world.call(ACME.system(), "grant_lives_on_v1", {"connection_id": GLOBEX.connection("bank/read")})
+    assert world.call(ACME.system(), "expire_sign_in_v1", asked) == {"expired": False}  # it was no sign-in
+
+
 # Wrapped under another key.
+
+
+def test_what_is_closed_is_wrapped_for_nobody(world: World) -> None:
+    _store(world, WRITE, envelope=_envelope("old"))
+    world.call(ACME.user("admin"), "revoke_connection_v1", {"id": WRITE})
+    with world.nothing_released():
+        for function in ("rotate_keys", "refresh_tokens"):
+            claim = {"connection_id": WRITE, "kek": "new"}
+            assert world.call(ACME.system(function), "claim_rewrap_v1", claim) == {"claimed": False}
+    with standing(world, "countersign_api") as worker:
+        worker.execute("set local role countersign_worker")
+        row = worker.execute("select app.claim_rewraps_v1('new', '{new,old}', 10)").fetchone()
+    assert row is not None
+    assert WRITE not in [item["connection_id"] for item in row[0]["work"]]
+    assert row[0]["left"]["old"] == 1  # until its disconnect has destroyed it
 
 
 def test_an_envelope_is_wrapped_anew_and_stays_the_same(world: World) -> None:

@@ -43,12 +43,16 @@ Told = Answer | Callable[[dict[str, str]], Answer]
 
 @dataclass
 class Hostile:
-    """The provider. `told[operation]` answers instead of it: token, revoke, whoami or bills."""
+    """The provider. `told[operation]` answers instead of it: token, revoke, whoami or bills.
+
+    ends_grants: it knows one grant for each account, and revoking a token ends all of them.
+    """
 
     url: str = ""
     scope: str = ""
     account: str = "brightwater"
     expires_in: Any = 300
+    ends_grants: bool = False
     told: dict[str, Told] = field(default_factory=dict)
     journal: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     issued: list[str] = field(default_factory=list)
@@ -60,7 +64,7 @@ class Hostile:
         """Forgets what it was told, and what it was asked."""
         self.told.clear()
         self.journal.clear()
-        self.account, self.expires_in = "brightwater", 300
+        self.account, self.expires_in, self.ends_grants = "brightwater", 300, False
 
     def asked(self, operation: str) -> list[dict[str, str]]:
         return [form for name, form in self.journal if name == operation]
@@ -103,6 +107,10 @@ class Hostile:
                 self.refreshable.discard(asked["refresh_token"])
             return Answer(200, self.tokens())
         if operation == "revoke":
+            self.refreshable.discard(asked.get("token", ""))
+            if self.ends_grants:
+                self.refreshable.clear()
+                self.live.clear()
             return Answer(200, {})
         if asked.get("bearer") not in self.live:
             return Answer(401, {"error": "invalid_token"})
@@ -170,9 +178,11 @@ def reading(organisation: Organisation) -> dict[str, Any]:
     }
 
 
-def begin(organisation: Organisation, provider: Hostile, access: str = "read") -> dict[str, Any]:
+def begin(
+    organisation: Organisation, provider: Hostile, access: str = "read", name: str = "sandbox_bank"
+) -> dict[str, Any]:
     """Starts a sign-in at the hostile provider, which from now on grants what is asked for."""
-    body = {"provider": "sandbox_bank", "environment": "sandbox", "access": access}
+    body = {"provider": name, "environment": "sandbox", "access": access}
     started: dict[str, Any] = ok(organisation.owner.api.post("/v1/connections", json=body))
     provider.scope = parse_qs(urlsplit(started["authorize_url"]).query)["scope"][0]
     return started
@@ -180,16 +190,17 @@ def begin(organisation: Organisation, provider: Hostile, access: str = "read") -
 
 def come_back(organisation: Organisation, provider: Hostile, started: dict[str, Any], **changes: Any) -> httpx.Response:
     """The browser's return from the provider, with a code; None leaves a parameter out."""
-    state = parse_qs(urlsplit(started["authorize_url"]).query)["state"][0]
+    sent = {name: values[0] for name, values in parse_qs(urlsplit(started["authorize_url"]).query).items()}
+    state, path = sent["state"], urlsplit(sent["redirect_uri"]).path
     answer = {"state": state, "code": "a-code", "iss": provider.url} | changes
     query = urlencode({name: value for name, value in answer.items() if value is not None})
-    return organisation.owner.api.get(f"/oauth/sandbox_bank/callback?{query}")
+    return organisation.owner.api.get(f"{path}?{query}")
 
 
-def connect(organisation: Organisation, provider: Hostile, access: str = "read") -> str:
+def connect(organisation: Organisation, provider: Hostile, access: str = "read", name: str = "sandbox_bank") -> str:
     """A connection to the hostile provider, which behaves while it is made."""
-    started = begin(organisation, provider, access)
+    started = begin(organisation, provider, access, name)
     page = come_back(organisation, provider, started)
     assert page.status_code == 200, page.text
-    organisation.connections[f"sandbox_bank/{access}"] = started["id"]
+    organisation.connections[f"{name}/{access}"] = started["id"]
     return str(started["id"])
