@@ -85,7 +85,7 @@ def test_the_schedule_is_given_ids_and_tenants_take_turns(world: World) -> None:
         row = worker.execute("select app.claim_connection_upkeep_v1(4)").fetchone()
     assert row is not None
     assert sorted(item["tenant_id"] for item in row[0]) == sorted([ACME.id] * 2 + [GLOBEX.id] * 2)
-    assert {frozenset(item) for item in row[0]} == {frozenset(("tenant_id", "connection_id", "work"))}
+    assert {frozenset(item) for item in row[0]} == {frozenset(("tenant_id", "connection_id", "provider", "work"))}
 
 
 # Other scopes than were asked for.

@@ -80,7 +80,9 @@ def test_a_refused_sign_in_ends_nothing_that_is_in_use(
     name: str, organisation: Organisation, provider: Hostile, stack: World
 ) -> None:
     reading = made(organisation, provider, name, "read")
+    asked_for = provider.scope
     for started in (begin_again(organisation, reading), begin(organisation, provider, "write", name)):
+        provider.scope = asked_for
         said, came = refused(organisation, provider, started)
         revoked = [asked["token"] for asked in provider.asked("revoke")]
         assert revoked == ([came] if name == APART else [])
