@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from api.gate.models import Access
+from api.providers import client
 from api.providers.manifest import FOLDER, Manifest, ManifestError, load
 from tests.providers import exercise, shapes
 from tests.providers.exercise import Provider, running, settings_of
@@ -125,3 +126,14 @@ def test_what_is_said_of_an_answer_is_in_it(provider: Provider, tool: str) -> No
 @pytest.mark.parametrize(("name", "tool"), _tools(read_back=True))
 def test_a_read_back_finds_what_it_looks_for(provider: Provider, tool: str) -> None:
     exercise.check_read_back(provider, tool)
+
+
+@pytest.mark.parametrize("name", ["wise"])
+def test_a_browser_alone_does_not_say_which_account_it_is(provider: Provider) -> None:
+    """It names a profile that these tokens do not reach."""
+    verifier = "v" * 43
+    callback = exercise.consent(provider, "read", verifier)
+    tokens = exercise.run(client.exchange(provider.site, exercise.grant_of(callback, verifier)))
+    with pytest.raises(client.AccountError):
+        exercise.run(client.account_of(provider.site, callback | {"profileId": "30000009"}, tokens))
+    assert exercise.run(client.account_of(provider.site, callback, tokens)).id == "30000000"
