@@ -64,13 +64,17 @@ def from_database(error: psycopg.Error) -> Problem:
     state = error.sqlstate or ""
     if state.startswith("CS"):
         status = int(state[2:])
+        # Few refusals say more than a sentence; those that do (private.name_the_tenants, fail_until) hint at it in JSON.
+        more = json.loads(error.diag.message_hint) if error.diag.message_hint else []
+        headers = CHALLENGE if status == 401 else None
+        if status == 429:
+            headers = {"Retry-After": str(more[0]["retry_after"])}
         return Problem(
             status,
             error.diag.message_detail or "refused",
             error.diag.message_primary or "Refused.",
-            # Few refusals say more than a sentence; those that do (private.name_the_tenants) hint at it in JSON.
-            json.loads(error.diag.message_hint) if error.diag.message_hint else None,
-            headers=CHALLENGE if status == 401 else None,
+            more,
+            headers=headers,
         )
     if state in {"40001", "40P01", "55P03", "57014"} or isinstance(error, psycopg.OperationalError):
         return Problem(

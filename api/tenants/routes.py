@@ -110,9 +110,15 @@ async def delete_member(user_id: UUID, caller: Caller) -> Any:
     return await service.remove_member(caller, user_id)
 
 
-@router.post("/invitations", status_code=201, operation_id="create_invitation", response_model=Invitation)
+@router.post(
+    "/invitations",
+    status_code=201,
+    operation_id="create_invitation",
+    response_model=Invitation,
+    responses=documented(429),
+)
 async def create_invitation(body: NewInvitation, caller: Caller, once: Once, response: Response) -> Any:
-    """Invites a person by e-mail, for seven days. Only an owner invites owners."""
+    """Invites a person by e-mail, for seven days; 50 times a day at most. Only an owner invites owners and approvers."""
     return result_of(await service.invite(caller, body, once), response)
 
 
@@ -128,9 +134,14 @@ async def withdraw_invitation(invitation_id: UUID, caller: Caller) -> Any:
     return await service.withdraw_invitation(caller, invitation_id)
 
 
-@router.post("/invitations/{invitation_id}/resend", operation_id="resend_invitation", response_model=Invitation)
+@router.post(
+    "/invitations/{invitation_id}/resend",
+    operation_id="resend_invitation",
+    response_model=Invitation,
+    responses=documented(429),
+)
 async def resend_invitation(invitation_id: UUID, caller: Caller, once: Once, response: Response) -> Any:
-    """Mails an open invitation again, in the caller's name, with seven new days."""
+    """Mails an open invitation again, in the caller's name, with seven new days; once a minute, five times a day."""
     return result_of(await service.resend_invitation(caller, invitation_id, once), response)
 
 
