@@ -64,7 +64,7 @@ def from_database(error: psycopg.Error) -> Problem:
     state = error.sqlstate or ""
     if state.startswith("CS"):
         status = int(state[2:])
-        # Few refusals say more than a sentence; those that do (private.name_the_tenants, fail_until) hint at it in JSON.
+        # Few refusals say more than a sentence (private.name_the_tenants, fail_until); they hint at it in JSON.
         more = json.loads(error.diag.message_hint) if error.diag.message_hint else []
         headers = CHALLENGE if status == 401 else None
         if status == 429:

@@ -118,7 +118,7 @@ async def delete_member(user_id: UUID, caller: Caller) -> Any:
     responses=documented(429),
 )
 async def create_invitation(body: NewInvitation, caller: Caller, once: Once, response: Response) -> Any:
-    """Invites a person by e-mail, for seven days; 50 times a day at most. Only an owner invites owners and approvers."""
+    """Invites a person by e-mail, for seven days; 50 in a day. Only an owner invites owners and approvers."""
     return result_of(await service.invite(caller, body, once), response)
 
 

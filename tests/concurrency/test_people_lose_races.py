@@ -3,88 +3,98 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from api.ids import new_id
 from sandbox.postgres import Server
-from tests.concurrency.together import or_refused
-from tests.db.founding import peopled, world_from
-from tests.db.names import ACME, Row, soon
+from tests.concurrency.together import or_refused, types_of
+from tests.db.examples import EXAMPLES, Here
+from tests.db.founding import busy, world_from
+from tests.db.matrix import Place
+from tests.db.names import ACME, Row
 from tests.db.world import World
 
-SIGN_IN = {"state_hash": "aa" * 32, "binding_hash": "bb" * 32}
+PRODUCTION = Place(ACME, "production")
+#: Every function that a person or a key may call and that takes the lock alone: it waits for who takes a permission.
+WAITING = [
+    "approve_workflow_version_v1", "change_role_v1", "complete_reconnect_v1", "create_api_key_v1",
+    "create_connection_v1", "create_workflow_v1", "decide_directory_change_v1", "describe_service_account_v1", "disable_service_account_v1",
+    "engage_kill_switch_v1", "invite_v1", "narrow_api_key_v1", "publish_constitution_v1", "release_kill_switch_v1",
+    "remove_member_v1", "revoke_api_key_v1", "revoke_connection_v1", "rotate_api_key_v1", "transfer_ownership_v1",
+    "update_tenant_v1",
+]  # fmt: skip
+#: Those that need no permission of the tenant's: who founds one, who joins by an invitation, and who leaves.
+FREE = {"accept_invitation_v1", "create_tenant_v1", "leave_tenant_v1"}
+#: What only an owner may; everything else is tried by an admin.
+OWNERS = {"transfer_ownership_v1", "update_tenant_v1"}
 
 
 @pytest.fixture
 def world(cluster: Server) -> Iterator[World]:
-    """Two tenants, ready for business, in a database of this test's own."""
-    with world_from(cluster, peopled(cluster)) as made:
+    """Two tenants at work, in a database of this test's own."""
+    with world_from(cluster, busy(cluster)) as made:
         yield made
 
 
-def issuing(world: World) -> Row:
-    return {
-        "id": str(new_id()), "service_account_id": ACME.agent, "environment": "production", "prefix": "cs_live_x",
-        "secret_hash": "ab" * 32, "scopes": ["tenant.read"], "expires_at": soon(days=3),
-    }  # fmt: skip
-
-
-def rotating(world: World) -> Row:
-    old = issuing(world)
-    world.call(ACME.user(), "create_api_key_v1", old)
-    return {
-        "old_id": old["id"],
-        "id": str(new_id()),
-        "prefix": "cs_live_y",
-        "secret_hash": "cd" * 32,
-        "grace_seconds": 0,
+@pytest.mark.parametrize("loses", ["remove_member_v1", "change_role_v1"])
+@pytest.mark.parametrize("function", WAITING)
+def test_what_waited_for_a_removal_is_refused(world: World, function: str, loses: str) -> None:
+    """The removal answers which keys the person issued: none comes after it, and nothing else of his is done either."""
+    who = "owner2" if function in OWNERS else "admin"
+    given = EXAMPLES[function](Here(world, PRODUCTION))
+    with world.database.connect(autocommit=False) as trial:  # with nobody in the way he may
+        world.call(ACME.user(who), function, given, connection=trial)
+        trial.rollback()
+    removal = (loses, {"user_id": ACME.person(who), "role": "auditor"})
+    assert _meanwhile(world, ACME.user(who), function, given, removal) == {
+        "refused": {"remove_member_v1": "unauthenticated", "change_role_v1": "permission_denied"}[loses],
+        "told": [{"remove_member_v1": "member.removed", "change_role_v1": "member.updated"}[loses]],
     }
 
 
-def signing_in_again(world: World) -> Row:
-    connection = ACME.connection("crm/read")
-    begun = SIGN_IN | {"id": connection, "scopes": ["all"], "verifier": "v", "redirect_uri": "x", "expires_at": soon()}
-    world.call(ACME.user("admin"), "begin_reconnect_v1", begun)
-    with world.database.connect() as api, api.transaction():
-        api.execute("set local role countersign_worker")
-        api.execute("select app.claim_oauth_flow_v1(decode(%s, 'hex'), decode(%s, 'hex'))", tuple(SIGN_IN.values()))
-    account = world.value("select account from app.connections where id = %s", connection)
-    return {
-        "connection_id": connection, "state_hash": SIGN_IN["state_hash"], "replaces": 1, "envelope": "sealed:theirs",
-        "token_expires_at": soon(), "scopes_granted": ["all"], "account": account, "values": {},
-    }  # fmt: skip
+def test_a_key_that_was_revoked_meanwhile_stops_nothing(world: World) -> None:
+    given = EXAMPLES["engage_kill_switch_v1"](Here(world, PRODUCTION))
+    revocation = ("revoke_api_key_v1", {"id": ACME.key()})
+    answer = _meanwhile(world, ACME.service(), "engage_kill_switch_v1", given, revocation)
+    assert answer == {"refused": "unauthenticated", "told": ["key.updated"]}
 
 
-@pytest.mark.parametrize("loses", ["remove_member_v1", "change_role_v1"])
-@pytest.mark.parametrize(
-    ("function", "args"),
-    [("create_api_key_v1", issuing), ("rotate_api_key_v1", rotating), ("complete_reconnect_v1", signing_in_again)],
-)
-def test_what_waited_for_a_removal_is_refused(
-    world: World, function: str, args: Callable[[World], Row], loses: str
-) -> None:
-    """The removal answers which keys the person issued: none may come after it, and no sign-in of his is kept."""
-    given, before = args(world), _state(world)
-    removal = {"user_id": ACME.person("admin"), "role": "auditor"}
+def test_every_function_that_takes_the_lock_alone_is_tried_above(world: World) -> None:
+    """A function that is new in the catalog has an example, and with it is looked at here."""
+    alone = set()
+    for function, example in EXAMPLES.items():
+        given = example(Here(world, PRODUCTION))
+        for claims in (ACME.user("admin"), ACME.user("owner2"), ACME.service()):
+            if _takes_the_lock_alone(world, claims, function, given):
+                alone.add(function)
+    assert alone - FREE == set(WAITING)
+
+
+def _takes_the_lock_alone(world: World, claims: Row, function: str, given: Row) -> bool:
+    with world.database.connect(autocommit=False) as trial:
+        if "refused" in or_refused(lambda: world.call(claims, function, given, connection=trial)):
+            return False
+        held = world.value(
+            "select count(*) from pg_locks where pid = %s and locktype = 'advisory' and mode = 'ExclusiveLock'"
+            " and (classid::bigint << 32 | objid::bigint) = hashtextextended(%s, 20261120)",
+            trial.info.backend_pid, ACME.id,
+        )  # fmt: skip
+        trial.rollback()
+        return bool(held)
+
+
+def _meanwhile(world: World, claims: Row, function: str, given: Row, loss: tuple[str, Row]) -> Row:
+    """Calls a function while an owner's change is being committed; answers the refusal and what the log tells."""
+    seen = world.last_event()
     with ThreadPoolExecutor(1) as pool, world.database.connect() as waiting:
-        with world.database.connect(autocommit=False) as removing:
-            world.call(ACME.user(), loses, removal, connection=removing)
-            call = pool.submit(or_refused, lambda: world.call(ACME.user("admin"), function, given, connection=waiting))
+        with world.database.connect(autocommit=False) as taking:
+            world.call(ACME.user(), *loss, connection=taking)
+            call = pool.submit(or_refused, lambda: world.call(claims, function, given, connection=waiting))
             _somebody_waits(world)
-            removing.commit()
-        refused = {"remove_member_v1": "unauthenticated", "change_role_v1": "permission_denied"}[loses]
-        assert call.result(timeout=30) == {"refused": refused}
-    assert _state(world) == before
-
-
-def _state(world: World) -> list[tuple[object, ...]]:
-    return world.rows(
-        "select id::text, revoked_at::text from app.api_keys union all"
-        " select connection_id::text, generation::text from app.credentials order by 1"
-    )
+            taking.commit()
+        return call.result(timeout=30) | {"told": types_of(world, seen)}
 
 
 def _somebody_waits(world: World) -> None:

@@ -68,6 +68,7 @@ def test_who_invites_may_and_does_it_in_his_own_name(world: World) -> None:
         (None, "auditor", "owner", "unauthenticated"),
         (ACME.user("admin"), "auditor", "owner", "own_name"),
         (ACME.user("admin"), "owner", "admin", "owner_required"),
+        (ACME.user("admin"), "approver", "admin", "owner_required"),
         (ACME.user("approver"), "auditor", "approver", "permission_denied"),
         (ACME.user("owner", "aal1"), "auditor", "owner", "aal2_required"),
         (GLOBEX.user(), "auditor", "owner", "people_only"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sandbox.organisation import AGENT_SCOPES, Organisation, ok, once
+from sandbox.organisation import AGENT_SCOPES, Organisation, admit, ok, once, sign_up
 from tests.http.integrator import NOTE, PAY, at_work, decide, issue_key, join, note, payment
 from tests.http.world import World
 
@@ -34,6 +34,24 @@ def test_an_admin_cannot_make_himself_an_approver(fresh: Organisation) -> None:
     admin = join(fresh, "admin")
     refused = admin.api.patch(f"/v1/members/{admin.user_id}", json={"role": "approver"})
     assert (refused.status_code, refused.json()["code"]) == (403, "own_role")
+
+
+def test_an_admin_lets_in_no_second_address_of_his_that_approves(fresh: Organisation, world: World) -> None:
+    """Neither at once nor by a detour: not what he proposes, nor what an agent does."""
+    admin, second = join(fresh, "admin"), sign_up(fresh.stack, "Mo Adler")
+    body = {"email": second.email, "role": "approver"}
+    refused = admin.api.post("/v1/invitations", json=body, headers=once())
+    assert (refused.status_code, refused.json()["code"]) == (403, "owner_required")
+    admit(admin, second, "operator")
+    for role in ("approver", "owner"):
+        refused = admin.api.patch(f"/v1/members/{second.user_id}", json={"role": role})
+        assert (refused.status_code, refused.json()["code"]) == (403, "owner_required")
+    with at_work(fresh) as agent:
+        action = agent.propose(PAY, payment())
+        for person in (admin, second):
+            assert decide(person, action).status_code == 403
+        assert agent.action(action["id"])["status"] == "awaiting_approval"
+    assert world.transfers(action["id"]) == []
 
 
 def test_people_and_keys_are_managed_with_a_second_factor(fresh: Organisation) -> None:

@@ -236,7 +236,8 @@ def test_to_accept_again_is_to_be_told_again_and_does_not_bring_back(fresh: Orga
 def test_who_may_invite_whom(fresh: Organisation) -> None:
     admin, developer = join(fresh, "admin"), join(fresh, "developer")
     body = {"email": new_address("Nia"), "role": "owner"}
-    problem(admin.api.post("/v1/invitations", json=body, headers=once()), 403, "owner_required")
+    for role in ("owner", "approver"):
+        problem(admin.api.post("/v1/invitations", json=body | {"role": role}, headers=once()), 403, "owner_required")
     for person in (developer, fresh.approver):
         problem(person.api.post("/v1/invitations", json=body, headers=once()), 403, "permission_denied")
     with fresh.agent() as agent:
@@ -245,6 +246,35 @@ def test_who_may_invite_whom(fresh: Organisation) -> None:
         problem(agent.post(f"/v1/invitations/{uuid.uuid4()}/accept", json={}), 403, "people_only")
     owners = invite(fresh.owner, body["email"], "owner")
     problem(admin.api.post(f"/v1/invitations/{owners['id']}/resend", headers=once()), 403, "owner_required")
+
+
+def test_an_invitation_is_not_sent_again_at_once(fresh: Organisation, world: World) -> None:
+    invitation = invite(fresh.owner, new_address("Nia"), "auditor")
+    path = f"/v1/invitations/{invitation['id']}/resend"
+    ok(fresh.owner.api.post(path, headers=once()))
+    with unchanged(world):
+        refused = fresh.owner.api.post(path, headers=once())
+        said = problem(refused, 429, "too_many_invitations")
+    assert 0 < int(refused.headers["retry-after"]) <= 60
+    assert "Try again after" in said["detail"]
+    assert len(list(received(world.stack.state, invitation["email"]))) == 2
+
+
+def test_a_tenant_mails_no_more_strangers_than_fifty_a_day(fresh: Organisation, world: World) -> None:
+    claims = {"kind": "user", "sub": fresh.owner.user_id, "tenant_id": fresh.tenant_id, "aal": "aal2"}
+    so_far = len(ok(fresh.owner.api.get("/v1/invitations")))
+    with world.database.connect("countersign_api") as api:
+        for _ in range(so_far, 49):
+            args = {"id": str(uuid.uuid4()), "email": new_address("Nia"), "role": "auditor"}
+            api.execute("select app.call_v1(%s, 'invite_v1', %s)", (json.dumps(claims), json.dumps(args)))
+    last = invite(fresh.owner, new_address("Nia"), "auditor")
+    ok(fresh.owner.api.delete(f"/v1/invitations/{last['id']}"))
+    body = {"email": new_address("Nia"), "role": "auditor"}
+    with unchanged(world):
+        refused = fresh.owner.api.post("/v1/invitations", json=body, headers=once())
+        problem(refused, 429, "too_many_invitations")
+    assert 86000 < int(refused.headers["retry-after"]) <= 86400
+    assert list(received(world.stack.state, body["email"])) == []
 
 
 def test_a_mail_that_does_not_go_out_leaves_the_invitation_open_and_says_so(fresh: Organisation, world: World) -> None:
