@@ -161,7 +161,7 @@ def _permission(matrix: Matrix, function: str) -> str | None:
     declared, _, body = source.partition("begin\n")
     first = body.split(";")[0]
     asked = re.search(
-        r"private\.require\('([a-z_.]+)'\)", declared + ("" if first.lstrip().startswith("if ") else first)
+        r"private\.require(?:_alone)?\('([a-z_.]+)'\)", declared + ("" if first.lstrip().startswith("if ") else first)
     )
     return asked.group(1) if asked else None
 
