@@ -7,7 +7,7 @@ from typing import Any
 
 from api.auth import system
 from api.db import database
-from functions.runtime import noted, run_until_complete
+from functions.runtime import AllFailedError, attempted, noted, run_until_complete
 
 BATCH = 200
 #: No batch is begun after this many seconds, so that what was begun ends within a function's life.
@@ -17,21 +17,34 @@ BUDGET_SECONDS = 40
 async def run(now: datetime) -> dict[str, int]:
     """Erases observations, or classes of data in them, whose time is over by the database's clock; answers how many.
 
-    May run twice at once, or any number of times. What a batch leaves is the next one's, or the next run's.
+    May run twice at once, or any number of times. What a batch leaves is the next one's, or the next run's. One
+    tenant's trouble never reaches the others; raises AllFailedError when every tenant had some.
     """
-    erased, begin_until = 0, time.monotonic() + BUDGET_SECONDS
+    counts, done = {"erased": 0, "failed": 0}, 0
+    begin_until = time.monotonic() + BUDGET_SECONDS
     while time.monotonic() < begin_until:
         work: list[dict[str, Any]] = await database().claim("claim_expired_observations_v1", BATCH)
         of_tenant: dict[str, list[str]] = defaultdict(list)
         for item in work:
             of_tenant[item["tenant_id"]].append(item["id"])
-        before = erased
+        before = counts["erased"]
         for tenant_id, ids in of_tenant.items():
-            answer = await database().call(system(tenant_id, "purge_expired"), "erase_observations_v1", {"ids": ids})
-            erased += answer.result["erased"]
-        if len(work) < BATCH or erased == before:
+            if time.monotonic() >= begin_until:
+                break
+            by = system(tenant_id, "purge_expired")
+            answer = await attempted(
+                f"what tenant {tenant_id} keeps", database().call(by, "erase_observations_v1", {"ids": ids})
+            )
+            if answer is None:
+                counts["failed"] += len(ids)
+            else:
+                counts["erased"] += answer.result["erased"]
+                done += 1
+        if len(work) < BATCH or counts["erased"] == before:
             break
-    return {"erased": erased}
+    if counts["failed"] and not done:
+        raise AllFailedError(counts)
+    return counts
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, int]:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from api.gate.models import Confidence, Decision, Slug, Strict
+from api.gate.models import Confidence, Decision, Reason, Slug, Strict
 from api.runs.models import Subject
 
 
@@ -39,7 +39,7 @@ class Proposed(BaseModel):
 
 
 class Cancellation(Strict):
-    reason: str = Field(min_length=1, max_length=2000)
+    reason: Reason
 
 
 class Action(BaseModel):

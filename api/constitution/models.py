@@ -6,14 +6,14 @@ from uuid import UUID
 from pydantic import BaseModel, Field, field_validator
 
 from api.gate.cel import ExpressionError, compile_expression
-from api.gate.models import Rule, Strict
+from api.gate.models import Reason, Rule, Strict, unseen
 
 
 class NewConstitution(Strict):
     """The whole next version. `expected_version` is the one it was written against."""
 
     rules: list[Rule] = Field(max_length=200)
-    reason: str = Field(min_length=1, max_length=2000)
+    reason: Reason
     expected_version: int = Field(ge=1)
 
     @field_validator("rules")
@@ -23,6 +23,9 @@ class NewConstitution(Strict):
         if len(set(ids)) != len(ids):
             raise ValueError("two rules have the same id")
         for rule in rules:
+            for name, lines in (("title", False), ("principle", True)):
+                if why := unseen(getattr(rule, name), lines=lines):
+                    raise ValueError(f"rule {rule.id}, {name}: {why}")
             try:
                 compile_expression(rule.when)
             except ExpressionError as error:

@@ -7,11 +7,10 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
 from api.directory import normalise
-from api.gate.models import Environment, Strict
+from api.gate.models import LINE, PROSE, Environment, Remark, Strict, Title
 
 Kind = Literal["vendor", "customer", "employee", "bank", "other"]
-Text = Annotated[str, Field(min_length=1, max_length=200)]
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000), PROSE]
 State = Literal["trusted", "cooling_off", "unknown"]
 ChangeStatus = Literal["open", "approved", "rejected", "withdrawn", "expired"]
 
@@ -26,7 +25,7 @@ class BankAccount(Strict):
     account_number: Annotated[str, Field(max_length=60), AfterValidator(normalise.number)] | None = None
     bic: Annotated[str, Field(max_length=20), AfterValidator(normalise.bic)] | None = None
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
-    holder: Text | None = None
+    holder: Title | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> "BankAccount":
@@ -89,7 +88,7 @@ class Phone(Strict):
 
 class PostalAddress(Strict):
     type: Literal["address"]
-    address: Annotated[str, Field(min_length=1, max_length=500)]
+    address: Annotated[str, Field(min_length=1, max_length=500), PROSE]
 
     @property
     def key(self) -> str:
@@ -105,7 +104,7 @@ class ExternalId(Strict):
 
     type: Literal["external_id"]
     system: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,60}$")]
-    id: Text
+    id: Title
 
     @property
     def key(self) -> str:
@@ -125,7 +124,7 @@ class EntryData(Strict):
     """All of an entry: what is not named here any more is removed."""
 
     kind: Kind
-    name: Text
+    name: Title
     details: list[Detail] = Field(default_factory=list, max_length=100)
 
     @model_validator(mode="after")
@@ -142,7 +141,7 @@ class Evidence(Strict):
     """What the maker went by: whom they called back, which document they hold."""
 
     kind: Literal["call_back", "document", "contract", "message", "visit", "other"]
-    reference: Annotated[str, Field(min_length=1, max_length=500)]
+    reference: Annotated[str, Field(min_length=1, max_length=500), LINE]
 
 
 class NewChange(Strict):
@@ -183,7 +182,7 @@ class Checked(Strict):
     """A checker's word on the change whose digest they saw."""
 
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
-    reason: str = Field(default="", max_length=2000)
+    reason: Remark = ""
 
 
 class Refused(Strict):
@@ -194,7 +193,7 @@ class Refused(Strict):
 
 
 class Withdrawal(Strict):
-    reason: str = Field(default="", max_length=2000)
+    reason: Remark = ""
 
 
 class Change(BaseModel):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, model_validator
 
-from api.gate.models import Decision, Strict
+from api.gate.models import Decision, Remark, Strict
 
 
 class Verdict(Strict):
@@ -15,7 +15,7 @@ class Verdict(Strict):
     verdict: Literal["approve", "reject", "edit", "answer"]
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
     args: dict[str, Any] | None = None
-    reason: str = Field(default="", max_length=2000)
+    reason: Remark = ""
 
     @model_validator(mode="after")
     def _fits(self) -> "Verdict":

@@ -1,7 +1,9 @@
 """What the gate reads and what it answers. Nothing here touches a database, a clock or a network."""
 
+import re
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -46,6 +48,32 @@ HARD_GATES: frozenset[str] = frozenset(
         "permission_change", "credential_change", "mass_outbound",
     }
 )  # fmt: skip
+
+
+#: What nobody sees and what changes what everybody sees: control characters, and those that turn the direction of text.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def unseen(text: str, *, lines: bool) -> str | None:
+    """Why a text is not what its reader takes it for, or None; with `lines` it may have several."""
+    found = _UNSEEN.search(text.replace("\n", "") if lines else text)
+    if found is None:
+        return None
+    return f"it holds a control character or one that turns the direction of text (U+{ord(found[0]):04X}); leave it out"
+
+
+def _plain(text: str, *, lines: bool) -> str:
+    if why := unseen(text, lines=lines):
+        raise ValueError(why)
+    return text
+
+
+#: What people write in one line, and in several, and others read and decide by.
+LINE, PROSE = AfterValidator(partial(_plain, lines=False)), AfterValidator(partial(_plain, lines=True))
+Title = Annotated[str, StringConstraints(min_length=1, max_length=200), LINE]
+Name = Annotated[str, StringConstraints(max_length=200), LINE]
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=2000), PROSE]
+Remark = Annotated[str, StringConstraints(max_length=2000), PROSE]
 
 
 def _number(value: Any) -> Any:

@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
-from api.gate.models import Environment, Strict
+from api.gate.models import Environment, Reason, Remark, Strict
 
 AlertStatus = Literal["open", "acknowledged", "resolved"]
 Severity = Literal["info", "warning", "critical"]
@@ -55,13 +55,13 @@ class Alert(BaseModel):
 class Acknowledgement(Strict):
     """That somebody is on it; `note` says what they do."""
 
-    note: str = Field(default="", max_length=2000)
+    note: Remark = ""
 
 
 class Resolution(Strict):
     """That it is over, of something that no function can see to be well again."""
 
-    reason: str = Field(min_length=1, max_length=2000)
+    reason: Reason
 
 
 class AlertState(BaseModel):

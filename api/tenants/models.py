@@ -6,12 +6,12 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from api.gate.models import Environment, Role, Strict
+from api.gate.models import Environment, Name, Remark, Role, Strict, Title
 
 
 class NewTenant(Strict):
-    name: str = Field(min_length=1, max_length=200)
-    user_name: str = Field(default="", max_length=200)
+    name: Title
+    user_name: Name = ""
 
 
 class Tenant(BaseModel):
@@ -38,9 +38,9 @@ class SettingsChange(Strict):
 class TenantChange(Strict):
     """What is left out stays. `reason` goes into the audit log; lifting a protection needs one."""
 
-    name: str | None = Field(default=None, min_length=1, max_length=200)
+    name: Title | None = None
     settings: SettingsChange = SettingsChange()
-    reason: str = Field(default="", max_length=2000)
+    reason: Remark = ""
 
 
 class Transfer(Strict):
@@ -112,7 +112,7 @@ class NewInvitation(Strict):
 
     email: str = Field(min_length=3, max_length=320, pattern=r"^[!-?A-~]+@[!-?A-~]+$")
     role: Role
-    name: str = Field(default="", max_length=200)
+    name: Name = ""
 
 
 class Invitation(BaseModel):
@@ -141,7 +141,7 @@ class MyInvitation(BaseModel):
 class Acceptance(Strict):
     """`name`: how the person wants to be called here, when not as they were invited."""
 
-    name: str = Field(default="", max_length=200)
+    name: Name = ""
 
 
 class Joined(Member):
@@ -149,12 +149,12 @@ class Joined(Member):
 
 
 class NewServiceAccount(Strict):
-    name: str = Field(min_length=1, max_length=200)
-    description: str = Field(default="", max_length=2000)
+    name: Title
+    description: Remark = ""
 
 
 class Description(Strict):
-    description: str = Field(max_length=2000)
+    description: Remark
 
 
 class ServiceAccount(BaseModel):

@@ -6,14 +6,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from api.gate.models import AccessSpec, Approvals, DataClass, Environment, Slug, Strict
+from api.gate.models import AccessSpec, Approvals, DataClass, Environment, Reason, Slug, Strict, Title
 from api.workflows.diff import Change
 
 
 class NewWorkflow(Strict):
     slug: Slug
     environment: Environment
-    title: str = Field(min_length=1, max_length=200)
+    title: Title
     spec: AccessSpec
 
 
@@ -27,13 +27,13 @@ class Approval(Strict):
     compared_with: the version that was live when it was read, null for none; when another is live now, nothing happens.
     """
 
-    reason: str = Field(min_length=1, max_length=2000)
+    reason: Reason
     spec_digest: str | None = Field(default=None, pattern=r"^sha256:[0-9a-f]{64}$")
     compared_with: int | None = Field(default=None, ge=1)
 
 
 class Rejection(Strict):
-    reason: str = Field(min_length=1, max_length=2000)
+    reason: Reason
 
 
 class WorkflowVersion(BaseModel):
@@ -76,11 +76,11 @@ class NewKillSwitch(Strict):
 
     scope: Literal["tenant", "workflow", "connection", "tool", "service_account"]
     target: str | None = Field(default=None, max_length=200)
-    reason: str = Field(min_length=1, max_length=2000)
+    reason: Reason
 
 
 class Release(Strict):
-    reason: str = Field(min_length=1, max_length=2000)
+    reason: Reason
 
 
 class KillSwitch(BaseModel):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from api.gate.models import AccessSpec, Contract, ToolGrant
+from api.gate.models import AccessSpec, Contract, ToolGrant, unseen
 from api.gate.pointer import escape
 from api.workflows.data_classes import undeclared
 
@@ -21,6 +21,7 @@ def mistakes(spec: AccessSpec, contracts: Mapping[str, Contract]) -> list[Mistak
             for name, grant in spec.tools.items()
             for mistake in _of_tool(spec, name, grant, contracts.get(name))
         ),
+        *_of_words(spec),
         *_of_classes(spec),
         *_of_retention(spec),
     ]
@@ -59,6 +60,13 @@ def _of_fields(spec: AccessSpec, at: str, grant: ToolGrant, contract: Contract) 
             yield _mistake(
                 place, f"{field} holds {data_class} data; add {data_class} to data_classes, or leave it out."
             )
+
+
+def _of_words(spec: AccessSpec) -> Iterator[Mistake]:
+    """What a reviewer reads is what is written there."""
+    for name, lines in (("purpose", True), ("owner", False), ("escalation_contact", False)):
+        if why := unseen(getattr(spec, name), lines=lines):
+            yield _mistake(f"/{name}", f"This is not what it looks like: {why}.")
 
 
 def _of_classes(spec: AccessSpec) -> Iterator[Mistake]:
