@@ -148,10 +148,14 @@ def test_connect_observe_act_and_disconnect(outside: Outside, newcomer: Organisa
     seen = agent.observe(f"{name}.{read.tool}", args=read.args)
     assert (seen["status"], seen["result"]) == ("succeeded", read.answer)
     assert act(outside, newcomer, agent, name)["status"] == "succeeded"
+    how, ended = manifests()[name].oauth.revoke, []
+    assert (how is not None) == (stub.shape.oauth.revoke is not None)
     for connection_id in newcomer.connections.values():
         gone = ok(newcomer.owner.api.delete(f"/v1/connections/{connection_id}"))
-        assert gone["revoked_at_provider"] == (stub.shape.oauth.revoke is not None), gone
-    assert [grant.revoked for grant in stub.grants[-2:]] == [stub.shape.oauth.revoke is not None] * 2
+        ended.append(gone["disconnect"]["at_provider"])
+    first = "unsupported" if how is None else "shared" if how.ends == "grant" else "confirmed"
+    assert ended == [first, "unsupported" if how is None else "confirmed"]  # the last of them ends what they share
+    assert [grant.revoked for grant in stub.grants[-2:]] == [state == "confirmed" for state in ended]
     assert stub.complaints == []
 
 
