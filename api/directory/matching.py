@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from api.directory import normalise
 from api.directory.models import Finding, Known, LookTwice, Match, State
+from api.gate import normalise
 from api.gate.models import Environment
 
 Row = dict[str, Any]

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
-from api.directory import normalise
+from api.gate import normalise
 from api.gate.models import LINE, PROSE, Environment, Remark, Strict, Title
 
 Kind = Literal["vendor", "customer", "employee", "bank", "other"]

@@ -9,10 +9,10 @@ import rfc8785
 
 from api.auth import Principal
 from api.db import Answer, Idempotency, Row, database
-from api.directory import normalise
 from api.directory.matching import Asked, account_key, match_of
 from api.directory.models import EntryData, LookTwice, Match, NewChange
 from api.errors import Problem
+from api.gate import normalise
 from api.gate.models import Environment
 from api.ids import new_id
 from api.pagination import PageRequest

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from api.gate.case import Case
 from api.gate.checks import (
     confidence,
     constitution,
@@ -24,19 +25,20 @@ def decide(proposal: Proposal, facts: Facts, now: datetime) -> Decision:
 
     Pure, deterministic and total: the same proposal, facts and `now` give the same decision, byte for byte; it
     never raises on a well-formed proposal and never leaves a check out. Fails closed: a check that errs denies.
-    A rule's `allow` lifts the soft checks that it names (`confidence`, `value`) and nothing else.
+    A rule's `allow` lifts the soft checks that it names (rules.Liftable) and nothing else.
     """
+    case = Case(proposal, facts, now)
     findings: list[Finding] = []
     for check in CHECKS:
         try:
-            findings.extend(check.check(proposal, facts))
+            findings.extend(check.check(case))
         except Exception as error:
             findings.append(_failed(check.__name__.rsplit(".", 1)[-1], error))
     evaluated: list[Rule] = []
     matched: list[tuple[Rule, Finding]] = []
     try:
         evaluated = constitution.applicable(proposal, facts, now)
-        matched = list(constitution.check(proposal, facts, now))
+        matched = list(constitution.check(case))
     except Exception as error:
         findings.append(_failed("constitution", error))
     findings = _lift(findings, [rule for rule, finding in matched if finding.outcome is Outcome.ALLOW])
@@ -89,6 +91,7 @@ def _approvals(
     grant = spec.tools.get(proposal.tool)
     asked: list[Approvals] = [(grant.approvals if grant else None) or spec.approvals]
     asked += [rule.approvals for rule in rules if rule.effect == "require_approval" and rule.approvals]
+    asked += [f.approvals for f in findings if f.approvals and f.outcome is Outcome.ESCALATE]
     moves_money = "money_movement" in facts.effects_of(proposal.tool)
     roles = [role for role in asked[0].roles if all(role in other.roles for other in asked)]
     return RequiredApprovals(

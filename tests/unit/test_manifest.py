@@ -181,7 +181,7 @@ def test_contracts_survive_storage(path: Path) -> None:
             "tools.1.arguments./bill_id.role",
             "'account'",
         ),
-        ('trust = { "" = "untrusted"', 'trust = { "" = "maybe"', "tools.0.output.trust.", "'trusted' or"),
+        ('trust = { "" = "untrusted"', 'trust = { "" = "maybe"', "tools.0.output.trust.", "'trusted', 'metadata' or"),
         ('trust = { "" = "untrusted"', 'thrust = { "" = "untrusted"', "tools.0.output.thrust", "not permitted"),
         ('tool = "acme.bills.get"', 'tool = "acme.bills.find"', "tools.1.read_back.tool", "acme.bills.find"),
         ('tool = "acme.bills.get"', 'tool = "acme.bills.pay"', "tools.1.read_back.tool", "here that reads"),

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
-from api.gate.models import Facts, Finding, Outcome, Proposal
+from api.gate.case import Case
+from api.gate.models import Finding, Outcome
 
 
-def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
+def check(case: Case) -> Iterator[Finding]:
     """Escalates what does not reach the tool's threshold, else the workflow's. A missing confidence is none."""
+    proposal, facts = case.proposal, case.facts
     spec = facts.workflow.spec
     grant = spec.tools.get(proposal.tool)
     own = grant.confidence_min if grant else None

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from api.gate.arguments import MAX_SIZE, size
+from api.gate.case import Case
 from api.gate.cel import ExpressionError, evaluate
 from api.gate.models import Facts, Finding, Outcome, Proposal, Rule
 
@@ -49,12 +50,13 @@ def values(proposal: Proposal, facts: Facts, now: datetime) -> dict[str, Any]:
     }
 
 
-def check(proposal: Proposal, facts: Facts, now: datetime) -> Iterator[tuple[Rule, Finding]]:
+def check(case: Case) -> Iterator[tuple[Rule, Finding]]:
     """One finding for each rule that matched or failed; a rule that fails escalates, never allows.
 
     A rule fails, too, when the values are larger than rules are evaluated on, or the rules before it have used up
     what one decision may cost.
     """
+    proposal, facts, now = case.proposal, case.facts, case.now
     context = values(proposal, facts, now)
     characters = size([proposal.tool, proposal.args, proposal.subject, proposal.citations])
     work = 0

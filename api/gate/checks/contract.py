@@ -8,7 +8,8 @@ from typing import Any
 import jsonschema_rs
 
 from api.gate.arguments import MAX_SIZE, size
-from api.gate.models import Contract, Facts, Finding, Outcome, Proposal
+from api.gate.case import Case
+from api.gate.models import Contract, Finding, Outcome
 from api.gate.pointer import escape
 
 _SHOWN = 20  # one mistake repeated in a thousand items is still one to correct
@@ -39,8 +40,9 @@ def violations(contract: Contract, args: dict[str, Any]) -> Iterator[Finding]:
         yield _deny(error.message[:500], "/args" + "".join(f"/{escape(str(part))}" for part in error.instance_path))
 
 
-def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
+def check(case: Case) -> Iterator[Finding]:
     """Denies an unknown tool, a read tool, and arguments that are too large or that the contract's schema refuses."""
+    proposal, facts = case.proposal, case.facts
     contract = facts.contracts.get(proposal.tool)
     if contract is None:
         if proposal.tool in facts.known_tools:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
-from api.gate.models import Facts, Finding, Outcome, Proposal
+from api.gate.case import Case
+from api.gate.models import Finding, Outcome
 
 
-def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
+def check(case: Case) -> Iterator[Finding]:
     """Escalates a payload that a person edited: somebody else approves it."""
+    proposal = case.proposal
     if proposal.edited_by is not None:
         yield Finding(
             check="edit",

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
-from api.gate.models import HARD_GATES, Facts, Finding, Outcome, Proposal
+from api.gate.case import Case
+from api.gate.models import HARD_GATES, Finding, Outcome
 
 
-def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
+def check(case: Case) -> Iterator[Finding]:
     """Escalates every effect on the list, always; an effect that is not known counts as one."""
+    proposal, facts = case.proposal, case.facts
     effects = facts.effects_of(proposal.tool)
     if not effects or effects & HARD_GATES:
         effect = " and ".join(sorted(effects & HARD_GATES)).replace("_", " ") or "an unknown effect"

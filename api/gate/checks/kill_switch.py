@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
-from api.gate.models import Facts, Finding, Outcome, Proposal
+from api.gate.case import Case
+from api.gate.models import Finding, Outcome
 
 
-def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
+def check(case: Case) -> Iterator[Finding]:
     """Denies while a kill switch covers the tenant, workflow, connection, tool or service account."""
+    proposal, facts = case.proposal, case.facts
     contract = facts.contracts.get(proposal.tool)
     targets = {
         "tenant": None,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from api.gate.case import Case
 from api.gate.models import Facts, Finding, Outcome, Proposal, ToolGrant
 from api.gate.pointer import covers, leaves, missing, resolve
 
@@ -14,8 +15,9 @@ def _deny(message: str, setting: str, pointer: str | None = None) -> Finding:
     return Finding(check="scope", outcome=Outcome.DENY, control=1, message=message, setting=setting, pointer=pointer)
 
 
-def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
+def check(case: Case) -> Iterator[Finding]:
     """Denies a tool, an argument, a record or a connection outside of the access spec."""
+    proposal, facts = case.proposal, case.facts
     findings = list(_violations(proposal, facts))
     yield from findings
     if not findings:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
-from api.gate.models import Facts, Finding, Outcome, Proposal
+from api.gate.case import Case
+from api.gate.models import Finding, Outcome
 
 
-def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
+def check(case: Case) -> Iterator[Finding]:
     """`shadow` denies every side effect, `supervised` escalates it, `autonomous` leaves it to the other checks."""
-    stage = facts.workflow.spec.stage
+    stage = case.spec.stage
     if stage == "shadow":
         yield Finding(
             check="stage",

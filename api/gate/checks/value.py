@@ -3,19 +3,21 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from api.gate.models import Contract, Facts, Finding, Outcome, Proposal
+from api.gate.case import Case
+from api.gate.models import Contract, Finding, Outcome, Proposal
 from api.gate.money import format_amount
-from api.gate.pointer import missing, resolve
+from api.gate.worth import amounts
 
 _SHOWN = 20  # one mistake repeated in a thousand items is still one to correct
 
 
-def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
+def check(case: Case) -> Iterator[Finding]:
     """Escalates what is worth more (in minor units) than the tool's ceiling, else the workflow's, in its currency.
 
     What an action is worth is the sum of its amounts, so that many small ones count as what they are. An amount that
     is left out, is not a whole number, or whose currency has no ceiling or is not named, escalates too.
     """
+    proposal, facts = case.proposal, case.facts
     spec = facts.workflow.spec
     contract = facts.contracts.get(proposal.tool)
     grant = spec.tools.get(proposal.tool)
@@ -26,8 +28,8 @@ def check(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
     totals: dict[str, list[tuple[str, int]]] = {}
     unknown = list(islice(_unknown(proposal, contract, ceilings, totals), _SHOWN))
     yield from unknown
-    for currency, amounts in totals.items():
-        yield _total(amounts, currency, ceilings[currency])
+    for currency, parts in totals.items():
+        yield _total(parts, currency, ceilings[currency])
     if not unknown and not totals:
         yield Finding(check="value", outcome=Outcome.ALLOW, control=5, message="No amount is involved.")
 
@@ -36,22 +38,14 @@ def _unknown(
     proposal: Proposal, contract: Contract, ceilings: dict[str, int], totals: dict[str, list[tuple[str, int]]]
 ) -> Iterator[Finding]:
     """Findings on what cannot be compared with a ceiling; collects what can be in `totals`."""
-    for pattern, argument in contract.arguments.items():
-        if argument.role != "amount":
-            continue
-        for pointer in missing(proposal.args, pattern):
-            yield _escalate("The amount is not named.", f"/args{pointer}")
-        currencies = [v for _, v in resolve(proposal.args, argument.currency)] if argument.currency else []
-        currency = currencies[0] if len(currencies) == 1 else None
-        for pointer, amount in resolve(proposal.args, pattern):
-            if not isinstance(amount, int) or isinstance(amount, bool):
-                yield _escalate("The amount is not a whole number of minor units.", f"/args{pointer}")
-            elif not isinstance(currency, str):
-                yield _escalate("The amount's currency is not named.", f"/args{pointer}")
-            elif currency not in ceilings:
-                yield _escalate(f"There is no ceiling for amounts in {currency[:10]}.", f"/args{pointer}")
-            else:
-                totals.setdefault(currency, []).append((f"/args{pointer}", abs(amount)))
+    for amount in amounts(contract, proposal.args):
+        pointer = f"/args{amount.pointer}"
+        if amount.minor is None or amount.currency is None:
+            yield _escalate(amount.problem or "The amount is not known.", pointer)
+        elif amount.currency not in ceilings:
+            yield _escalate(f"There is no ceiling for amounts in {amount.currency[:10]}.", pointer)
+        else:
+            totals.setdefault(amount.currency, []).append((pointer, amount.minor))
 
 
 def _escalate(message: str, pointer: str | None) -> Finding:

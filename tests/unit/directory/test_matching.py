@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from api.directory import normalise
 from api.directory.matching import Asked, match_of
+from api.gate import normalise
 from api.ids import new_id
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.directory import normalise
 from api.directory.matching import account_key
+from api.gate import normalise
 
 
 @pytest.mark.parametrize(

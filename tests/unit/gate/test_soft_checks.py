@@ -5,9 +5,23 @@ from uuid import UUID
 
 import pytest
 
+from api.gate.case import Case
 from api.gate.checks import confidence
 from api.gate.models import HARD_GATES, Effect, Outcome
-from tests.unit.gate.world import AGENT, TOOL, WORKFLOW, WRITE, contract, decided, facts, of, outcome_of, proposal, spec
+from tests.unit.gate.world import (
+    AGENT,
+    NOW,
+    TOOL,
+    WORKFLOW,
+    WRITE,
+    contract,
+    decided,
+    facts,
+    of,
+    outcome_of,
+    proposal,
+    spec,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +53,7 @@ def test_a_confidence_just_below_is_not_shown_as_enough() -> None:
 def test_a_confidence_that_is_no_number_does_not_reach_any_threshold() -> None:
     """The model refuses it; should one come by another way, the check does not rely on that."""
     nan = proposal().model_copy(update={"confidence": float("nan")})
-    [found] = list(confidence.check(nan, facts()))
+    [found] = list(confidence.check(Case(nan, facts(), NOW)))
     assert found.outcome is Outcome.ESCALATE
 
 

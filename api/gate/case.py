@@ -1,0 +1,60 @@
+"""One proposal with the facts that it is decided on, and what several checks need to know of it, worked out once."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from api.gate.access_spec import AccessSpec, ToolGrant
+from api.gate.contracts import Argument, Contract
+from api.gate.facts import Facts
+from api.gate.pointer import resolve
+from api.gate.proposals import Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class RoledArgument:
+    """One argument that the proposal gives, at its exact pointer (without `/args`), with the role it plays."""
+
+    pointer: str
+    value: Any
+    argument: Argument
+
+
+@dataclass(frozen=True)
+class Case:
+    """What every check is given. `now` is the time of the decision, which nothing here asks a clock for."""
+
+    proposal: Proposal
+    facts: Facts
+    now: datetime
+
+    @property
+    def spec(self) -> AccessSpec:
+        return self.facts.workflow.spec
+
+    @property
+    def grant(self) -> ToolGrant | None:
+        """What the workflow may do with the tool."""
+        return self.spec.tools.get(self.proposal.tool)
+
+    @property
+    def contract(self) -> Contract | None:
+        """The contract of a tool that the workflow names."""
+        return self.facts.contracts.get(self.proposal.tool)
+
+    @cached_property
+    def effects(self) -> frozenset[str]:
+        """What the tool does, by its contract and by the catalogue; empty when nobody knows."""
+        return frozenset(self.facts.effects_of(self.proposal.tool))
+
+    @cached_property
+    def roled(self) -> list[RoledArgument]:
+        """Every argument that the contract gives a role, in the contract's order."""
+        if self.contract is None:
+            return []
+        return [
+            RoledArgument(pointer, value, argument)
+            for pattern, argument in self.contract.arguments.items()
+            for pointer, value in resolve(self.proposal.args, pattern)
+        ]

@@ -1,0 +1,28 @@
+"""What an agent proposes."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+from api.gate.vocabulary import Arguments, Confidence, Lenient
+
+
+class Proposer(Lenient):
+    """Who proposes: kind `user`, `service` or `system`, and its id."""
+
+    kind: Literal["user", "service", "system"]
+    id: UUID | None
+
+
+class Proposal(Lenient):
+    """One proposed tool call, as the agent made it (or as a person edited it)."""
+
+    run_id: UUID
+    tool: str
+    args: Arguments
+    confidence: Confidence | None = None
+    rationale: str = ""
+    citations: list[str] = []
+    evidence: list[dict[str, Any]] = []
+    subject: Arguments | None = None
+    principal: Proposer
+    edited_by: UUID | None = None
