@@ -77,8 +77,6 @@ def test_the_slices_are_found() -> None:
 def test_the_gate_imports_only_what_is_pure() -> None:
     allowed = {"pydantic", "cel_expr_python", "jsonschema_rs"} | set(sys.stdlib_module_names)
     allowed |= {"stdnum", "idna", "confusable_homoglyphs"}  # accounts, domains and look-alikes: tables, no I/O of ours
-        sys.stdlib_module_names
-    )
     broken = [
         f"{_where(source, i.line)} imports {i.full}"
         for source in GATE
