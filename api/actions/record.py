@@ -6,6 +6,8 @@ from typing import Any
 
 import rfc8785
 
+from api.directory.service import questions_of
+from api.gate.lookups import keys_of
 from api.gate.models import Decision, Facts, Outcome, Proposal
 from api.gate.money import format_amount
 from api.gate.pointer import resolve
@@ -31,6 +33,15 @@ def payload_of(proposal: Proposal, facts: Facts) -> tuple[str, str]:
     return payload.decode(), f"sha256:{sha256(payload).hexdigest()}"
 
 
+def basis_of(facts: Facts) -> dict[str, Any]:
+    """What a decision rested on beside the facts of its epoch: with it, anybody can decide again."""
+    rests: dict[str, Any] = {
+        "directory": {key: answer.model_dump(mode="json") for key, answer in facts.directory.items()},
+        "limits": {key: state.model_dump() for key, state in facts.limits.items()},
+    }
+    return rests | ({"observed": facts.run.observed} if facts.run else {})
+
+
 def record_of(proposal: Proposal, facts: Facts, decision: Decision, now: datetime) -> dict[str, Any]:
     """The arguments of record_action_v1, with ids made new for each decision."""
     payload, digest = payload_of(proposal, facts)
@@ -43,6 +54,8 @@ def record_of(proposal: Proposal, facts: Facts, decision: Decision, now: datetim
         "run_id": proposal.run_id,
         "workflow_id": facts.workflow.id,
         "epoch": facts.epoch,
+        "basis": basis_of(facts),
+        "keys": questions_of(keys_of(proposal.args)),
         "tool": proposal.tool,
         "contract_version": known.version,
         "effect": known.effect,

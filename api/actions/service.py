@@ -9,19 +9,21 @@ from typing import Any
 from uuid import UUID
 
 from api.actions.models import NewAction
-from api.actions.record import reasons_of, record_of
+from api.actions.record import basis_of, reasons_of, record_of
 from api.auth import Principal
 from api.db import Answer, Idempotency, database
+from api.directory.service import questions_of
 from api.errors import Problem
 from api.gate.decide import decide
+from api.gate.lookups import keys_of
 from api.gate.models import Decision, Facts, Outcome, Proposal, Proposer
 from api.ids import new_id
 from api.pagination import PageRequest
 from api.sql import query
 from api.workflows import facts as workflow_facts
 
-#: A decision is made anew once when the epoch moved, then the client is told to come back (DESIGN section 2).
-TRIES = 2
+#: A decision is made anew when the epoch, the run or a limit moved; after so many the client is told to come back.
+TRIES = 5
 #: States in which nothing more happens by itself.
 SETTLED = {
     "succeeded",
@@ -76,14 +78,16 @@ class Recording:
 async def decide_and_record(
     principal: Principal,
     workflow: str,
+    asked: workflow_facts.Asked,
     propose: Callable[[Proposer], Proposal],
     recording: Recording,
     once: Idempotency | None,
 ) -> Answer:
     """Decides on the facts in memory and records under their epoch; decides anew on the facts a refusal brings.
 
-    Warm: one round trip. Raises Problem 422 for what is refused on current facts, 409 `epoch_moved` when the rules
-    change faster than that; but a request that was answered before gets its stored answer.
+    Warm: one round trip; two when the run, the epoch or somebody whom the proposal names is not in memory. Raises
+    Problem 422 for what is refused on current facts, 409 `epoch_moved` when what it rests on changes faster than it is
+    decided; but a request that was answered before gets its stored answer.
     """
 
     def prepare(facts: Facts, proposer: Proposer) -> dict[str, Any]:
@@ -93,25 +97,25 @@ async def decide_and_record(
         return recording.arguments(proposal, facts, decision, now)
 
     try:
-        facts, proposer, arguments = await workflow_facts.judge(principal, workflow, prepare)
+        _, proposer, arguments = await workflow_facts.judge(principal, workflow, prepare, asked)
         for _ in range(TRIES):
             answer = await database().call(principal, recording.function, arguments, once)
             if answer.result.get("recorded") is not False:
                 return answer
-            facts = workflow_facts.keep(principal, workflow, answer.result["facts"], proposer)
-            arguments = prepare(facts, proposer)
+            arguments = prepare(*workflow_facts.keep(principal, workflow, answer.result, asked, proposer))
     except Problem:
         stored = await database().stored(principal, recording.permission, once)
         if stored is None:
             raise
         return stored
-    raise Problem(409, "epoch_moved", "The rules changed twice while this was decided; try again.")
+    raise Problem(409, "epoch_moved", "What this rests on changed while it was decided, several times; try again.")
 
 
 async def propose(principal: Principal, body: NewAction, once: Idempotency) -> Answer:
     """Records a proposal with its decision; the answer is the action."""
     recording = Recording("record_action_v1", "actions.propose", record_of)
-    return await decide_and_record(principal, body.workflow, lambda p: _proposal(body, p), recording, once)
+    asked = workflow_facts.Asked.by(body.run_id, body.args)
+    return await decide_and_record(principal, body.workflow, asked, lambda p: _proposal(body, p), recording, once)
 
 
 async def evaluate(principal: Principal, body: NewAction, once: Idempotency) -> Answer:
@@ -123,13 +127,16 @@ async def evaluate(principal: Principal, body: NewAction, once: Idempotency) -> 
             "workflow_id": facts.workflow.id,
             "run_id": proposal.run_id,
             "epoch": facts.epoch,
+            "basis": basis_of(facts),
+            "keys": questions_of(keys_of(proposal.args)),
             "proposal": proposal.model_dump(mode="json"),
             "decision": decision.model_dump(mode="json"),
             "reasons": reasons_of(decision),
         }
 
     recording = Recording("record_evaluation_v1", "actions.propose", arguments)
-    return await decide_and_record(principal, body.workflow, lambda p: _proposal(body, p), recording, once)
+    asked = workflow_facts.Asked.by(body.run_id, body.args)
+    return await decide_and_record(principal, body.workflow, asked, lambda p: _proposal(body, p), recording, once)
 
 
 async def get(principal: Principal, action_id: UUID) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The directory: counterparties the tenant vouches for, changed by what one proposes and another person approves."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -13,7 +14,7 @@ from api.directory.matching import Asked, account_key, match_of
 from api.directory.models import EntryData, LookTwice, Match, NewChange
 from api.errors import Problem
 from api.gate import normalise
-from api.gate.models import Environment
+from api.gate.models import DirectoryAnswer, Environment
 from api.ids import new_id
 from api.pagination import PageRequest
 from api.sql import query
@@ -139,6 +140,39 @@ async def match(
         raise Problem(422, "nothing_asked", "Ask by account, email, domain or name.")
     rows = await _rows(principal, query("directory/match"), asked.parameters())
     return match_of(asked, rows, datetime.now(UTC))
+
+
+_TYPES = {"account": "bank_account", "email": "email", "domain": "domain", "name": "name"}
+#: Of how many names and how many domains of a proposal it is asked whom they resemble.
+_LOOKED_AT = 20
+
+
+def questions_of(keys: Iterable[str]) -> list[Row]:
+    """The keys of a proposal (api/gate/lookups.py) as private.directory_answers is asked."""
+    looked = dict.fromkeys(("name", "domain"), 0)
+    asked = []
+    for key in keys:
+        by, _, value = key.partition(":")
+        question: Row = {"key": key, "type": _TYPES[by], "value": value}
+        if by in looked and looked[by] < _LOOKED_AT and len(value) <= 100:
+            looked[by] += 1
+            question["skeleton"] = normalise.looks(value) if by == "name" else normalise.looks_of_domain(value)
+        asked.append(question)
+    return asked
+
+
+def answers_of(told: Row) -> dict[str, DirectoryAnswer]:
+    """What private.directory_answers told, by key; a key about which it says nothing has no answer."""
+    found = {}
+    for key, answer in told.items():
+        by, _, value = key.partition(":")
+        looks = normalise.looks(value) if by == "name" else normalise.looks_of_domain(value)
+        near = {f"{n['value']} ({n['name']})" for n in answer["near"] if normalise.alike(looks, n["skeleton"])}
+        # Who is known under this very key resembles nobody: two entries may share a domain.
+        alike = [] if answer["entries"] else sorted(near)
+        if answer["entries"] or alike:
+            found[key] = DirectoryAnswer(entries=answer["entries"], alike=alike)
+    return found
 
 
 async def _warnings(principal: Principal, change: Row) -> list[LookTwice]:

@@ -14,6 +14,7 @@ from api.gate.models import Decision, Facts, Outcome, Proposal, Proposer
 from api.ids import new_id
 from api.pagination import PageRequest
 from api.sql import query
+from api.workflows import facts as workflow_facts
 
 #: An approval carries its action for this long; execution normally follows within seconds.
 APPROVAL_HOURS = 24
@@ -89,7 +90,8 @@ async def _edit(principal: Principal, exception_id: UUID, body: Verdict, once: I
         }
 
     recording = Recording("edit_exception_v1", "exceptions.decide", arguments)
-    return await decide_and_record(principal, old["workflow"], propose, recording, once)
+    asked = workflow_facts.Asked.by(old["run_id"], body.args or {})
+    return await decide_and_record(principal, old["workflow"], asked, propose, recording, once)
 
 
 async def assign(principal: Principal, exception_id: UUID, user_id: UUID | None, once: Idempotency) -> Answer:

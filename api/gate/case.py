@@ -5,9 +5,12 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from api.gate import limits
 from api.gate.access_spec import AccessSpec, ToolGrant
 from api.gate.contracts import Argument, Contract
+from api.gate.decisions import LimitClaim
 from api.gate.facts import Facts
+from api.gate.lookups import keys_of_value
 from api.gate.pointer import resolve
 from api.gate.proposals import Proposal
 
@@ -49,6 +52,11 @@ class Case:
         return frozenset(self.facts.effects_of(self.proposal.tool))
 
     @cached_property
+    def limits(self) -> list[LimitClaim]:
+        """What the action takes of each limit that counts it."""
+        return limits.claims(self)
+
+    @cached_property
     def roled(self) -> list[RoledArgument]:
         """Every argument that the contract gives a role, in the contract's order."""
         if self.contract is None:
@@ -58,3 +66,9 @@ class Case:
             for pattern, argument in self.contract.arguments.items()
             for pointer, value in resolve(self.proposal.args, pattern)
         ]
+
+    @cached_property
+    def counterparties(self) -> list[str]:
+        """Whom the action goes to, as keys of the directory: every payee and recipient, without doubles, sorted."""
+        named = [one.value for one in self.roled if one.argument.role in ("account", "recipient")]
+        return sorted({key for value in named for key in keys_of_value(value)})

@@ -1,6 +1,8 @@
 """The gate: one pure function from a proposal, the facts and the time to a decision."""
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import TypeVar
 
 from api.gate.case import Case
 from api.gate.checks import (
@@ -10,14 +12,17 @@ from api.gate.checks import (
     edit,
     hard_gate,
     kill_switch,
+    limits,
     scope,
     stage,
     value,
 )
 from api.gate.models import Approvals, Decision, Facts, Finding, Outcome, Proposal, RequiredApprovals, Rule
 
+_Told = TypeVar("_Told")
+
 #: Every check runs on every proposal, so that a reviewer sees all reasons at once.
-CHECKS = (kill_switch, contract, scope, hard_gate, confidence, value, stage, edit)
+CHECKS = (kill_switch, contract, scope, hard_gate, confidence, value, limits, stage, edit)
 
 
 def decide(proposal: Proposal, facts: Facts, now: datetime) -> Decision:
@@ -49,6 +54,7 @@ def decide(proposal: Proposal, facts: Facts, now: datetime) -> Decision:
         outcome=outcome,
         findings=findings,
         required_approvals=_approvals(proposal, facts, findings, [rule for rule, _ in matched], outcome),
+        limits=_told(lambda: case.limits),
         rules_evaluated=[rule.id for rule in evaluated],
         rules_matched=[rule.id for rule, _ in matched],
         constitution_version=facts.constitution.version,
@@ -56,6 +62,14 @@ def decide(proposal: Proposal, facts: Facts, now: datetime) -> Decision:
         contract_version=contract_facts.version if contract_facts else None,
         decided_at=now,
     )
+
+
+def _told(worked_out: Callable[[], list[_Told]]) -> list[_Told]:
+    """What a check has worked out; nothing where that fails, which the check's own finding says."""
+    try:
+        return worked_out()
+    except Exception:
+        return []
 
 
 def _failed(check: str, error: Exception) -> Finding:

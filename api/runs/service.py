@@ -31,7 +31,10 @@ REFRESH_TRIES = 20
 async def start(principal: Principal, body: NewRun, once: Idempotency) -> Answer:
     """Starts a run of the workflow's live version."""
     args = {"id": new_id()} | body.model_dump(mode="json")
-    return await database().call(principal, "start_run_v1", args, once)
+    answer = await database().call(principal, "start_run_v1", args, once)
+    if not answer.replayed:
+        workflow_facts.started(principal, answer.result)
+    return answer
 
 
 async def get(principal: Principal, run_id: UUID) -> dict[str, Any]:
@@ -94,7 +97,7 @@ async def observe(principal: Principal, run_id: UUID, body: NewObservation, once
         kept = _kept(contract, grant, body.result, asserted=True)
         args = {"id": new_id(), "run_id": run_id, "tool": contract.name, "args": body.args}
         args |= {"contract_version": contract.version} | kept
-        return await database().call(principal, "assert_observation_v1", args, once)
+        return _remembered(principal, await database().call(principal, "assert_observation_v1", args, once))
     for attempt in range(2):
         connection_id = facts.connection_of(contract)
         claimed = await database().call(
@@ -117,6 +120,12 @@ async def observe(principal: Principal, run_id: UUID, body: NewObservation, once
             facts, _ = await workflow_facts.load(principal, workflow)
             contract, grant = _granted(facts, body)
     raise Problem(409, "epoch_moved", "The rules changed twice while this was read; try again.")
+
+
+def _remembered(principal: Principal, answer: Answer) -> Answer:
+    if not answer.replayed:
+        workflow_facts.observed(principal, answer.result)
+    return answer
 
 
 def _kept(contract: Contract, grant: ToolGrant, result: Any, *, asserted: bool = False) -> dict[str, Any]:
@@ -145,7 +154,7 @@ async def _read(
     if answer.replayed:  # the same request was sent twice at once, and the other one was first
         finish = {"id": claimed["id"], "status": "failed", "error": "The same request was answered already."}
         await database().call(principal, "finish_observation_v1", finish)
-    return answer
+    return _remembered(principal, answer)
 
 
 #: What keeps a call from being made at all.

@@ -12,6 +12,7 @@ from tests.db.world import World
 
 DOORS = {"begin_v1(text,text)", "call_v1(text,text,jsonb,text,text)"}
 WORKER = {
+    "claim_calibrations_v1(text,integer)",
     "claim_connection_upkeep_v1(integer)",
     "claim_due_actions_v1(integer)",
     "claim_expired_exceptions_v1(integer)",
@@ -43,6 +44,7 @@ CALLABLE = {
     "decide_directory_change_v1", "propose_directory_change_v1", "withdraw_directory_change_v1",
     "erase_observations_v1", "readiness_v1",
     "expire_sign_in_v1", "grant_lives_on_v1",
+    "set_confidence_threshold_v1", "tighten_confidence_v1",
 }  # fmt: skip
 #: What policies and the doors themselves need.
 INTERNAL = {
@@ -50,10 +52,11 @@ INTERNAL = {
     "current_environment()", "find_answer(text,text)", "keep_answer(text,text,jsonb)",
     "require_environment(private.principal,text)", "note_key_use()",
     "holds(text)", "cooling_off(uuid)",
+    "agent_was_right(app.exceptions,app.actions)",
 }  # fmt: skip
 APPEND_ONLY = {
-    "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.constitution_versions",
-    "app.credential_releases", "app.decisions", "app.directory_settings", "app.gate_facts", "app.tenant_settings",
+    "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.confidence_thresholds", "app.constitution_versions",
+    "app.credential_releases", "app.decisions", "app.directory_settings", "app.gate_facts", "app.limit_reservations", "app.tenant_settings",
     "app.workflow_versions", "private.tool_catalog",
 }  # fmt: skip
 #: Ids without a foreign key, and why a row cannot point into another tenant by them all the same.
@@ -142,7 +145,7 @@ RULES: dict[str, str] = {
             where g.tgrelid = t.oid and g.tgtype & 32 = 32 and p.proname = 'refuse_change')""",
     "every table has a deferred audit trigger or is known not to need one": f"""
         select relname from ({TABLES}) t where relname not in ('audit_events', 'audit_heads', 'audit_checkpoints',
-                'gate_facts', 'idempotency_keys', 'key_uses', 'oauth_flows', 'workflow_versions')
+                'gate_facts', 'limit_reservations', 'idempotency_keys', 'key_uses', 'oauth_flows', 'workflow_versions')
             and not exists (select from pg_trigger g where g.tgrelid = t.oid and g.tgname = 'zz_audit_change'
                 and g.tginitdeferred and g.tgtype & 28 = 28)""",
     "every foreign key carries the tenant": """

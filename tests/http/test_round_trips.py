@@ -75,6 +75,7 @@ def test_a_warm_proposal_is_one_statement(warm: Agent, wire: Wire) -> None:
 
 
 def test_a_warm_proposal_that_is_denied_is_one_statement_too(warm: Agent, wire: Wire) -> None:
+    warm.propose("sandbox_crm.contacts.delete", {"contact_id": "con_ruth"})  # the directory has been asked since
     with wire.listening() as seen:
         assert warm.propose("sandbox_crm.contacts.delete", {"contact_id": "con_ruth"})["status"] == "denied"
     assert seen == [CALL]
@@ -110,6 +111,32 @@ def test_cold_it_is_two(warm: Agent, wire: Wire, organisation: Organisation, wir
         assert seen == [CALL]
 
 
+def test_a_counterparty_that_is_new_to_the_instance_takes_one_more(warm: Agent, wire: Wire) -> None:
+    evidence = [{"observation_id": warm.observe()["id"]}]
+    with wire.listening() as first:
+        warm.propose(PAY, payment(to_name="Somebody Else"), evidence=evidence)
+    with wire.listening() as second:
+        warm.propose(PAY, payment(to_name="Somebody Else", amount=77), evidence=evidence)
+    assert (first, second) == ([CALL, CALL], [CALL])
+
+
+def test_what_was_read_elsewhere_in_the_run_takes_one_more(
+    warm: Agent, wire: Wire, organisation: Organisation, wired: tuple[World, Wire]
+) -> None:
+    """For another key, as in another instance: the database refuses what was decided without what was read."""
+    with wired[0].client(issue_key(organisation)["secret"]) as elsewhere:
+        waiting(warm)
+        Agent(elsewhere, warm.workflow, warm.run_id).observe()
+        with wire.listening() as seen:
+            action = waiting(warm)
+    assert seen == [CALL, CALL]
+    basis = "select (basis ->> 'observed')::integer from app.decisions where action_id = %s"
+    assert wired[0].rows(basis, action["id"]) == [(1,)]
+    with wire.listening() as seen:
+        waiting(warm)
+    assert seen == [CALL]
+
+
 def test_a_refusal_of_arguments_looks_once_at_the_current_contract_and_for_a_stored_answer(
     warm: Agent, wire: Wire
 ) -> None:
@@ -131,6 +158,7 @@ def test_an_approved_payment_takes_three_after_the_click(
 ) -> None:
     """The verdict, the claim, and the finish; with the proposal four for the whole way."""
     evidence = [{"observation_id": warm.observe()["id"]}]
+    warm.propose(PAY, payment(), evidence=evidence)  # the directory has been asked about its payee since
     with wire.listening() as proposing:
         action = warm.propose(PAY, payment(), evidence=evidence)
     with wire.listening() as deciding:
