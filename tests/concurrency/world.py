@@ -32,6 +32,9 @@ FINAL = {"succeeded", "failed", "unknown", "dead_letter", "rejected", "expired",
 #: Short, so that what a killed function held is soon somebody else's.
 SETTINGS = {"COUNTERSIGN_LEASE_SECONDS": "4", "COUNTERSIGN_PROVIDER_TIMEOUT": "2"}
 
+INSTRUCTION = (
+    "Pay the bills. Send ada@juniper.example a message about her carpets. Note on con_ada that she was called."
+)
 _READ_FIELDS = {
     "sandbox_bank.bills.list": ["/bills/*/id", "/bills/*/iban", "/bills/*/amount", "/bills/*/vendor_name"],
     "sandbox_bank.payments.find": ["/payments/*/id"],
@@ -50,6 +53,7 @@ class World(Outside):
     slug: str = "pay-vendor-bills"
     run_id: str = ""
     observation_id: str = ""
+    limits: list[dict[str, Any]] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
@@ -70,7 +74,8 @@ class World(Outside):
         tools: dict[str, Any] = {name: {"access": "read", "read_fields": seen} for name, seen in _READ_FIELDS.items()}
         known = ["financial", "personal", "internal"]
         alone = {"access": "write", "data_classes": known, "irreversible_alone": True}
-        tools |= {PAY: {"access": "write", "data_classes": known}, SEND: alone, NOTE: alone}
+        mail = alone | {"outbound": {"recipients": ["@juniper.example"], "any_text": True}}
+        tools |= {PAY: {"access": "write", "data_classes": known}, SEND: mail, NOTE: alone}
         return {
             "purpose": "Pay vendor bills",
             "owner": self.organisation.owner.email,
@@ -79,6 +84,8 @@ class World(Outside):
             "connections": self.organisation.bindings(),
             "tools": tools,
             "data_classes": known,
+            "limits": self.limits,
+            "counterparty_approvals": 1,
         }
 
     def new_version(self) -> None:
@@ -90,7 +97,7 @@ class World(Outside):
         ok(approver.api.post(f"{path}/{version}/approve", json={"reason": "the same"}, headers=once()))
 
     def start_run(self) -> None:
-        body = {"workflow": self.slug, "instruction": "Pay the bills"}
+        body = {"workflow": self.slug, "instruction": INSTRUCTION}
         self.run_id = ok(self.agent.post("/v1/runs", json=body, headers=once()))["id"]
         self.observation_id = self.observe("sandbox_bank.bills.list", {})["id"]
 

@@ -11,6 +11,7 @@ from sandbox.organisation import AGENT_SCOPES, Member, Organisation, admit, foun
 from tests.http.world import World
 
 CONNECTED = (("sandbox_bank", "read"), ("sandbox_bank", "write"), ("sandbox_crm", "read"), ("sandbox_crm", "write"))
+INSTRUCTION = "Pay what is due, and note on con_ada that she was called back."
 PAY, NOTE = "sandbox_bank.payments.create", "sandbox_crm.notes.create"
 #: A grant to write notes alone: a note cannot be unwritten, and the spec says so.
 WRITES_NOTES = {"access": "write", "data_classes": ["personal", "internal"], "irreversible_alone": True}
@@ -39,6 +40,7 @@ def access_spec(organisation: Organisation, **changes: Any) -> dict[str, Any]:
         "value_max": {"EUR": 500000},
         "data_classes": ["financial", "personal", "internal"],
         "retention": {"personal": 90},
+        "counterparty_approvals": 1,
     }
     return spec | changes
 
@@ -66,7 +68,7 @@ class Agent:
 
     def start(self) -> dict[str, Any]:
         """Starts a run, in which everything that follows happens."""
-        body = {"workflow": self.workflow, "instruction": "Pay what is due"}
+        body = {"workflow": self.workflow, "instruction": INSTRUCTION}
         run: dict[str, Any] = ok(self.api.post("/v1/runs", json=body, headers=once()))
         self.run_id = run["id"]
         return run
