@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import errors, openapi
 from api.actions.routes import router as actions
 from api.audit.routes import router as audit
+from api.confidence.routes import router as confidence
 from api.connections.routes import callback_router
 from api.connections.routes import router as connections
 from api.constitution.routes import router as constitution
@@ -94,7 +95,7 @@ def create_app() -> FastAPI:
     app.add_middleware(RequestContext)
     for router in (
         tenants, providers, connections, callback_router, workflows, workflow_assets, constitution,
-        runs, actions, exceptions, directory, audit, alerts, monitoring, docs,
+        runs, actions, exceptions, confidence, directory, audit, alerts, monitoring, docs,
     ):  # fmt: skip
         app.include_router(router)
     openapi.install(app)

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from api.ids import new_id
-from tests.db import directory
+from tests.db import constitutions, directory
 from tests.db.matrix import Place
 from tests.db.names import BILLS, NOTE, PAY, PROVIDERS, Row, soon
 from tests.db.world import World
@@ -138,6 +138,15 @@ def _proposed(here: Here) -> Row:
     }
 
 
+def _draft(here: Here, status: str) -> Row:
+    """A draft of the constitution, of the person who may publish one."""
+    where = f"status = '{status}'"
+    return {
+        "id": here.id("app.constitution_drafts", where),
+        "digest": here.value("app.constitution_drafts", where, "digest"),
+    }
+
+
 def _invitation(here: Here) -> Row:
     return {"id": here.id("app.invitations", "status = 'open'")}
 
@@ -170,6 +179,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "grant_lives_on_v1": _connection,
     "create_api_key_v1": _key,
     "create_connection_v1": _sign_in,
+    "create_constitution_draft_v1": lambda h: constitutions.draft(),
     "create_service_account_v1": lambda h: _new() | {"name": "mine"},
     "create_tenant_v1": lambda h: _new() | {
         "name": h.tenant.name, "email": "x@example.com", "constitution": {"rules": [], "reason": "mine"},
@@ -178,6 +188,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
         "slug": "mine", "environment": h.environment, "title": "Mine", "spec": h.spec(),
     },
     "create_workflow_version_v1": lambda h: {"slug": h.slug, "spec": h.spec()},
+    "decide_constitution_draft_v1": lambda h: _draft(h, "in_review") | {"verdict": "reject", "reason": "mine"},
     "decide_directory_change_v1": lambda h: _proposed(h) | {"verdict": "approve", "reason": "mine"},
     "decide_exception_v1": lambda h: h.waiting | {
         "approval_id": str(new_id()), "verdict": "approve", "reason": "mine", "approval_expires_at": soon(),
@@ -242,15 +253,23 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "rotate_api_key_v1": lambda h: _new() | {
         "old_id": h.tenant.key(h.environment), "prefix": "cs_mine", "secret_hash": "22" * 32, "grace_seconds": 0,
     },
+    "set_confidence_threshold_v1": lambda h: {"workflow": h.slug, "tool": NOTE, "threshold": 0.9, "reason": "mine"},
     "start_run_v1": lambda h: _new() | {
         "workflow": h.slug, "trigger": "call", "instruction": "mine", "subject": None,
     },
     "store_credential_v1": _tokens,
     "store_rewrapped_v1": lambda h: _connection(h) | {"generation": 1, "envelope": "mine"},
+    "submit_constitution_draft_v1": lambda h: _draft(h, "draft"),
     "submit_workflow_version_v1": lambda h: {"slug": h.slug, "version": 3},
+    "tighten_confidence_v1": lambda h: {
+        "workflow_id": h.tenant.workflow(h.environment), "tool": PAY, "threshold": 0.9, "reason": "mine",
+        "evidence": {"judged": 20}, "seen_version": 1,
+    },
     "transfer_ownership_v1": lambda h: {"user_id": h.tenant.person("operator")},
+    "update_constitution_draft_v1": lambda h: constitutions.draft(id=_draft(h, "draft")["id"]) | {"if_match": None},
     "update_tenant_v1": lambda h: {"if_match": None, "name": "mine"},
     "verify_audit_v1": lambda h: {"tenant_id": h.tenant.id},
+    "withdraw_constitution_draft_v1": lambda h: _draft(h, "draft") | {"reason": "mine"},
     "withdraw_directory_change_v1": lambda h: {"id": _proposed(h)["id"], "reason": "mine"},
     "withdraw_invitation_v1": _invitation,
     "withdraw_workflow_version_v1": lambda h: {"slug": h.slug, "version": 2},

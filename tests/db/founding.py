@@ -11,7 +11,7 @@ from api.ids import new_id
 from sandbox.postgres import Server
 from tests import cluster as clusters
 from tests.cluster import Database
-from tests.db import directory
+from tests.db import constitutions, directory
 from tests.db.names import (
     BILLS,
     DELETE,
@@ -87,7 +87,13 @@ def _work(world: World, tenant: Tenant) -> None:
         _draft(world, tenant, environment)
         _end_connections(world, tenant, environment)
         _vouch(world, tenant, environment)
+        threshold = {"workflow": tenant.slug(environment), "tool": PAY, "threshold": 0.85}
+        threshold |= {"reason": tenant.mark(environment)}
+        world.call(tenant.user("admin"), "set_confidence_threshold_v1", threshold)
     directory.agreed(world, tenant, directory.settings(48))
+    # The owner's draft waits for somebody to decide it; the admin has one under way.
+    constitutions.submitted(world, tenant, constitutions.draft(reason=tenant.mark()))
+    world.call(tenant.user("admin"), constitutions.CREATE, constitutions.draft(reason=tenant.mark()))
     invitation = {"id": str(new_id()), "email": tenant.invited, "role": "auditor", "name": tenant.mark()}
     world.call(tenant.user(), "invite_v1", invitation)
     world.call(tenant.user(), "release_kill_switch_v1", {"id": world.stop(tenant, "tool", DELETE), "reason": "over"})

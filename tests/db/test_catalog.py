@@ -43,6 +43,8 @@ CALLABLE = {
     "list_connections_v1", "raise_alert_v1", "resolve_alert_v1", "store_rewrapped_v1",
     "decide_directory_change_v1", "propose_directory_change_v1", "withdraw_directory_change_v1",
     "erase_observations_v1", "readiness_v1",
+    "create_constitution_draft_v1", "decide_constitution_draft_v1", "submit_constitution_draft_v1",
+    "update_constitution_draft_v1", "withdraw_constitution_draft_v1",
     "expire_sign_in_v1", "grant_lives_on_v1",
     "set_confidence_threshold_v1", "tighten_confidence_v1",
 }  # fmt: skip
@@ -55,9 +57,10 @@ INTERNAL = {
     "agent_was_right(app.exceptions,app.actions)",
 }  # fmt: skip
 APPEND_ONLY = {
-    "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.confidence_thresholds", "app.constitution_versions",
-    "app.credential_releases", "app.decisions", "app.directory_settings", "app.gate_facts", "app.limit_reservations", "app.tenant_settings",
-    "app.workflow_versions", "private.tool_catalog",
+    "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.confidence_thresholds",
+    "app.constitution_versions", "app.credential_releases", "app.decisions", "app.directory_settings",
+    "app.gate_facts", "app.limit_reservations", "app.tenant_settings", "app.workflow_versions",
+    "private.tool_catalog",
 }  # fmt: skip
 #: Ids without a foreign key, and why a row cannot point into another tenant by them all the same.
 UNREFERENCED = {
