@@ -15,6 +15,7 @@ from api.ids import new_id
 from tests.db import constitutions, directory
 from tests.db.matrix import Place
 from tests.db.names import BILLS, NOTE, PAY, PROVIDERS, Row, soon
+from tests.db.tools import refund
 from tests.db.world import World
 
 
@@ -242,6 +243,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     },
     "record_action_v1": lambda h: h.world.proposal(h.tenant, environment=h.environment, by=h.tenant.system()),
     "record_evaluation_v1": _evaluated,
+    "register_tool_v1": lambda h: _new() | {"contract": refund(title="mine")},
     "reject_workflow_version_v1": lambda h: {"slug": h.slug, "version": 2, "reason": "mine"},
     "release_kill_switch_v1": lambda h: {"id": h.id("app.kill_switches", "status = 'engaged'"), "reason": "mine"},
     "remove_member_v1": lambda h: {"user_id": h.tenant.person("operator")},

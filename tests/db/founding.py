@@ -11,7 +11,7 @@ from api.ids import new_id
 from sandbox.postgres import Server
 from tests import cluster as clusters
 from tests.cluster import Database
-from tests.db import constitutions, directory
+from tests.db import constitutions, directory, tools
 from tests.db.names import (
     BILLS,
     DELETE,
@@ -91,6 +91,7 @@ def _work(world: World, tenant: Tenant) -> None:
         threshold |= {"reason": tenant.mark(environment)}
         world.call(tenant.user("admin"), "set_confidence_threshold_v1", threshold)
     directory.agreed(world, tenant, directory.settings(48))
+    tools.register(world, tenant, title=tenant.mark())
     # The owner's draft waits for somebody to decide it; the admin has one under way.
     constitutions.submitted(world, tenant, constitutions.draft(reason=tenant.mark()))
     world.call(tenant.user("admin"), constitutions.CREATE, constitutions.draft(reason=tenant.mark()))

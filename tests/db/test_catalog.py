@@ -47,6 +47,7 @@ CALLABLE = {
     "update_constitution_draft_v1", "withdraw_constitution_draft_v1",
     "expire_sign_in_v1", "grant_lives_on_v1",
     "set_confidence_threshold_v1", "tighten_confidence_v1",
+    "register_tool_v1",
 }  # fmt: skip
 #: What policies and the doors themselves need.
 INTERNAL = {
@@ -59,8 +60,8 @@ INTERNAL = {
 APPEND_ONLY = {
     "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.confidence_thresholds",
     "app.constitution_versions", "app.credential_releases", "app.decisions", "app.directory_settings",
-    "app.gate_facts", "app.limit_reservations", "app.tenant_settings", "app.workflow_versions",
-    "private.tool_catalog",
+    "app.gate_facts", "app.limit_reservations", "app.tenant_settings", "app.tenant_tools",
+    "app.workflow_versions", "private.tool_catalog",
 }  # fmt: skip
 #: Ids without a foreign key, and why a row cannot point into another tenant by them all the same.
 UNREFERENCED = {

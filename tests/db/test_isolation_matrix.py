@@ -28,7 +28,9 @@ HIDDEN = {"app.credentials", "app.oauth_flows", "app.idempotency_keys"}
 #: What belongs to a tenant as a whole and is the same in both environments.
 OF_BOTH_ENVIRONMENTS = {
     "app.tenants", "app.members", "app.service_accounts", "app.kill_switches", "app.constitution_versions",
+    "app.constitution_drafts",
     "app.audit_heads", "app.audit_checkpoints", "app.invitations", "app.tenant_settings", "app.directory_settings",
+    "app.tenant_tools",
 }  # fmt: skip
 #: Belongs to its workflow's environment.
 OF_A_WORKFLOW = "app.workflow_versions"
