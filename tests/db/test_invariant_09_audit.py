@@ -19,6 +19,8 @@ from tests.db.world import World
 NOT_AUDITED = {
     "app.audit_events", "app.audit_heads", "app.audit_checkpoints", "app.gate_facts", "app.idempotency_keys",
     "app.oauth_flows",
+    # What an action takes of a limit is in the decision on it, whose digest is logged.
+    "app.limit_reservations",
     # What a key does is logged; that it was used is known from there, to the minute.
     "app.key_uses",
     # Its review begins in the same statement, and is the event.

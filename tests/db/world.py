@@ -164,6 +164,7 @@ class World:
         required: Row | None = None,
         by: Mapping[str, Any] | None = None,
         connection: str | None = None,
+        limits: list[Row] | None = None,
         **more: Any,
     ) -> Row:
         """The arguments of record_action_v1 for a proposal, as api/actions/record.py makes them."""
@@ -191,6 +192,7 @@ class World:
                 "aal": "aal1",
             }
             | (required or {}),
+            "limits": [self.claimed(tenant, environment)] if limits is None else limits,
         }
         return {
             "id": str(new_id()),
@@ -216,6 +218,14 @@ class World:
             "summary": "A payment waits",
             "expires_at": soon(days=1),
         } | more
+
+    def claimed(self, tenant: Tenant, environment: Environment, **more: Any) -> Row:
+        """What an action takes of a limit that counts and never ends."""
+        return {
+            "key": f"{tenant.mark(environment)}/counted", "name": "counted", "window_seconds": 3600, "currency": "EUR",
+            "amount": 100, "count": 1, "max_amount": None, "max_count": None, "over": False, "exact": False,
+            "seen": None,
+        } | more  # fmt: skip
 
     def propose(self, tenant: Tenant, tool: str = PAY, args: Row | None = None, **more: Any) -> Action:
         """Records a proposal; a payment waits for a human, a note is authorized at once."""
