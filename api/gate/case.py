@@ -5,12 +5,12 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from api.gate import limits
+from api.gate import limits, payees
 from api.gate.access_spec import AccessSpec, ToolGrant
 from api.gate.contracts import Argument, Contract
 from api.gate.decisions import LimitClaim
 from api.gate.facts import Facts
-from api.gate.lookups import keys_of_value
+from api.gate.payees import Payee, Standing
 from api.gate.pointer import resolve
 from api.gate.proposals import Proposal
 
@@ -68,7 +68,16 @@ class Case:
         ]
 
     @cached_property
+    def payees(self) -> list[Payee]:
+        """Whom the action goes to: every account and recipient that is not one of our own."""
+        return payees.payees(self)
+
+    @cached_property
     def counterparties(self) -> list[str]:
         """Whom the action goes to, as keys of the directory: every payee and recipient, without doubles, sorted."""
-        named = [one.value for one in self.roled if one.argument.role in ("account", "recipient")]
-        return sorted({key for value in named for key in keys_of_value(value)})
+        return payees.counterparties(self)
+
+    @cached_property
+    def standings(self) -> list[Standing]:
+        """What the directory says of whom the action goes to, where its effect asks for it."""
+        return payees.standings(self)

@@ -7,8 +7,10 @@ from typing import TypeVar
 from api.gate.case import Case
 from api.gate.checks import (
     confidence,
+    connection,
     constitution,
     contract,
+    counterparty,
     edit,
     hard_gate,
     kill_switch,
@@ -22,7 +24,7 @@ from api.gate.models import Approvals, Decision, Facts, Finding, Outcome, Propos
 _Told = TypeVar("_Told")
 
 #: Every check runs on every proposal, so that a reviewer sees all reasons at once.
-CHECKS = (kill_switch, contract, scope, hard_gate, confidence, value, limits, stage, edit)
+CHECKS = (kill_switch, contract, scope, connection, hard_gate, counterparty, confidence, value, limits, stage, edit)
 
 
 def decide(proposal: Proposal, facts: Facts, now: datetime) -> Decision:

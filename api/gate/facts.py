@@ -11,10 +11,15 @@ from api.gate.vocabulary import Access, Effect, Environment, Lenient
 
 
 class ConnectionFacts(Lenient):
+    """A connection. What it was granted and until when is not in facts that were stored before it was asked for."""
+
     provider: str
     access: Access
     environment: Environment
     status: str
+    consent_expires_at: datetime | None = None
+    scopes_requested: list[str] | None = None
+    scopes_granted: list[str] | None = None
 
 
 class KillSwitchFacts(Lenient):
@@ -115,6 +120,8 @@ class Facts(Lenient):
         return {known.effect for known in (self.contracts.get(tool), self.known_tools.get(tool)) if known}
 
     def connection_of(self, contract: Contract) -> UUID | None:
-        """The connection through which the workflow uses a tool."""
+        """The connection through which the workflow uses a tool; none for one that the client uses itself."""
+        if contract.execution.mode == "external":
+            return None
         binding = self.workflow.spec.connections.get(contract.provider)
         return getattr(binding, contract.access) if binding else None

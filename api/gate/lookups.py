@@ -4,9 +4,11 @@ A key says by what a counterparty is recognised: `account:iban:DE...`, `account:
 `domain:b.example`, `name:acme ltd`. The same functions make the keys that are asked and those that checks look up.
 """
 
+from itertools import islice
 from typing import Any
 
 from api.gate import normalise
+from api.gate.accounts import composites, key_of_text
 from api.gate.pointer import leaves
 
 #: Keys that one proposal is looked up by at most; what is beyond is not known, and so grounds nothing.
@@ -16,7 +18,7 @@ _MAX_TEXT = 320
 
 def keys_of(args: dict[str, Any]) -> list[str]:
     """Every key under which anything in the arguments could be known, in a fixed order."""
-    found: dict[str, None] = {}
+    found: dict[str, None] = dict.fromkeys(islice((account.key for account in composites(args)), MAX_KEYS // 4))
     for _, value in leaves(args):
         for key in keys_of_value(value):
             found[key] = None
@@ -29,7 +31,8 @@ def keys_of_value(value: Any) -> list[str]:
     """The keys under which one whole value could be known, the most telling first; none for what is no short text."""
     if not isinstance(value, str) or not value.strip() or len(value) > _MAX_TEXT:
         return []
-    found = []
+    account = key_of_text(value)
+    found = [account] if account else []
     for name, key in (("account:iban", normalise.iban), ("email", normalise.email), ("domain", normalise.domain)):
         try:
             found.append(f"{name}:{key(value)}")

@@ -40,6 +40,8 @@ def _violations(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
     if grant.access != contract.access:
         yield _deny(f"The workflow has {grant.access} access to this tool only.", f"{setting}.access")
     yield from islice(outside_of_grant(proposal.args, grant, setting), _SHOWN)
+    if contract.execution.mode == "external":
+        return  # the client executes it itself: there is no connection
     connection_id = facts.connection_of(contract)
     connection = facts.connections.get(connection_id) if connection_id else None
     if connection is None:
@@ -49,8 +51,6 @@ def _violations(proposal: Proposal, facts: Facts) -> Iterator[Finding]:
         yield _deny(f"The connection is not one to {contract.provider}.", "connections")
     elif connection.environment != workflow.environment or connection.access != contract.access:
         yield _deny("The connection is of another environment or access.", "connections")
-    elif connection.status != "active":
-        yield _deny(f"The connection is {connection.status}.", "connections")
 
 
 def outside_of_grant(args: dict[str, Any], grant: ToolGrant, setting: str) -> Iterator[Finding]:

@@ -1,0 +1,71 @@
+"""Control 2: who is paid for the first time, or to new bank details, is looked at by two."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+from api.gate.access_spec import Approvals
+from api.gate.case import Case
+from api.gate.models import Finding, Outcome
+from api.gate.payees import EFFECTS, Standing
+from api.gate.pointer import missing
+
+_SHOWN = 20  # one mistake repeated in a thousand items is still one to correct
+
+
+def check(case: Case) -> Iterator[Finding]:
+    """Escalates, to as many people as the spec asks for, what goes to somebody the directory does not vouch for.
+
+    That is a new payee, one whose details are still cooling off, an account that is not the named payee's, and
+    whatever only looks like somebody known. A payee is known as a whole: all that is said of it is one entry.
+    """
+    if not case.effects & EFFECTS:
+        yield _finding(Outcome.ALLOW, "The effect is none that goes to a payee.")
+        return
+    objections = [standing for standing in case.standings if standing.state != "known"]
+    for standing in objections[:_SHOWN]:
+        yield _objection(case, standing)
+    for pointer in islice(_unnamed(case), 1):
+        yield _finding(Outcome.ESCALATE, "It does not name who it goes to.", pointer, _approvals(case))
+        return
+    if objections:
+        return
+    for standing in case.standings[:_SHOWN]:
+        yield _finding(Outcome.ALLOW, standing.message, f"/args{standing.pointer}")
+    if not case.standings:
+        yield _finding(Outcome.ALLOW, "It names no payee: where it goes is settled by what it acts on.")
+
+
+def _unnamed(case: Case) -> Iterator[str]:
+    """Where a recipient belongs, if the action has none at all: the provider would choose one."""
+    if case.contract is None or case.payees:
+        return
+    pinned = case.grant.records if case.grant else {}
+    for pattern, argument in case.contract.arguments.items():
+        if argument.role == "recipient" and pattern not in pinned:
+            yield from (f"/args{pointer}" for pointer in missing(case.proposal.args, pattern))
+
+
+def _objection(case: Case, standing: Standing) -> Finding:
+    message = standing.message
+    if standing.state == "new":
+        message += (
+            f" If this is one of our own, the workflow's reviewer lists it in tools.{case.proposal.tool}.records."
+        )
+    return _finding(Outcome.ESCALATE, message, f"/args{standing.pointer}", _approvals(case))
+
+
+def _approvals(case: Case) -> Approvals:
+    usual = (case.grant.approvals if case.grant else None) or case.spec.approvals
+    return usual.model_copy(update={"count": max(usual.count, case.spec.counterparty_approvals)})
+
+
+def _finding(outcome: Outcome, message: str, pointer: str | None = None, approvals: Approvals | None = None) -> Finding:
+    return Finding(
+        check="counterparty",
+        outcome=outcome,
+        control=2,
+        setting="counterparty_approvals",
+        message=message,
+        pointer=pointer,
+        approvals=approvals,
+    )
