@@ -13,10 +13,10 @@ from tests.http.world import World
 
 
 @contextmanager
-def broken(world: World, table: str, condition: str) -> Iterator[None]:
-    """Meanwhile, rows of a table cannot be changed, for a reason that nobody thought of."""
+def broken(world: World, table: str, condition: str, event: str = "update") -> Iterator[None]:
+    """Meanwhile, rows of a table cannot be changed (or added), for a reason that nobody thought of."""
     raises = "create function public.breaks() returns trigger language plpgsql as $$ begin perform 1 / 0; end $$"
-    trigger = f"create trigger a_breaks before update on {table} for each row when ({condition})"
+    trigger = f"create trigger a_breaks before {event} on {table} for each row when ({condition})"
     with world.database.connect("superuser") as connection:
         connection.execute(raises.encode())
         connection.execute(f"{trigger} execute function public.breaks()".encode())
