@@ -22,8 +22,10 @@ from api.ids import new_id
 from api.monitoring.routes import alerts
 from api.monitoring.routes import router as monitoring
 from api.providers.routes import router as providers
+from api.replay.routes import router as replay
 from api.runs.routes import router as runs
 from api.tenants.routes import router as tenants
+from api.tools.routes import router as tools
 from api.workflows.routes import assets_router as workflow_assets
 from api.workflows.routes import router as workflows
 
@@ -94,7 +96,7 @@ def create_app() -> FastAPI:
     errors.install(app)
     app.add_middleware(RequestContext)
     for router in (
-        tenants, providers, connections, callback_router, workflows, workflow_assets, constitution,
+        tenants, providers, tools, connections, callback_router, workflows, workflow_assets, constitution, replay,
         runs, actions, exceptions, confidence, directory, audit, alerts, monitoring, docs,
     ):  # fmt: skip
         app.include_router(router)

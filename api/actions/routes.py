@@ -34,7 +34,9 @@ async def create_action(
     answer = await service.propose(caller, body, once)
     if answer.result["status"] == "authorized" and not answer.replayed:
         facts, _ = await workflow_facts.get(caller, body.workflow)  # in memory since the decision
-        background.add_task(execution.execute_soon, caller, answer.result["id"], facts.tenant_id)
+        contract = facts.contracts.get(body.tool)
+        if contract is None or contract.execution.mode == "http":  # else the client executes it itself
+            background.add_task(execution.execute_soon, caller, answer.result["id"], facts.tenant_id)
     return result_of(answer, response)
 
 

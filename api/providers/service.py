@@ -1,10 +1,5 @@
-"""What can be connected, and the tool contracts in force."""
+"""What can be connected."""
 
-from typing import Any
-
-from api.auth import Principal
-from api.db import database
-from api.errors import Problem
 from api.providers.manifest import Manifest, manifests
 from api.providers.models import Provider, ShownParameter, ShownScopes, ShownTool, TokenLife
 
@@ -42,14 +37,3 @@ def _shown(manifest: Manifest) -> Provider:
             for tool in manifest.tools
         ],
     )
-
-
-async def list_tools(principal: Principal) -> Any:
-    return (await database().call(principal, "list_tools_v1", {})).result
-
-
-async def get_tool(principal: Principal, name: str) -> Any:
-    found = (await database().call(principal, "list_tools_v1", {"name": name})).result
-    if not found:
-        raise Problem(404, "not_found", "There is no such tool.")
-    return found[0]

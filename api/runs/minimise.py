@@ -56,8 +56,9 @@ def _most_specific(patterns: dict[str, str], pointer: str) -> str | None:
 def label(contract: Contract, result: Any, *, asserted: bool = False) -> dict[str, dict[str, str]]:
     """By pattern of pointer (list indexes become `*`): trust, and the data class where the contract names one.
 
-    Trust comes from the contract alone; what it does not name is untrusted. So is everything that a client `asserted`:
-    the contract speaks of what the provider answers, and nobody saw the provider answer this.
+    Trust comes from the contract alone; what it does not name is untrusted. So is everything that is `asserted`: read
+    by a client that its workflow does not take at its word. The contract speaks of what the tool answers, and nobody
+    saw it answer this.
     """
     labels: dict[str, dict[str, str]] = {}
     trust = {} if asserted else _trust(contract)

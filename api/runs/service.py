@@ -94,10 +94,13 @@ async def observe(principal: Principal, run_id: UUID, body: NewObservation, once
         return Answer(stored, replayed=True)
     facts, _, (contract, grant) = await workflow_facts.judge(principal, workflow, lambda f, _: _granted(f, body))
     if body.result is not None:
-        kept = _kept(contract, grant, body.result, asserted=True)
+        # Nobody saw the answer that a client asserts: the contract's word counts only where a reviewer said so.
+        kept = _kept(contract, grant, body.result, asserted=grant.asserted == "untrusted")
         args = {"id": new_id(), "run_id": run_id, "tool": contract.name, "args": body.args}
         args |= {"contract_version": contract.version} | kept
         return _remembered(principal, await database().call(principal, "assert_observation_v1", args, once))
+    if contract.execution.mode == "external":
+        raise Problem(422, "external_tool", "Your client reads with this tool itself; send its result along.")
     for attempt in range(2):
         connection_id = facts.connection_of(contract)
         claimed = await database().call(

@@ -8,8 +8,9 @@ from api.db import Answer, Idempotency, database
 from api.errors import Problem
 from api.gate.models import HARD_GATES, AccessSpec
 from api.ids import new_id
-from api.providers.manifest import contracts, manifests
+from api.providers.manifest import manifests
 from api.sql import query
+from api.tools import service as tools
 from api.workflows.diff import diff
 from api.workflows.document import document
 from api.workflows.models import Approval, NewKillSwitch, NewVersion, NewWorkflow, Rejection, Release
@@ -17,21 +18,21 @@ from api.workflows.readiness import presented
 from api.workflows.validation import mistakes
 
 
-def _check(spec: AccessSpec) -> None:
+async def _check(principal: Principal, spec: AccessSpec) -> None:
     """Refuses a spec that does not hold together, with every reason and its place."""
-    errors = mistakes(spec, contracts())
+    errors = mistakes(spec, await tools.contracts_of(principal, spec.tools))
     if errors:
         raise Problem(422, "invalid_access_spec", "The access spec does not hold together.", errors)
 
 
 async def create_workflow(principal: Principal, body: NewWorkflow, once: Idempotency) -> Answer:
-    _check(body.spec)
+    await _check(principal, body.spec)
     args = {"id": new_id()} | body.model_dump(mode="json")
     return await database().call(principal, "create_workflow_v1", args, once)
 
 
 async def create_version(principal: Principal, slug: str, body: NewVersion, once: Idempotency) -> Answer:
-    _check(body.spec)
+    await _check(principal, body.spec)
     args = {"slug": slug, "spec": body.spec.model_dump(mode="json")}
     return await database().call(principal, "create_workflow_version_v1", args, once)
 
@@ -90,7 +91,9 @@ async def compare(principal: Principal, slug: str, version: int, earlier: int | 
     rows = await list_versions(principal, slug, version, earlier)
     new = _chosen(rows, version)
     old = _chosen(rows, earlier) if earlier or new["live_version"] else None
-    changes = diff(_spec_of(old) if old else None, _spec_of(new), contracts())
+    spec = _spec_of(new)
+    contracts = await tools.contracts_of(principal, spec.tools)
+    changes = diff(_spec_of(old) if old else None, spec, contracts)
     return {
         "slug": slug,
         "from_version": old["version"] if old else None,
@@ -113,10 +116,11 @@ async def access_spec(principal: Principal, slug: str, version: int | None) -> d
         bound = await (await connection.execute(query("workflows/list_bound_connections"), {"ids": ids})).fetchall()
     live = next((other for other in rows if other["status"] == "live"), None)
     compared = None if live is None or live["version"] == row["version"] else live
-    made = document(row, contracts(), manifests(), {str(each["id"]): each for each in bound})
+    contracts = await tools.contracts_of(principal, spec.tools)
+    made = document(row, contracts, manifests(), {str(each["id"]): each for each in bound})
     return made | {
         "compared_with": compared["version"] if compared else None,
-        "changes": diff(_spec_of(compared), spec, contracts()) if compared else [],
+        "changes": diff(_spec_of(compared), spec, contracts) if compared else [],
         "readiness": await readiness(principal, slug, row["version"]),
     }
 

@@ -38,7 +38,9 @@ def _of_tool(spec: AccessSpec, name: str, grant: ToolGrant, contract: Contract |
         return
     if contract.access != grant.access:
         yield _mistake(f"{at}/access", f"The tool is for {contract.access}.")
-    elif getattr(spec.connections.get(contract.provider), grant.access, None) is None:
+    elif contract.execution.mode != "external" and (
+        getattr(spec.connections.get(contract.provider), grant.access, None) is None
+    ):
         yield _mistake(f"/connections/{contract.provider}", f"{name} needs a {grant.access} connection.")
     elif grant.access == "read":
         yield from _of_fields(spec, at, grant, contract)
@@ -48,6 +50,8 @@ def _of_tool(spec: AccessSpec, name: str, grant: ToolGrant, contract: Contract |
         elif data_class not in spec.data_classes:
             message = f"What is {data_class} may be sent only if the workflow may hold it: add it to data_classes."
             yield _mistake(f"{at}/data_classes/{number}", message)
+    if grant.access == "write" and grant.asserted != "untrusted":
+        yield _mistake(f"{at}/asserted", "A tool that writes is not read with; leave this out.")
 
 
 def _of_fields(spec: AccessSpec, at: str, grant: ToolGrant, contract: Contract) -> Iterator[Mistake]:

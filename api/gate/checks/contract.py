@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import jsonschema_rs
@@ -10,7 +11,7 @@ import jsonschema_rs
 from api.gate.arguments import MAX_SIZE, size
 from api.gate.case import Case
 from api.gate.models import Contract, Finding, Outcome
-from api.gate.pointer import escape
+from api.gate.pointer import covers, escape, leaves
 
 _SHOWN = 20  # one mistake repeated in a thousand items is still one to correct
 
@@ -38,6 +39,15 @@ def violations(contract: Contract, args: dict[str, Any]) -> Iterator[Finding]:
         return
     for _, error in zip(range(_SHOWN), validator(contract).iter_errors(args), strict=False):
         yield _deny(error.message[:500], "/args" + "".join(f"/{escape(str(part))}" for part in error.instance_path))
+    if contract.execution.mode == "external":
+        yield from islice(_without_role(contract, args), _SHOWN)
+
+
+def _without_role(contract: Contract, args: dict[str, Any]) -> Iterator[Finding]:
+    """A tenant's own tool is given nothing that its contract gives no role: no check would look at it."""
+    for pointer, value in leaves(args):
+        if value not in (None, [], {}) and not any(covers(pattern, pointer) for pattern in contract.arguments):
+            yield _deny("The contract gives this argument no role, so nobody would check it.", f"/args{pointer}")
 
 
 def check(case: Case) -> Iterator[Finding]:

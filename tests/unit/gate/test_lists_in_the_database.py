@@ -48,6 +48,7 @@ def test_the_effects_of_tools() -> None:
     words = _last(r"create table private\.tool_catalog \(.*?effect in \((.*?)\)")
     assert len(words) == len(set(words))
     assert set(words) == set(get_args(Effect))
+    assert set(_last(r"create table app\.tenant_tools \(.*?effect in \((.*?)\)")) == set(words)
 
 
 @pytest.mark.parametrize(
