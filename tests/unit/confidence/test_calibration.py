@@ -48,7 +48,7 @@ def test_scores_of_three_claims() -> None:
     """0.9 right, 0.9 wrong, 0.3 right: (0.1² + 0.9² + 0.7²) / 3, and the parts that it falls into."""
     found = scores([Claims(0.9, 2, 1), Claims(0.3, 1, 1)])
     assert found is not None
-    assert (found.judged, found.mean_claimed, found.share_approved) == (3, pytest.approx(0.7), pytest.approx(2 / 3))
+    assert (found.judged, found.mean_claimed, found.share_approved) == pytest.approx((3, 0.7, 2 / 3))
     assert found.brier == pytest.approx(1.31 / 3)
     assert found.reliability == pytest.approx(2 / 3 * 0.4**2 + 1 / 3 * 0.7**2)
     assert found.resolution == pytest.approx(2 / 3 * (1 / 6) ** 2 + 1 / 3 * (1 / 3) ** 2)
@@ -105,7 +105,7 @@ def test_a_bin_begins_at_its_edge(claimed: float, low: float) -> None:
 def test_an_empty_bin_says_that_nothing_is_known() -> None:
     first, *_, last = bins([Claims(0.95, 10, 9)])
     assert (first.judged, first.mean_claimed, first.share_approved, first.interval) == (0, None, None, (0.0, 1.0))
-    assert (last.judged, last.mean_claimed, last.share_approved) == (10, pytest.approx(0.95), 0.9)
+    assert (last.judged, last.mean_claimed, last.share_approved) == pytest.approx((10, 0.95, 0.9))
     assert last.interval == pytest.approx((0.5958, 0.9821), abs=5e-5)
 
 
@@ -141,7 +141,7 @@ def test_overconfidence_is_a_clear_gap(judged: int, approved: int, over: bool) -
     found = overconfidence(claims, 0.8)
     assert (found is not None) == over
     if found:
-        assert (found.judged, found.mean_claimed) == (judged, pytest.approx(0.85))
+        assert (found.judged, found.mean_claimed) == pytest.approx((judged, 0.85))
         assert found.upper < found.mean_claimed - 0.05
 
 
