@@ -4,7 +4,7 @@
 #     make test ARGS=tests/db   arguments of pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check migrate clean setup
+.PHONY: help demo test check bench migrate clean setup
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ check: setup ## lint, check the formatting, check the types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+bench: setup ## measure what a decision costs, by rules and observations
+	.venv/bin/python -m tests.bench.decide
 
 migrate: setup ## migrate MIGRATIONS_DATABASE_URL and publish the tool contracts
 	.venv/bin/python -m scripts.migrate
