@@ -1,7 +1,7 @@
 """What a decision costs, by the number of rules and of observations: `make bench`.
 
-One warm decision of a bill that is paid, with its instruction, directory and a limit: the pure part of a proposal, without
-HTTP and database. Times of one run are compared with each other only; machines differ.
+One warm decision of a bill that is paid, with its instruction, directory and a limit: the pure part of a proposal,
+without HTTP and database. Times of one run are compared with each other only; machines differ.
 """
 
 import statistics
