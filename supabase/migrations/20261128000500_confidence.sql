@@ -127,15 +127,15 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
         where tenant_id = p_tenant and workflow_id = p_workflow order by tool, version desc) last
 $$;
 
--- Whether a person found that the agent was right, which only an approval says. Null: nobody judged the agent. It expired, was
--- cancelled, or the payload was a person's own edit.
-create function private.agent_was_right(p_exception app.exceptions, p_action app.actions) returns boolean
+-- Whether a person found that the agent was right, which only an approval says; of an exception's status and who decided it, and
+-- of its action's editor and why it has its status. Null: nobody judged the agent. It expired, was cancelled, or a person wrote it.
+create function private.agent_was_right(p_status text, p_decided_by uuid, p_edited_by uuid, p_status_reason text) returns boolean
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select case
-        when p_exception.decided_by is null or p_action.edited_by is not null then null
-        when p_exception.status = 'approved' then true
-        when p_exception.status in ('rejected', 'edited') then false
-        when p_exception.status = 'answered' and p_action.status_reason = 'answered by hand' then false end
+        when p_decided_by is null or p_edited_by is not null then null
+        when p_status = 'approved' then true
+        when p_status in ('rejected', 'edited') then false
+        when p_status = 'answered' and p_status_reason = 'answered by hand' then false end
 $$;
 
 create function private.confidence_document(p_row app.confidence_thresholds) returns jsonb
@@ -216,7 +216,8 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
         select md5(concat_ws('/', (now() at time zone 'UTC')::date, a.tenant_id, a.workflow_id, a.tool)) as key,
             a.tenant_id, a.workflow_id, a.tool
         from app.exceptions e join app.actions a on a.tenant_id = e.tenant_id and a.id = e.action_id
-        where e.decided_at > now() - interval '90 days' and a.confidence is not null and private.agent_was_right(e, a) is not null
+        where e.decided_at > now() - interval '90 days' and a.confidence is not null
+            and private.agent_was_right(e.status, e.decided_by, a.edited_by, a.status_reason) is not null
         group by a.tenant_id, a.workflow_id, a.tool
         having count(*) >= 20 and md5(concat_ws('/', (now() at time zone 'UTC')::date, a.tenant_id, a.workflow_id, a.tool)) > p_after
         order by 1 limit p_limit) f

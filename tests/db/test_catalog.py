@@ -42,7 +42,7 @@ CALLABLE = {
     "clear_alert_v1", "complete_reconnect_v1", "count_down_connection_v1", "finish_revocation_v1",
     "list_connections_v1", "raise_alert_v1", "resolve_alert_v1", "store_rewrapped_v1",
     "decide_directory_change_v1", "propose_directory_change_v1", "withdraw_directory_change_v1",
-    "erase_observations_v1", "readiness_v1",
+    "erase_observations_v1", "readiness_v1", "stored_decisions_v1",
     "create_constitution_draft_v1", "decide_constitution_draft_v1", "submit_constitution_draft_v1",
     "update_constitution_draft_v1", "withdraw_constitution_draft_v1",
     "expire_sign_in_v1", "grant_lives_on_v1",
@@ -55,7 +55,7 @@ INTERNAL = {
     "current_environment()", "find_answer(text,text)", "keep_answer(text,text,jsonb)",
     "require_environment(private.principal,text)", "note_key_use()",
     "holds(text)", "cooling_off(uuid)",
-    "agent_was_right(app.exceptions,app.actions)",
+    "agent_was_right(text,uuid,uuid,text)",
 }  # fmt: skip
 APPEND_ONLY = {
     "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.confidence_thresholds",

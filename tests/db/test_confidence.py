@@ -190,7 +190,8 @@ def test_what_was_set_stays(world: World) -> None:
 def judged(world: World) -> list[tuple[str, bool | None]]:
     """Every exception's status, and whether the agent was right."""
     return world.rows(
-        "select e.status, private.agent_was_right(e, a) from app.exceptions e"
+        "select e.status, private.agent_was_right(e.status, e.decided_by, a.edited_by, a.status_reason)"
+        " from app.exceptions e"
         " join app.actions a on a.tenant_id = e.tenant_id and a.id = e.action_id order by e.created_at"
     )
 
