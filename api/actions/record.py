@@ -7,6 +7,8 @@ from typing import Any
 import rfc8785
 
 from api.directory.service import questions_of
+from api.gate.case import Case
+from api.gate.classes import class_of
 from api.gate.lookups import keys_of
 from api.gate.models import Decision, Facts, Outcome, Proposal
 from api.gate.money import format_amount
@@ -69,6 +71,7 @@ def record_of(proposal: Proposal, facts: Facts, decision: Decision, now: datetim
         "subject": proposal.subject,
         "decision": decision.model_dump(mode="json"),
         "reasons": reasons_of(decision),
+        "class": _class(proposal, facts, decision),
         "severity": _severity(decision),
         "summary": summary_of(proposal, facts),
         "expires_at": now + timedelta(hours=facts.workflow.spec.approval_hours),
@@ -78,6 +81,13 @@ def record_of(proposal: Proposal, facts: Facts, decision: Decision, now: datetim
 def reasons_of(decision: Decision) -> list[dict[str, Any]]:
     """The findings that did not allow: what the audit record keeps of a decision."""
     return [f.model_dump(mode="json", exclude_none=True) for f in decision.findings if f.outcome is not Outcome.ALLOW]
+
+
+def _class(proposal: Proposal, facts: Facts, decision: Decision) -> dict[str, Any] | None:
+    """The class of the exception that the decision opens, if it opens one."""
+    if decision.outcome is not Outcome.ESCALATE:
+        return None
+    return class_of(Case(proposal, facts, decision.decided_at), decision).model_dump(mode="json")
 
 
 def _severity(decision: Decision) -> str:

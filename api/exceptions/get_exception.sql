@@ -1,5 +1,5 @@
 -- One exception with everything needed to decide it. The observations are those the agent named as evidence.
-select e.id, e.status, e.severity, e.summary, e.action_id, e.run_id, w.slug as workflow, a.tool, e.assigned_to, e.expires_at, e.created_at,
+select e.id, e.status, e.severity, e.summary, e.action_id, e.run_id, w.slug as workflow, a.tool, e.class_key, e.assigned_to, e.expires_at, e.created_at,
     e.environment, a.digest, a.payload::jsonb -> 'args' as args, a.confidence::float8 as confidence, a.rationale, a.citations, a.evidence,
     a.subject, d.document as decision, r.instruction, a.supersedes, a.edited_by, e.decided_by, e.reason,
     jsonb_build_object('kind', a.proposed_by_kind, 'id', a.proposed_by) as proposed_by,
@@ -9,7 +9,14 @@ select e.id, e.status, e.severity, e.summary, e.action_id, e.run_id, w.slug as w
             and o.id in (select (v ->> 'observation_id')::uuid from jsonb_array_elements(a.evidence) v)) as observations,
     (select coalesce(jsonb_agg(jsonb_build_object('user_id', p.user_id, 'role', p.role, 'aal', p.aal, 'verdict', p.verdict,
             'reason', p.reason, 'created_at', p.created_at) order by p.created_at), '[]')
-        from app.approvals p where p.tenant_id = a.tenant_id and p.action_id = a.id) as approvals
+        from app.approvals p where p.tenant_id = a.tenant_id and p.action_id = a.id) as approvals,
+    e.class, case when e.class_key is not null then (
+        select jsonb_build_object('days', %(days)s::integer, 'count', count(*), 'open', count(*) filter (where c.status = 'open'),
+            'approved', count(*) filter (where c.status = 'approved'), 'rejected', count(*) filter (where c.status = 'rejected'),
+            'edited', count(*) filter (where c.status = 'edited'), 'answered', count(*) filter (where c.status = 'answered'),
+            'expired', count(*) filter (where c.status = 'expired'), 'first_seen', min(c.created_at), 'last_seen', max(c.created_at))
+        from app.exceptions c where c.tenant_id = e.tenant_id and c.class_key = e.class_key
+            and (c.id = e.id or c.created_at > now() - make_interval(days => %(days)s::integer))) end as recurrence
 from app.exceptions e
 join app.actions a on a.tenant_id = e.tenant_id and a.id = e.action_id
 join app.workflows w on w.tenant_id = a.tenant_id and w.id = a.workflow_id

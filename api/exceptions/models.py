@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, model_validator
 
+from api.gate.classes import ExceptionClass
 from api.gate.models import Decision, Remark, Strict
 
 
@@ -49,13 +50,32 @@ class ExceptionSummary(BaseModel):
     run_id: UUID
     workflow: str
     tool: str
+    class_key: str | None
     assigned_to: UUID | None
     expires_at: datetime
     created_at: datetime
 
 
+class Recurrence(BaseModel):
+    """How often a class of exceptions came within some days, this one included, and what people made of it."""
+
+    days: int
+    count: int
+    open: int
+    approved: int
+    rejected: int
+    edited: int
+    answered: int
+    expired: int
+    first_seen: datetime
+    last_seen: datetime
+
+
 class ExceptionDetail(ExceptionSummary):
-    """Everything needed to decide: the payload, why the gate stopped it, and what was observed, with trust labels."""
+    """Everything needed to decide: the payload, why the gate stopped it, and what was observed, with trust labels.
+
+    class: what it has in common with others; recurrence: of its class. Both are null of exceptions of before classes.
+    """
 
     environment: str
     digest: str
@@ -73,3 +93,20 @@ class ExceptionDetail(ExceptionSummary):
     edited_by: UUID | None
     decided_by: UUID | None
     reason: str | None
+    class_: ExceptionClass | None = Field(alias="class")
+    recurrence: Recurrence | None
+
+
+class ClassSummary(BaseModel):
+    """A class of exceptions and how often it came within the window; the most frequent come first."""
+
+    class_: ExceptionClass = Field(alias="class")
+    recurrence: Recurrence
+
+
+class Classes(BaseModel):
+    """has_more: there are classes that came less often than all of these."""
+
+    days: int
+    items: list[ClassSummary]
+    has_more: bool

@@ -1,13 +1,13 @@
 """The human queue."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import BackgroundTasks, Response
+from fastapi import BackgroundTasks, Query, Response
 
 from api.auth import Caller
 from api.exceptions import service
-from api.exceptions.models import Assignment, Decided, ExceptionDetail, ExceptionSummary, Verdict
+from api.exceptions.models import Assignment, Classes, Decided, ExceptionDetail, ExceptionSummary, Verdict
 from api.execution import service as execution
 from api.idempotency import Once, result_of
 from api.pagination import Page, Paging
@@ -21,9 +21,20 @@ async def list_exceptions(
     caller: Caller,
     page: Paging,
     status: Literal["open", "approved", "rejected", "edited", "answered", "expired"] | None = None,
+    class_key: Annotated[str | None, Query(alias="class", pattern="^[0-9a-f]{64}$")] = None,
 ) -> Any:
-    """The queue, newest first, of one status if asked for."""
-    return await service.list_exceptions(caller, page, status)
+    """The queue, newest first, of one status or one class if asked for."""
+    return await service.list_exceptions(caller, page, status, class_key)
+
+
+@router.get("/exceptions/classes", operation_id="list_exception_classes", response_model=Classes)
+async def list_classes(
+    caller: Caller,
+    days: Annotated[int, Query(ge=1, le=366)] = 90,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Any:
+    """What keeps waiting for people: classes of exceptions of the last days, the most frequent first."""
+    return await service.list_classes(caller, days, limit)
 
 
 @router.get("/exceptions/{exception_id}", operation_id="get_exception", response_model=ExceptionDetail)

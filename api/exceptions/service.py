@@ -20,16 +20,31 @@ from api.workflows import facts as workflow_facts
 APPROVAL_HOURS = 24
 
 
-async def list_exceptions(principal: Principal, page: PageRequest, status: str | None) -> dict[str, Any]:
-    parameters = page.key() | {"status": status}
+#: How far back the recurrence of an exception's class is counted.
+RECURRENCE_DAYS = 90
+
+
+async def list_exceptions(
+    principal: Principal, page: PageRequest, status: str | None, class_key: str | None
+) -> dict[str, Any]:
+    parameters = page.key() | {"status": status, "class_key": class_key}
     async with database().tenant_transaction(principal, "exceptions.read") as connection:
         rows = await (await connection.execute(query("exceptions/list_exceptions"), parameters)).fetchall()
     return page.page(rows, "created_at", "id")
 
 
-async def get(principal: Principal, exception_id: UUID) -> dict[str, Any]:
+async def list_classes(principal: Principal, days: int, limit: int) -> dict[str, Any]:
+    """Classes of the exceptions of the last `days`, the most frequent first."""
+    parameters = {"days": days, "limit": limit + 1}
     async with database().tenant_transaction(principal, "exceptions.read") as connection:
-        cursor = await connection.execute(query("exceptions/get_exception"), {"id": exception_id})
+        rows = await (await connection.execute(query("exceptions/list_classes"), parameters)).fetchall()
+    return {"days": days, "items": rows[:limit], "has_more": len(rows) > limit}
+
+
+async def get(principal: Principal, exception_id: UUID) -> dict[str, Any]:
+    parameters = {"id": exception_id, "days": RECURRENCE_DAYS}
+    async with database().tenant_transaction(principal, "exceptions.read") as connection:
+        cursor = await connection.execute(query("exceptions/get_exception"), parameters)
         row = await cursor.fetchone()
     if row is None:
         raise Problem(404, "not_found", "There is no such exception.")

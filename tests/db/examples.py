@@ -260,6 +260,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
         "workflow": h.slug, "trigger": "call", "instruction": "mine", "subject": None,
     },
     "store_credential_v1": _tokens,
+    "stored_decisions_v1": lambda h: {"limit": 50},
     "store_rewrapped_v1": lambda h: _connection(h) | {"generation": 1, "envelope": "mine"},
     "submit_constitution_draft_v1": lambda h: _draft(h, "draft"),
     "submit_workflow_version_v1": lambda h: {"slug": h.slug, "version": 3},

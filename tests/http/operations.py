@@ -22,6 +22,7 @@ UNDESCRIBED = {"/oauth/{provider}/callback", "/cron/{function}", "/assets/access
 WITHOUT_KEY = {
     "create_connection": "every call starts a sign-in of its own, and one that nobody ends creates nothing",
     "reconnect_connection": "every call starts a sign-in of its own, and one that nobody ends changes nothing",
+    "backtest_constitution": "a backtest records nothing",
     "acknowledge_alert": "to acknowledge what is acknowledged changes nothing",
     "resolve_alert": "to resolve what is resolved changes nothing",
     "delete_member": "to remove what is removed changes nothing",
