@@ -7,25 +7,16 @@ its own is widening. No permission can grow without a `widened` change.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
-from api.gate.models import HARD_GATES, AccessSpec, Approvals, Contract, Strict, ToolGrant
+from api.gate.models import HARD_GATES, AccessSpec, Approvals, Contract, ToolGrant
 from api.gate.money import format_amount
 from api.gate.pointer import covers, escape
+from api.workflows.changes import Change, by, members, number, same
+from api.workflows.diff_safeguards import messages, safeguards
 
-Kind = Literal["widened", "narrowed", "changed"]
 _STAGES = ("shadow", "supervised", "autonomous")
 _WORDS = {"purpose": "purpose", "owner": "owner", "escalation_contact": "escalation contact"}
-
-
-class Change(Strict):
-    """One difference: `pointer` leads to the setting in the spec; `before` and `after` are None where there is none."""
-
-    kind: Kind
-    pointer: str
-    before: Any
-    after: Any
-    text: str
 
 
 def diff(before: AccessSpec | None, after: AccessSpec, contracts: Mapping[str, Contract] | None = None) -> list[Change]:
@@ -34,12 +25,14 @@ def diff(before: AccessSpec | None, after: AccessSpec, contracts: Mapping[str, C
     contracts: those of the tools, to say which of them wait for a person whatever the spec says.
     """
     if before is None:
-        before = after.model_copy(update={"tools": {}, "connections": {}, "data_classes": [], "value_max": {}})
+        nothing = {"tools": {}, "connections": {}, "data_classes": [], "value_max": {}, "insiders": []}
+        before = after.model_copy(update=nothing)
     return [
         *_stage(before, after, contracts or {}),
         *_tools(before, after),
         *_connections(before, after),
         *_limits(before, after),
+        *safeguards(before, after),
         *_data(before, after),
         *(
             Change(kind="changed", pointer=f"/{name}", before=old, after=new, text=f"The {word} is now: {new}")
@@ -47,14 +40,6 @@ def diff(before: AccessSpec | None, after: AccessSpec, contracts: Mapping[str, C
             if (old := getattr(before, name)) != (new := getattr(after, name))
         ),
     ]
-
-
-def _by(more: bool, pointer: str, before: Any, after: Any, text: str) -> Change:
-    return Change(kind="widened" if more else "narrowed", pointer=pointer, before=before, after=after, text=text)
-
-
-def _same(pointer: str, before: Any, after: Any, text: str) -> Change:
-    return Change(kind="changed", pointer=pointer, before=before, after=after, text=text)
 
 
 def _stage(before: AccessSpec, after: AccessSpec, contracts: Mapping[str, Contract]) -> Iterator[Change]:
@@ -70,16 +55,16 @@ def _stage(before: AccessSpec, after: AccessSpec, contracts: Mapping[str, Contra
         else "may act where no check objects",
     }[after.stage]
     wider = _STAGES.index(after.stage) > _STAGES.index(before.stage)
-    yield _by(wider, "/stage", before.stage, after.stage, text)
+    yield by(wider, "/stage", before.stage, after.stage, text)
 
 
 def _tools(before: AccessSpec, after: AccessSpec) -> Iterator[Change]:
     for name in (*before.tools, *(name for name in after.tools if name not in before.tools)):
         old, new, at = before.tools.get(name), after.tools.get(name), f"/tools/{escape(name)}"
         if old is None and new is not None:
-            yield _by(True, at, None, new.model_dump(mode="json"), _gained(name, new))
+            yield by(True, at, None, new.model_dump(mode="json"), _gained(name, new))
         elif old is not None and new is None:
-            yield _by(False, at, old.model_dump(mode="json"), None, f"may no longer use {name}")
+            yield by(False, at, old.model_dump(mode="json"), None, f"may no longer use {name}")
         elif old is not None and new is not None:
             yield from _grant(name, at, old, new)
             yield from _thresholds(name, at, (before, old), (after, new))
@@ -93,37 +78,38 @@ def _gained(name: str, grant: ToolGrant) -> str:
 
 def _grant(name: str, at: str, old: ToolGrant, new: ToolGrant) -> Iterator[Change]:
     if old.access != new.access:
-        yield _by(True, f"{at}/access", old.access, new.access, f"{name} is now used to {new.access}")
+        yield by(True, f"{at}/access", old.access, new.access, f"{name} is now used to {new.access}")
     yield from _pointers(f"{at}/read_fields", old.read_fields, new.read_fields, f"read {{}} with {name}")
     if old.arguments is None or new.arguments is None:
         if old.arguments != new.arguments:
             given = "any argument" if new.arguments is None else f"only {', '.join(new.arguments) or 'no argument'}"
             wider = new.arguments is None
-            yield _by(wider, f"{at}/arguments", old.arguments, new.arguments, f"may now give {name} {given}")
+            yield by(wider, f"{at}/arguments", old.arguments, new.arguments, f"may now give {name} {given}")
     else:
         yield from _pointers(f"{at}/arguments", old.arguments, new.arguments, f"set {{}} of {name}")
     yield from _records(name, at, old.records, new.records)
-    yield from _classes(f"{at}/data_classes", old.data_classes, new.data_classes, f"send {{}} data to {name}")
+    yield from members(f"{at}/data_classes", old.data_classes, new.data_classes, f"send {{}} data to {name}")
     if old.irreversible_alone != new.irreversible_alone:
         more = "now" if new.irreversible_alone else "no longer"
         ends = old.irreversible_alone, new.irreversible_alone
         text = f"may {more} use {name}, which cannot be undone, without a person"
-        yield _by(new.irreversible_alone, f"{at}/irreversible_alone", *ends, text)
+        yield by(new.irreversible_alone, f"{at}/irreversible_alone", *ends, text)
+    yield from messages(name, at, old, new)
 
 
 def _pointers(at: str, old: list[str], new: list[str], what: str) -> Iterator[Change]:
     for pointer in dict.fromkeys(new):
         if pointer not in old:
             if any(covers(held, pointer) for held in old):
-                yield _same(at, None, pointer, f"names {pointer}, which it had already")
+                yield same(at, None, pointer, f"names {pointer}, which it had already")
             else:
-                yield _by(True, at, None, pointer, f"may now also {what.format(pointer)}")
+                yield by(True, at, None, pointer, f"may now also {what.format(pointer)}")
     for pointer in dict.fromkeys(old):
         if pointer not in new:
             if any(covers(held, pointer) for held in new):
-                yield _same(at, pointer, None, f"no longer names {pointer}, and has it all the same")
+                yield same(at, pointer, None, f"no longer names {pointer}, and has it all the same")
             else:
-                yield _by(False, at, pointer, None, f"may no longer {what.format(pointer)}")
+                yield by(False, at, pointer, None, f"may no longer {what.format(pointer)}")
 
 
 _Records = Mapping[str, list[str | int]]
@@ -134,18 +120,18 @@ def _records(name: str, at: str, old: _Records, new: _Records) -> Iterator[Chang
         place = f"{at}/records/{escape(argument)}"
         if argument not in new:
             text = f"may now use {name} with any {argument}; it was confined to {_listed(old[argument])}"
-            yield _by(True, place, old[argument], None, text)
+            yield by(True, place, old[argument], None, text)
         elif argument not in old:
             text = f"may now use {name} only with {argument} {_listed(new[argument])}"
-            yield _by(False, place, None, new[argument], text)
+            yield by(False, place, None, new[argument], text)
         else:
             gained, lost = _without(new[argument], old[argument]), _without(old[argument], new[argument])
             if gained:
                 text = f"may now also use {name} with {argument} {_listed(gained)}"
-                yield _by(True, place, old[argument], new[argument], text)
+                yield by(True, place, old[argument], new[argument], text)
             if lost:
                 text = f"may no longer use {name} with {argument} {_listed(lost)}"
-                yield _by(False, place, old[argument], new[argument], text)
+                yield by(False, place, old[argument], new[argument], text)
 
 
 def _without(values: list[str | int], others: list[str | int]) -> list[str | int]:
@@ -158,14 +144,6 @@ def _listed(values: Iterable[object]) -> str:
     return ", ".join(str(value) for value in values) or "none"
 
 
-def _classes(at: str, old: list[str], new: list[str], what: str) -> Iterator[Change]:
-    for data_class in dict.fromkeys((*new, *old)):
-        if data_class not in old:
-            yield _by(True, at, None, data_class, f"may now also {what.format(data_class)}")
-        elif data_class not in new:
-            yield _by(False, at, data_class, None, f"may no longer {what.format(data_class)}")
-
-
 def _connections(before: AccessSpec, after: AccessSpec) -> Iterator[Change]:
     for provider in dict.fromkeys((*before.connections, *after.connections)):
         for access in ("read", "write"):
@@ -175,18 +153,18 @@ def _connections(before: AccessSpec, after: AccessSpec) -> Iterator[Change]:
                 continue
             at, ends = f"/connections/{escape(provider)}/{access}", (old and str(old), new and str(new))
             if new is None:
-                yield _by(False, at, *ends, f"no longer has a {access} connection to {provider}")
+                yield by(False, at, *ends, f"no longer has a {access} connection to {provider}")
             else:
                 how = "now has" if old is None else "now uses another connection:"
-                yield _by(True, at, *ends, f"{how} a {access} connection to {provider}")
+                yield by(True, at, *ends, f"{how} a {access} connection to {provider}")
 
 
 def _limits(before: AccessSpec, after: AccessSpec) -> Iterator[Change]:
     yield from _ceilings("/value_max", "", (before, before.value_max), (after, after.value_max))
-    yield from _number(
+    yield from number(
         "/confidence_min", "asks for a confidence of {}", before.confidence_min, after.confidence_min, up=False
     )
-    yield from _number("/approval_hours", "an approval may take {} hours", before.approval_hours, after.approval_hours)
+    yield from number("/approval_hours", "an approval may take {} hours", before.approval_hours, after.approval_hours)
     yield from _approvals("/approvals", "", before.approvals, after.approvals)
 
 
@@ -199,15 +177,13 @@ def _thresholds(name: str, at: str, old: _Side, new: _Side) -> Iterator[Change]:
     yield from _ceilings(f"{at}/value_max", f" of {name}", (was, held), (now, holds))
     if was.confidence_min != now.confidence_min:
         ends = [s.confidence_min if g.confidence_min is None else g.confidence_min for s, g in (old, new)]
-        yield from _number(
+        yield from number(
             f"{at}/confidence_min", f"asks for a confidence of {{}} for {name}", *ends, up=False, always=True
         )
     if was.approvals != now.approvals:
         asked = was.approvals or before.approvals, now.approvals or after.approvals
         found = list(_approvals(f"{at}/approvals", f" for {name}", *asked))
-        yield from found or [
-            _same(f"{at}/approvals", _dump(was), _dump(now), f"asks for the same approvals for {name}")
-        ]
+        yield from found or [same(f"{at}/approvals", _dump(was), _dump(now), f"asks for the same approvals for {name}")]
 
 
 def _dump(grant: ToolGrant) -> Any:
@@ -235,47 +211,36 @@ def _ceiling(
 ) -> Change:
     old, new = (side.get(currency) for side in sides)
     if old == new:
-        return _same(at, *ends, f"{limit} stays as it is")
+        return same(at, *ends, f"{limit} stays as it is")
     if new is None:
-        return _by(False, at, *ends, f"{limit} removed: every amount in {currency} waits for a person")
+        return by(False, at, *ends, f"{limit} removed: every amount in {currency} waits for a person")
     if old is None:
-        return _by(True, at, *ends, f"{limit} set: up to {format_amount(new, currency)} is within it now")
+        return by(True, at, *ends, f"{limit} set: up to {format_amount(new, currency)} is within it now")
     moved = "raised" if new > old else "lowered"
     text = f"{limit} {moved} from {format_amount(old, currency)} to {format_amount(new, currency)}"
-    return _by(new > old, at, *ends, text)
-
-
-def _number(at: str, what: str, old: float, new: float, *, up: bool = True, always: bool = False) -> Iterator[Change]:
-    """A setting that permits more when it rises (`up`) or when it falls; `what` has a place for its value."""
-    text = what.format(new)
-    if old != new:
-        yield _by((new > old) is up, at, old, new, f"{text} instead of {old}")
-    elif always:
-        yield _same(at, old, new, f"{text}, as before")
+    return by(new > old, at, *ends, text)
 
 
 def _approvals(at: str, whose: str, old: Approvals, new: Approvals) -> Iterator[Change]:
-    yield from _number(f"{at}/count", f"asks for the approval of {{}} people{whose}", old.count, new.count, up=False)
+    yield from number(f"{at}/count", f"asks for the approval of {{}} people{whose}", old.count, new.count, up=False)
     for role in dict.fromkeys((*new.roles, *old.roles)):
         if role not in old.roles:
-            yield _by(
-                True, f"{at}/roles", None, role, f"may now also be approved by a person of the role {role}{whose}"
-            )
+            yield by(True, f"{at}/roles", None, role, f"may now also be approved by a person of the role {role}{whose}")
         elif role not in new.roles:
-            yield _by(False, f"{at}/roles", role, None, f"may no longer be approved by the role {role}{whose}")
+            yield by(False, f"{at}/roles", role, None, f"may no longer be approved by the role {role}{whose}")
     if old.aal != new.aal:
         wider = new.aal == "aal1"
         text = f"approving{whose} {'no longer needs' if wider else 'now needs'} a second factor"
-        yield _by(wider, f"{at}/aal", old.aal, new.aal, text)
+        yield by(wider, f"{at}/aal", old.aal, new.aal, text)
 
 
 def _data(before: AccessSpec, after: AccessSpec) -> Iterator[Change]:
-    yield from _classes("/data_classes", before.data_classes, after.data_classes, "hold {} data")
-    yield from _number(
+    yield from members("/data_classes", before.data_classes, after.data_classes, "hold {} data")
+    yield from number(
         "/retention_days", "what was read is kept for {} days", before.retention_days, after.retention_days
     )
     for data_class in dict.fromkeys((*before.retention, *after.retention)):
         if before.retention.get(data_class) != after.retention.get(data_class):
             ends = [spec.retention.get(data_class, spec.retention_days) for spec in (before, after)]
             what = f"{data_class} data is kept for {{}} days"
-            yield from _number(f"/retention/{data_class}", what, *ends, always=True)
+            yield from number(f"/retention/{data_class}", what, *ends, always=True)

@@ -10,6 +10,7 @@ from api.gate.models import HARD_GATES, AccessSpec, Approvals, Contract, ToolGra
 from api.gate.money import format_amount
 from api.providers.manifest import Manifest
 from api.workflows.data_classes import classes_of, sent_by, trust_of
+from api.workflows.diff_safeguards import described
 
 Document = dict[str, Any]
 
@@ -48,6 +49,10 @@ def document(
             "approval_hours": spec.approval_hours,
             "values": _amounts(spec.value_max),
             "approvals": _people(spec.approvals),
+            "windows": [described(limit) for limit in spec.limits],
+            "risk": spec.risk.model_dump(),
+            "counterparty_approvals": spec.counterparty_approvals,
+            "insiders": spec.insiders,
         },
         "data_classes": spec.data_classes,
         "retention": {"days": spec.retention_days, "by_class": spec.retention},
@@ -68,6 +73,9 @@ def _tool(name: str, grant: ToolGrant, contract: Contract | None) -> Document:
         "tool": name,
         "title": contract.title if contract else "A tool that is not in force any more",
         "provider": contract.provider if contract else name.partition(".")[0],
+        # Of a provider's tool the contract was published by whoever runs this; of these the tenant says it itself.
+        "declared": contract is not None and contract.execution.mode == "external",
+        "effect": contract.effect if contract else None,
         "arguments": grant.arguments,
         "records": grant.records,
     }
@@ -82,14 +90,14 @@ def _read(name: str, grant: ToolGrant, contract: Contract | None) -> Document:
                 "trust": trust_of(contract, field) if contract else "untrusted",
             }
             for field in grant.read_fields
-        ]
+        ],
+        "asserted": grant.asserted,
     }
 
 
 def _write(spec: AccessSpec, name: str, grant: ToolGrant, contract: Contract | None) -> Document:
     moves_money = contract is not None and contract.effect == "money_movement"
     return _tool(name, grant, contract) | {
-        "effect": contract.effect if contract else None,
         "reversible": bool(contract and contract.reversible),
         "idempotency": contract.idempotency if contract else None,
         "sends": grant.data_classes,
@@ -98,6 +106,7 @@ def _write(spec: AccessSpec, name: str, grant: ToolGrant, contract: Contract | N
         "confidence_min": spec.confidence_min if grant.confidence_min is None else grant.confidence_min,
         "values": _amounts(spec.value_max | grant.value_max) if _has_amount(contract) else [],
         "approvals": _people(grant.approvals or spec.approvals, moves_money=moves_money),
+        "outbound": grant.outbound.model_dump(mode="json") if grant.outbound else None,
     }
 
 

@@ -6,8 +6,20 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from api.gate.models import AccessSpec, Approvals, DataClass, Environment, Reason, Slug, Strict, Title
-from api.workflows.diff import Change
+from api.gate.models import (
+    AccessSpec,
+    Approvals,
+    DataClass,
+    Environment,
+    Limit,
+    Outbound,
+    Reason,
+    RiskThresholds,
+    Slug,
+    Strict,
+    Title,
+)
+from api.workflows.changes import Change
 
 
 class NewWorkflow(Strict):
@@ -100,7 +112,7 @@ class KillSwitch(BaseModel):
 class ReadField(BaseModel):
     pointer: str
     data_classes: list[DataClass]
-    trust: Literal["trusted", "untrusted", "partly trusted"]
+    trust: Literal["trusted", "metadata", "untrusted", "partly trusted"]
 
 
 class Amount(BaseModel):
@@ -116,26 +128,34 @@ class NeededApprovals(Approvals):
 
 
 class GrantedTool(BaseModel):
-    """`arguments`: those it may be given, null for all; `records`: by argument the only values it may have."""
+    """`arguments`: those it may be given, null for all; `records`: by argument the only values it may have.
+
+    declared: the tenant's own people say what the tool is, and its own client executes it; no provider is involved.
+    """
 
     tool: str
     title: str
     provider: str
+    declared: bool
+    effect: str | None
     arguments: list[str] | None
     records: dict[str, list[str | int]]
 
 
 class ReadTool(GrantedTool):
+    """`asserted`: what a client says that it read itself is `untrusted`, or as trusted as the `contract` says."""
+
     fields: list[ReadField]
+    asserted: Literal["untrusted", "contract"]
 
 
 class WriteTool(GrantedTool):
     """`waits_because`: why it always waits for a person; empty when the workflow may decide alone, up to `values`.
 
-    sends: classes of data that may be sent; carries: those that its arguments have by what they are.
+    sends: classes of data that may be sent; carries: those that its arguments have by what they are. outbound: the
+    messages to outsiders of which nobody sees a draft; none where it is null.
     """
 
-    effect: str | None
     reversible: bool
     idempotency: str | None
     sends: list[DataClass]
@@ -144,6 +164,7 @@ class WriteTool(GrantedTool):
     confidence_min: float
     values: list[Amount]
     approvals: NeededApprovals
+    outbound: Outbound | None
 
 
 class BoundConnection(BaseModel):
@@ -159,11 +180,21 @@ class BoundConnection(BaseModel):
     read_only_by: Literal["provider", "gateway"] | None
 
 
+class ShownLimit(Limit):
+    text: str
+
+
 class Limits(BaseModel):
+    """When a person is asked. counterparty_approvals: by how many, for a new payee or new bank details."""
+
     confidence_min: float
     approval_hours: int
     values: list[Amount]
     approvals: NeededApprovals
+    windows: list[ShownLimit]
+    risk: RiskThresholds
+    counterparty_approvals: int
+    insiders: list[str]
 
 
 class Retention(BaseModel):

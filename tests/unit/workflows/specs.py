@@ -53,6 +53,28 @@ _APPROVALS = st.fixed_dictionaries(
         "aal": st.sampled_from(["aal1", "aal2"]),
     }
 )
+_INSIDERS = st.lists(st.sampled_from(["a@ours.example", "@ours.example"]), unique=True, max_size=2)
+_OUTBOUND = st.fixed_dictionaries(
+    {
+        "recipients": _INSIDERS,
+        "templates": st.lists(st.sampled_from(["Hello {name}", "Bye"]), unique=True, max_size=2),
+        "any_text": st.booleans(),
+    }
+)
+_LIMIT = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["one", "two"]),
+        "per": st.lists(st.sampled_from(["agent", "tool"]), unique=True, max_size=2),
+        "tools": st.lists(st.sampled_from(["a.b", "a.c"]), unique=True, max_size=2),
+        "window_hours": st.sampled_from([1, 24]),
+        "max_count": st.sampled_from([1, 5]),
+        "exceeded": st.sampled_from(["escalate", "deny"]),
+    }
+).flatmap(
+    lambda limit: st.sampled_from(
+        [limit, *(limit | {"max_amount": most, "currency": c} for most in (100, 500) for c in ("EUR", "JPY"))]
+    )
+)
 _GRANTS = st.fixed_dictionaries(
     {
         "access": st.sampled_from(["read", "write"]),
@@ -66,6 +88,8 @@ _GRANTS = st.fixed_dictionaries(
         "approvals": st.none() | _APPROVALS,
         "data_classes": _CLASSES,
         "irreversible_alone": st.booleans(),
+        "outbound": st.none() | _OUTBOUND,
+        "asserted": st.sampled_from(["untrusted", "contract"]),
     }
 )
 _BINDINGS = st.fixed_dictionaries({"read": st.sampled_from([None, ONE, TWO]), "write": st.sampled_from([None, ONE])})
@@ -89,6 +113,10 @@ def specs(draw: st.DrawFn) -> AccessSpec:
             "approval_hours": draw(st.integers(1, 2)),
             "data_classes": draw(_CLASSES),
             "retention_days": days,
+            "limits": draw(st.lists(_LIMIT, unique_by=lambda limit: limit["name"], max_size=2)),
+            "risk": {"escalate_at": draw(st.sampled_from([40, 60])), "deny_at": draw(st.sampled_from([80, 101]))},
+            "counterparty_approvals": draw(st.integers(1, 2)),
+            "insiders": draw(_INSIDERS),
             "retention": draw(st.dictionaries(st.sampled_from(["personal", "internal"]), st.integers(9, days))),
         }
     )

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 
 from api.gate.models import AccessSpec
 from api.gate.pointer import covers
-from api.workflows.diff import Change, diff
+from api.workflows.changes import Change
+from api.workflows.diff import diff
 from tests.unit.workflows.specs import BILLS, CONTRACTS, NOTE, PAY, TWO, a_spec, specs, with_tool
 
 
@@ -65,6 +66,12 @@ def permitted(spec: AccessSpec) -> dict[Any, Any]:
         for data_class in grant.data_classes:
             found[name, "sent", data_class] = 1
         found[name, "irreversible"] = int(grant.irreversible_alone)
+        found[name, "believed"] = int(grant.asserted == "contract")
+        if grant.outbound is not None:
+            found[name, "sends"] = 1
+            found[name, "any text"] = int(grant.outbound.any_text)
+            for sent in (*grant.outbound.recipients, *grant.outbound.templates):
+                found[name, "sends", sent] = 1
     for provider, binding in spec.connections.items():
         for access in ("read", "write"):
             if (used := getattr(binding, access)) is not None:
@@ -72,6 +79,28 @@ def permitted(spec: AccessSpec) -> dict[Any, Any]:
     for data_class in ("personal", "financial", "internal"):
         found["held", data_class] = int(data_class in spec.data_classes)
         found["days", data_class] = spec.retention.get(data_class, spec.retention_days)
+    found["new payees"] = -spec.counterparty_approvals
+    found["risk, waits"], found["risk, refused"] = spec.risk.escalate_at, spec.risk.deny_at
+    for insider in spec.insiders:
+        found["insider", insider] = 1
+    return found | {key: value for name in ("one", "two") for key, value in let_through(spec, name).items()}
+
+
+def let_through(spec: AccessSpec, name: str) -> dict[Any, int]:
+    """What a limit over time lets through; without one, everything."""
+    limit = next((limit for limit in spec.limits if limit.name == name), None)
+    found: dict[Any, int] = {(name, "hours"): -limit.window_hours if limit else 1}
+    found[name, "count"] = limit.max_count if limit and limit.max_count is not None else 10**6
+    found[name, "beyond"] = int(limit is None or limit.exceeded == "escalate")
+    for currency in ("EUR", "JPY"):
+        bounded = limit is not None and limit.currency == currency
+        found[name, currency] = limit.max_amount if bounded and limit and limit.max_amount is not None else 10**6
+    for apart in ("agent", "tool"):
+        found[name, "per", apart] = int(limit is None or apart in limit.per)
+    for tool in ("a.b", "a.c"):
+        found[name, "past", tool] = int(limit is not None and bool(limit.tools) and tool not in limit.tools) or int(
+            limit is None
+        )
     return found
 
 
@@ -92,6 +121,9 @@ def test_who_may_do_no_more_is_told_so(before: AccessSpec, after: AccessSpec) ->
         assert permitted(before) == permitted(after)
 
 
+A_LIMIT: dict[str, Any] = {
+    "name": "daily", "window_hours": 24, "max_amount": 5000, "currency": "EUR", "max_count": 10,
+}  # fmt: skip
 WIDENED: dict[str, tuple[AccessSpec, AccessSpec]] = {
     "a tool": (AccessSpec.model_validate(a_spec().model_dump() | {"tools": {BILLS: {"access": "read"}}}), a_spec()),
     "a field": (a_spec(), with_tool(BILLS, read_fields=["/bills/*/id", "/bills/*/iban", "/bills/*/memo"])),
@@ -117,6 +149,34 @@ WIDENED: dict[str, tuple[AccessSpec, AccessSpec]] = {
     "autonomy": (a_spec(stage="supervised"), a_spec()),
     "a connection": (a_spec(connections={}), a_spec()),
     "another account": (a_spec(), a_spec(connections={"sandbox_bank": {"read": TWO}})),
+    "messages without a draft": (a_spec(), with_tool(NOTE, outbound={"recipients": ["@ours.example"]})),
+    "another recipient": (
+        with_tool(NOTE, outbound={"recipients": ["a@b.example"]}),
+        with_tool(NOTE, outbound={"recipients": ["a@b.example", "@evil.example"]}),
+    ),
+    "another text": (with_tool(NOTE, outbound={}), with_tool(NOTE, outbound={"templates": ["Hello {name}"]})),
+    "any text": (with_tool(NOTE, outbound={}), with_tool(NOTE, outbound={"any_text": True})),
+    "a client's word": (a_spec(), with_tool(BILLS, asserted="contract")),
+    "no limit any more": (a_spec(limits=[A_LIMIT]), a_spec()),
+    "a higher amount in total": (a_spec(limits=[A_LIMIT]), a_spec(limits=[A_LIMIT | {"max_amount": 5001}])),
+    "no amount in total any more": (
+        a_spec(limits=[A_LIMIT]),
+        a_spec(limits=[A_LIMIT | {"max_amount": None, "currency": None}]),
+    ),
+    "more actions in total": (a_spec(limits=[A_LIMIT]), a_spec(limits=[A_LIMIT | {"max_count": 11}])),
+    "any number of actions": (a_spec(limits=[A_LIMIT]), a_spec(limits=[A_LIMIT | {"max_count": None}])),
+    "a shorter window": (a_spec(limits=[A_LIMIT]), a_spec(limits=[A_LIMIT | {"window_hours": 23}])),
+    "a total for each agent": (a_spec(limits=[A_LIMIT]), a_spec(limits=[A_LIMIT | {"per": ["agent"]}])),
+    "a total of some tools": (a_spec(limits=[A_LIMIT]), a_spec(limits=[A_LIMIT | {"tools": [PAY]}])),
+    "a total of fewer tools": (
+        a_spec(limits=[A_LIMIT | {"tools": [PAY, NOTE]}]),
+        a_spec(limits=[A_LIMIT | {"tools": [PAY]}]),
+    ),
+    "a person beyond the total": (a_spec(limits=[A_LIMIT | {"exceeded": "deny"}]), a_spec(limits=[A_LIMIT])),
+    "a higher risk alone": (a_spec(), a_spec(risk={"escalate_at": 51})),
+    "a higher risk at all": (a_spec(risk={"deny_at": 90}), a_spec()),
+    "fewer people for a new payee": (a_spec(), a_spec(counterparty_approvals=1)),
+    "an insider": (a_spec(), a_spec(insiders=["@ours.example"])),
     "what cannot be undone": (with_tool(NOTE, irreversible_alone=False), a_spec()),
 }
 
@@ -142,6 +202,11 @@ def test_it_says_what_changed_in_plain_words() -> None:
         "limit for EUR raised from 1,000.00 EUR to 5,000.00 EUR"
     ]
     assert texts(a_spec(stage="supervised"), a_spec()) == ["no longer waits for a person: sandbox_crm.notes.create"]
+    limit = A_LIMIT | {"per": ["agent"], "tools": [PAY]}
+    told = f"50.00 EUR and 10 actions in every 24 hours for each agent with {PAY}; a person decides on more"
+    assert texts(a_spec(limits=[limit]), a_spec()) == [f"limit daily removed: {told}"]
+    raised = texts(a_spec(limits=[limit]), a_spec(limits=[limit | {"max_amount": 500_000}]))
+    assert raised == [f"limit daily is now: {told.replace('50.00', '5,000.00')}; it was: {told}"]
     assert texts(a_spec(), a_spec(owner="mo@example.com")) == ["The owner is now: mo@example.com"]
 
 
@@ -149,6 +214,11 @@ def test_a_first_version_is_new_in_everything_that_it_reaches() -> None:
     found = diff(None, a_spec())
     assert {change.kind for change in found} == {"widened"}
     assert {BILLS, PAY, NOTE} <= {change.pointer.removeprefix("/tools/") for change in found}
+
+
+def test_limits_in_two_currencies_cannot_be_compared() -> None:
+    euros, dollars = a_spec(limits=[A_LIMIT]), a_spec(limits=[A_LIMIT | {"currency": "USD", "max_amount": 1}])
+    assert kinds(diff(euros, dollars)) == kinds(diff(dollars, euros)) == {"widened"}
 
 
 def test_one_and_the_text_one_are_two_records() -> None:

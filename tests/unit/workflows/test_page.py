@@ -6,19 +6,25 @@ from typing import Any
 
 import pytest
 
-from api.gate.models import HARD_GATES, AccessSpec
+from api.gate.models import HARD_GATES, AccessSpec, Contract
 from api.providers.manifest import manifests
 from api.workflows import page
 from api.workflows.diff import diff
 from api.workflows.document import document
 from api.workflows.readiness import CONTROLS, presented
-from tests.unit.workflows.specs import CONTRACTS, NOTE, ONE, PAY, TWO, a_spec, with_tool
+from tests.unit.workflows.specs import BILLS, CONTRACTS, NOTE, ONE, PAY, TWO, a_spec, with_tool
 
 KNOWN = {"slug": "pay", "version": 4, "status": "in_review", "environment": "production", "checked_at": "now"}
 HOSTILE = "</p><script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 
 
-def rendered(spec: AccessSpec, live: AccessSpec | None = None, missing: str | None = None, **changes: Any) -> str:
+def rendered(
+    spec: AccessSpec,
+    live: AccessSpec | None = None,
+    missing: str | None = None,
+    contracts: dict[str, Contract] | None = None,
+    **changes: Any,
+) -> str:
     row = {
         "slug": "pay", "title": "Pay bills", "version": 4, "status": "in_review", "environment": "production",
         "digest": "sha256:" + "ab" * 32, "spec": spec.model_dump(mode="json"), "live_version": 3 if live else None,
@@ -27,7 +33,7 @@ def rendered(spec: AccessSpec, live: AccessSpec | None = None, missing: str | No
     connections = {
         str(one): {"account": {"label": "Ours"}, "environment": "production", "status": "active"} for one in (ONE, TWO)
     }
-    made = document(row | changes, CONTRACTS, manifests(), connections)
+    made = document(row | changes, contracts or CONTRACTS, manifests(), connections)
     made |= {"compared_with": 3 if live else None, "changes": diff(live, spec, CONTRACTS) if live else []}
     return page.render(made | {"readiness": readiness(missing)})
 
@@ -79,6 +85,57 @@ def test_it_says_what_happens_alone_and_what_waits_and_why() -> None:
     assert PAY in waits
     assert "It moves money. No rule and no setting lifts this." in waits
     assert "One person (role owner or approver), with a second factor must approve the exact payload." in waits
+
+
+OWN = CONTRACTS[NOTE].model_copy(
+    update={"name": "till.refunds.note", "provider": "tenant", "title": "Note a refund", "effect": "outbound_message",
+            "execution": CONTRACTS[NOTE].execution.model_copy(update={"mode": "external"})}
+)  # fmt: skip
+
+
+def test_a_tool_of_ones_own_is_marked_as_ones_own_declaration() -> None:
+    spec = a_spec(tools={OWN.name: {"access": "write", "irreversible_alone": True}}, connections={})
+    text, _ = read(rendered(spec))
+    assert "A tool that is not in force any more" in text
+    text, _ = read(rendered(spec, contracts={OWN.name: OWN}))
+    assert "Note a refund till.refunds.note Your own declaration: outbound message." in text
+    assert "no provider vouches for it" in text
+    assert "Your own declaration" not in read(rendered(a_spec()))[0]
+
+
+def test_it_says_which_messages_nobody_sees_a_draft_of() -> None:
+    grant = {"access": "write", "irreversible_alone": True}
+    sends = {"recipients": ["@ours.example"], "templates": ["Hello {name}", HOSTILE]}
+    for outbound, told in (
+        (None, "Every message to an outsider is a draft that a person looks at."),
+        (sends, "Of these messages to outsiders nobody sees a draft: the texts below, to @ours.example."),
+        (sends | {"any_text": True, "recipients": []}, "nobody sees a draft: any text, to nobody."),
+    ):
+        spec = a_spec(tools={OWN.name: grant | {"outbound": outbound}}, connections={})
+        text, _ = read(rendered(spec, contracts={OWN.name: OWN}))
+        assert told in text
+        assert (HOSTILE in text) is (outbound is not None)
+
+
+def test_it_says_whose_word_is_taken_for_what_was_read() -> None:
+    assert "nobody saw it read this" in read(rendered(with_tool(BILLS, asserted="contract")))[0]
+    assert "nobody saw it read this" not in read(rendered(a_spec()))[0]
+
+
+def test_it_says_what_holds_over_time_and_for_new_payees() -> None:
+    limit = {"name": "daily", "window_hours": 24, "max_amount": 5000, "currency": "EUR", "exceeded": "deny"}
+    text, _ = read(
+        rendered(a_spec(limits=[limit], insiders=["@ours.example"], risk={"escalate_at": 40, "deny_at": 90}))
+    )
+    assert "daily: 50.00 EUR in every 24 hours; nobody can approve more." in text
+    assert "2 different people approve what goes to a new payee or to new bank details." in text
+    assert "From a score of 40 of 100 a person decides; from 90 it is refused." in text
+    assert "No outsiders@ours.example" in text
+    text, _ = read(rendered(a_spec(counterparty_approvals=1, risk={"deny_at": 101})))
+    assert "One person approves what goes to a new payee" in text
+    assert "From a score of 50 of 100 a person decides." in text
+    assert "No ceiling over time." in text
+    assert "Nobody: every recipient is an outsider." in text
 
 
 def test_a_supervised_workflow_decides_nothing_alone() -> None:
