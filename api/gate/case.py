@@ -5,14 +5,16 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from api.gate import limits, payees
+from api.gate import limits, outbound, payees, provenance, risk
 from api.gate.access_spec import AccessSpec, ToolGrant
 from api.gate.contracts import Argument, Contract
-from api.gate.decisions import LimitClaim
+from api.gate.decisions import LimitClaim, Risk
 from api.gate.facts import Facts
+from api.gate.outbound import Review
 from api.gate.payees import Payee, Standing
 from api.gate.pointer import resolve
 from api.gate.proposals import Proposal
+from api.gate.provenance import Carried
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,11 @@ class Case:
         return limits.claims(self)
 
     @cached_property
+    def risk(self) -> Risk:
+        """The risk score, with what it is the sum of."""
+        return risk.assess(self)
+
+    @cached_property
     def roled(self) -> list[RoledArgument]:
         """Every argument that the contract gives a role, in the contract's order."""
         if self.contract is None:
@@ -71,6 +78,16 @@ class Case:
     def payees(self) -> list[Payee]:
         """Whom the action goes to: every account and recipient that is not one of our own."""
         return payees.payees(self)
+
+    @cached_property
+    def review(self) -> Review:
+        """What a reviewer has read of a message, and what nobody has."""
+        return outbound.review(self)
+
+    @cached_property
+    def carried(self) -> list[Carried]:
+        """What the action carries away of what was read in the run, where its class is neither public nor internal."""
+        return provenance.carried(self)
 
     @cached_property
     def counterparties(self) -> list[str]:

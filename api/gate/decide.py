@@ -11,20 +11,38 @@ from api.gate.checks import (
     constitution,
     contract,
     counterparty,
+    data_class,
     edit,
     hard_gate,
     kill_switch,
     limits,
+    outbound,
+    risk,
     scope,
     stage,
     value,
 )
-from api.gate.models import Approvals, Decision, Facts, Finding, Outcome, Proposal, RequiredApprovals, Rule
+from api.gate.models import Approvals, Decision, Facts, Finding, Outcome, Proposal, RequiredApprovals, Risk, Rule
 
 _Told = TypeVar("_Told")
 
 #: Every check runs on every proposal, so that a reviewer sees all reasons at once.
-CHECKS = (kill_switch, contract, scope, connection, hard_gate, counterparty, confidence, value, limits, stage, edit)
+CHECKS = (
+    kill_switch,
+    contract,
+    scope,
+    connection,
+    hard_gate,
+    outbound,
+    data_class,
+    counterparty,
+    confidence,
+    value,
+    limits,
+    risk,
+    stage,
+    edit,
+)
 
 
 def decide(proposal: Proposal, facts: Facts, now: datetime) -> Decision:
@@ -56,6 +74,7 @@ def decide(proposal: Proposal, facts: Facts, now: datetime) -> Decision:
         outcome=outcome,
         findings=findings,
         required_approvals=_approvals(proposal, facts, findings, [rule for rule, _ in matched], outcome),
+        risk=_risk(case),
         limits=_told(lambda: case.limits),
         rules_evaluated=[rule.id for rule in evaluated],
         rules_matched=[rule.id for rule, _ in matched],
@@ -72,6 +91,13 @@ def _told(worked_out: Callable[[], list[_Told]]) -> list[_Told]:
         return worked_out()
     except Exception:
         return []
+
+
+def _risk(case: Case) -> Risk | None:
+    try:
+        return case.risk
+    except Exception:
+        return None
 
 
 def _failed(check: str, error: Exception) -> Finding:

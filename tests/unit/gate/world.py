@@ -20,6 +20,7 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 TOOL = "acme.payments.create"
 WORKFLOW, WRITE, AGENT = UUID(int=1), UUID(int=2), UUID(int=3)
 
+INSTRUCTION = "Pay the bill INV-1: 50.00 EUR to DE89370400440532013000."
 ARGS: dict[str, Any] = {"to": "DE89370400440532013000", "amount": 5000, "currency": "EUR", "note": "INV-1"}
 
 SCHEMA: dict[str, Any] = {
@@ -96,6 +97,7 @@ def facts(
         "connections": {WRITE: held | (connection or {})},
         "kill_switches": [],
         "constitution": {"version": 3, "rules": [rule(**r) for r in rules or []]},
+        "run": {"id": UUID(int=5), "instruction": INSTRUCTION},
     }
     return Facts.model_validate(document | changes)
 
