@@ -86,7 +86,7 @@ def rules(expressions: list[str] = BLIND + SEEING) -> st.SearchStrategy[dict[str
         },
         optional={
             "applies_to": st.lists(st.sampled_from(["*", TOOL, "acme.*", "other.*", "?"]), min_size=1, max_size=2),
-            "lifts": st.lists(st.sampled_from(["confidence", "value"]), max_size=2),
+            "lifts": st.lists(st.sampled_from(["confidence", "value", "risk", "counterparty"]), max_size=3),
             "approvals": _APPROVALS,
             "expires_at": st.sampled_from([NOW, NOW - timedelta(days=1), NOW + timedelta(days=1), None]),
         },

@@ -17,7 +17,7 @@ from api.gate.models import Decision, Facts, Outcome, Proposal
 from tests.unit.gate.world import ARGS, NOW, TOOL, contract, decided, facts, objections, of, proposal, spec
 
 ROOT = Path(__file__).parents[3]
-LIFTING = {"effect": "allow", "lifts": ["confidence", "value"]}
+LIFTING = {"effect": "allow", "lifts": ["confidence", "value", "risk"]}
 DOUBTFUL: dict[str, Any] = {"args": ARGS | {"amount": 10_001}, "confidence": 0.1}
 
 
@@ -37,8 +37,10 @@ def test_every_check_has_its_say_even_when_the_first_denies() -> None:
         "contract",
         "scope",
         "hard_gate",
+        "counterparty",
         "confidence",
         "value",
+        "risk",
         "stage",
         "edit",
         "constitution",
@@ -140,7 +142,8 @@ def test_an_allow_that_does_not_hold_lifts_nothing(when: str) -> None:
         ({"access": spec({"arguments": []})}, "scope"),
         ({"tool": contract(effect="destructive")}, "hard_gate"),
         ({"tool": contract(input_schema={"type": "object", "maxProperties": 0})}, "contract"),
-        ({"connection": {"status": "revoked"}}, "scope"),
+        ({"connection": {"status": "revoked"}}, "connection"),
+        ({"connection": {"provider": "other"}}, "scope"),
     ],
 )
 def test_an_allow_lifts_nothing_else(changes: dict[str, Any], check: str) -> None:

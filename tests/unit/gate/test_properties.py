@@ -97,9 +97,7 @@ def test_only_a_known_granted_tool_is_ever_allowed(held: Facts, proposed: Propos
 
 @thorough
 @given(worlds(), proposals(), st.lists(rules().map(lambda r: r | {"effect": "allow"}), min_size=1, max_size=3))
-def test_allow_rules_lift_confidence_and_value_only(
-    held: Facts, proposed: Proposal, allowing: list[dict[str, Any]]
-) -> None:
+def test_allow_rules_lift_only_what_they_name(held: Facts, proposed: Proposal, allowing: list[dict[str, Any]]) -> None:
     before = [f for f in decide(proposed, held, NOW).findings if f.check != "constitution"]
     after = [f for f in decide(proposed, _with_rules(held, allowing), NOW).findings if f.check != "constitution"]
     named = {check for r in allowing for check in r.get("lifts", [])}
@@ -108,7 +106,7 @@ def test_allow_rules_lift_confidence_and_value_only(
     for old, new in zip(before, after, strict=True):
         if old.outcome is not new.outcome:
             assert (old.outcome, new.outcome) == (Outcome.ESCALATE, Outcome.ALLOW)
-            assert old.check in {"confidence", "value"} & named
+            assert old.check in {"confidence", "value", "risk", "counterparty"} & named
 
 
 @thorough

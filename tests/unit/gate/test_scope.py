@@ -143,9 +143,6 @@ def test_read_access_does_not_write() -> None:
         ({"environment": "production"}, "another environment"),
         ({"access": "read"}, "another environment or access"),
         ({"provider": "other"}, "not one to acme"),
-        ({"status": "degraded"}, "degraded"),
-        ({"status": "revoked"}, "revoked"),
-        ({"status": ""}, "is ."),
     ],
 )
 def test_the_connection_must_be_the_one_that_fits(connection: dict[str, str], message: str) -> None:
