@@ -1,19 +1,192 @@
-"""The constitution: what is in force, its history, and publishing the next version."""
+"""The constitution: what is in force, its history, and the way from a draft to the next version."""
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
+
+import rfc8785
 
 from api.auth import Principal
-from api.constitution.models import NewConstitution
-from api.db import Answer, Idempotency, database
+from api.constitution import diff
+from api.constitution.models import NewConstitution, NewDraft
+from api.constitution.validation import Fault, Schemas, broken, parsed, unknown_names, warnings
+from api.db import Answer, Idempotency, Row, database
+from api.errors import Problem
+from api.gate.models import Rule
+from api.ids import new_id
+from api.pagination import PageRequest
 from api.sql import query
 
 
-async def list_versions(principal: Principal, limit: int) -> list[dict[str, Any]]:
+async def list_versions(principal: Principal, limit: int, versions: list[int] | None = None) -> list[Row]:
+    """Versions, newest first: the newest, or those named."""
+    parameters = {"limit": limit, "versions": versions}
     async with database().tenant_transaction(principal, "constitution.read") as connection:
-        cursor = await connection.execute(query("constitution/list_versions"), {"limit": limit})
-        return await cursor.fetchall()
+        return await (await connection.execute(query("constitution/list_versions"), parameters)).fetchall()
+
+
+async def get_version(principal: Principal, version: int | None = None) -> Row:
+    """The version of this number, or the one in force; Problem 404 when there is no such."""
+    # What is no number of a version is in no row.
+    named = [version] if version is not None and version < 2**31 else None
+    if version is not None and named is None:
+        raise Problem(404, "not_found", "There is no such version.")
+    rows = await list_versions(principal, 1, named)
+    if not rows:
+        raise Problem(404, "not_found", "There is no such version.")
+    return rows[0]
 
 
 async def publish(principal: Principal, body: NewConstitution, once: Idempotency) -> Answer:
-    """Publishes the next version; 412 when another was published since it was written."""
-    return await database().call(principal, "publish_constitution_v1", body.model_dump(mode="json"), once)
+    """Publishes the next version at once.
+
+    Raises Problem 412 when another was published since it was written, 409 `second_person_needed` when it may let more
+    happen without a person: that takes a draft and somebody else.
+    """
+    await _require_known_names(principal, body.rules, "constitution.publish", once)
+    args = body.model_dump(mode="json")
+    args["payload"] = _payload(body.expected_version, args["rules"])
+    return await database().call(principal, "publish_constitution_v1", args, once)
+
+
+async def list_drafts(principal: Principal, page: PageRequest, status: str | None) -> Row:
+    rows = await _drafts(principal, page.key() | {"status": status, "id": None})
+    return page.page(rows, "created_at", "id")
+
+
+async def get_draft(principal: Principal, draft_id: UUID) -> Row:
+    parameters = {"id": draft_id, "status": None, "after_at": None, "after_id": None, "limit": 1}
+    rows = await _drafts(principal, parameters)
+    if not rows:
+        raise Problem(404, "not_found", "There is no such draft.")
+    return rows[0]
+
+
+async def create_draft(principal: Principal, body: NewDraft, once: Idempotency) -> Answer:
+    """Writes a draft; 412 when its base is not in force."""
+    await _require_known_names(principal, body.rules, "constitution.draft", once)
+    args = {"id": new_id()} | _content(body)
+    return await database().call(principal, "create_constitution_draft_v1", args, once)
+
+
+async def change_draft(principal: Principal, draft_id: UUID, body: NewDraft, if_match: list[str] | None) -> Any:
+    """Writes one's own draft anew, while it is one; 412 when it is another than the caller has read."""
+    await _require_known_names(principal, body.rules, "constitution.draft", None)
+    args = {"id": draft_id, "if_match": if_match} | _content(body)
+    return (await database().call(principal, "update_constitution_draft_v1", args)).result
+
+
+async def submit(principal: Principal, draft_id: UUID, once: Idempotency) -> Answer:
+    return await database().call(principal, "submit_constitution_draft_v1", {"id": draft_id}, once)
+
+
+async def withdraw(principal: Principal, draft_id: UUID, reason: str, once: Idempotency) -> Answer:
+    args = {"id": draft_id, "reason": reason}
+    return await database().call(principal, "withdraw_constitution_draft_v1", args, once)
+
+
+async def decide(
+    principal: Principal, draft_id: UUID, verdict: str, digest: str, reason: str, once: Idempotency
+) -> Answer:
+    """Publishes a draft in review, which is in force at once, or rejects it.
+
+    Raises a database error CS409 for another digest, or for who wrote what widens; CS412 when the constitution has
+    moved since; CS403 for who may not publish, or has no second factor.
+    """
+    args = {"id": draft_id, "verdict": verdict, "digest": digest, "reason": reason}
+    return await database().call(principal, "decide_constitution_draft_v1", args, once)
+
+
+async def restore(principal: Principal, version: int, reason: str, once: Idempotency) -> Answer:
+    """Drafts an older version anew, to be published like any other.
+
+    Raises Problem 422 when it is one that could not be written any more.
+    """
+    before = await database().stored(principal, "constitution.draft", once)
+    if before is not None:
+        return before
+    old, now = await get_version(principal, version), await get_version(principal)
+    rules, faults = parsed(old["rules"])
+    faults += [*broken(rules), *unknown_names(rules, await _schemas(principal))]
+    _refuse(faults)
+    args = {
+        "id": new_id(),
+        "base_version": now["version"],
+        "rules": old["rules"],
+        "payload": _payload(now["version"], old["rules"]),
+        "reason": reason,
+        "origin_version": version,
+    }
+    return await database().call(principal, "create_constitution_draft_v1", args, once)
+
+
+async def compare(principal: Principal, version: int, other: int | None) -> Row:
+    """What a version lets happen beyond another: the one named, else the one in force."""
+    new, old = await get_version(principal, version), await get_version(principal, other)
+    return _difference(old, new["rules"], new["version"])
+
+
+async def compare_draft(principal: Principal, draft_id: UUID) -> Row:
+    """What a draft lets happen beyond the version that it was written against."""
+    draft = await get_draft(principal, draft_id)
+    old = await get_version(principal, draft["base_version"])
+    return _difference(old, draft["rules"], draft["version"])
+
+
+async def validate(principal: Principal, documents: Sequence[dict[str, Any]]) -> Row:
+    """What is wrong with rules, what is odd about them, and how they differ from those in force; saves nothing."""
+    now, schemas = await get_version(principal), await _schemas(principal)
+    rules, errors = parsed(documents)
+    errors += [*broken(rules), *unknown_names(rules, schemas)]
+    whole = [rule.model_dump(mode="json") for rule in rules if rule is not None]
+    return _difference(now, whole, None) | {
+        "valid": not errors,
+        "errors": errors,
+        "warnings": list(warnings(rules, schemas, datetime.now(UTC))),
+    }
+
+
+def _difference(old: Row, rules: list[Row], to_version: int | None) -> Row:
+    return {
+        "from_version": old["version"],
+        "to_version": to_version,
+        "widens": diff.widens(old["rules"], rules),
+        "changes": diff.changes(old["rules"], rules),
+    }
+
+
+def _content(body: NewDraft) -> Row:
+    args = body.model_dump(mode="json")
+    return args | {"payload": _payload(body.base_version, args["rules"])}
+
+
+def _payload(base_version: int, rules: list[Row]) -> str:
+    """The bytes that a draft's digest covers (RFC 8785)."""
+    return rfc8785.dumps({"base_version": base_version, "rules": rules}).decode()
+
+
+async def _drafts(principal: Principal, parameters: Row) -> list[Row]:
+    async with database().tenant_transaction(principal, "constitution.read") as connection:
+        return await (await connection.execute(query("constitution/list_drafts"), parameters)).fetchall()
+
+
+async def _schemas(principal: Principal) -> Schemas:
+    """What each tool takes that the tenant knows."""
+    tools = (await database().call(principal, "list_tools_v1", {})).result
+    return {tool["name"]: tool["input_schema"] for tool in tools}
+
+
+async def _require_known_names(
+    principal: Principal, rules: list[Rule], permission: str, once: Idempotency | None
+) -> None:
+    """Refuses rules that name what no tool takes; but a request that was answered before gets its answer."""
+    faults = list(unknown_names(rules, await _schemas(principal)))
+    if faults and await database().stored(principal, permission, once) is None:
+        _refuse(faults)
+
+
+def _refuse(faults: Sequence[Fault]) -> None:
+    if faults:
+        errors = [{"pointer": fault.pointer, "message": fault.message, "kind": fault.kind} for fault in faults[:50]]
+        raise Problem(422, "invalid_rules", "The rules do not hold together.", errors)

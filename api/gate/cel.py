@@ -14,7 +14,7 @@ from typing import Any
 
 from cel_expr_python import cel
 
-from api.gate.expression_tree import calls
+from api.gate.expression_tree import Path, calls, paths
 
 MAX_LENGTH = 2000
 _FUNCTIONS = (
@@ -24,8 +24,17 @@ _FUNCTIONS = (
 _CONFIG = "stdlib:\n  disable_macros: true\n  include_functions:\n" + "".join(
     f'  - name: "{name}"\n' for name in _FUNCTIONS
 )
-_VARIABLES = {name: cel.Type("map<string, dyn>") for name in ("action", "args", "subject", "workflow", "principal")} | {
-    "now": cel.Type.TIMESTAMP
+#: What an expression may name, and of what has a fixed form, every member.
+FIELDS: dict[str, frozenset[str]] = {
+    "action": frozenset({"tool", "effect", "confidence", "citations", "evidence"}),
+    "subject": frozenset({"type", "id", "tier"}),
+    "workflow": frozenset({"slug", "environment", "stage"}),
+    "principal": frozenset({"kind", "id"}),
+}
+LIMIT_FIELDS = frozenset({"amount", "count", "max_amount", "max_count", "remaining"})
+_VARIABLES = {name: cel.Type("map<string, dyn>") for name in (*FIELDS, "args")} | {
+    "limits": cel.Type("map<string, map<string, int>>"),
+    "now": cel.Type.TIMESTAMP,
 }
 _ENVIRONMENT = cel.NewEnv(config=cel.NewEnvConfigFromYaml(_CONFIG), variables=_VARIABLES)
 
@@ -50,7 +59,8 @@ def compile_expression(text: str) -> Any:
     try:
         program = _ENVIRONMENT.compile(text)
         answers = program.return_type()
-        called = list(calls(program.serialize()))
+        written = program.serialize()
+        called, read = list(calls(written)), list(paths(written))
     except Exception as error:
         raise ExpressionError(str(error).removesuffix(" [INVALID_ARGUMENT]")) from None
     if answers not in (cel.Type.BOOL, cel.Type.DYN):
@@ -60,7 +70,42 @@ def compile_expression(text: str) -> Any:
             raise ExpressionError("contains() looks for a text that is written in the rule.")
         if call.function in ("getHours", "getDayOfWeek") and not all(_ZONE.fullmatch(a or "") for a in call.arguments):
             raise ExpressionError(f"{call.function}() takes a time zone like 'Europe/Berlin' or '+02:00'.")
+    for path in read:
+        _require_member(path)
     return program
+
+
+def _require_member(path: Path) -> None:
+    """Refuses a member that a variable never has: a rule with a slip of the pen would protect nobody."""
+    root, *members = path
+    known = FIELDS.get(root or "")
+    if root == "limits":
+        known, members = LIMIT_FIELDS, members[1:]
+    if known and members and members[0] is not None and members[0] not in known:
+        of = "a limit" if root == "limits" else root
+        raise ExpressionError(f"{of} has no {members[0][:100]!r}; it has {', '.join(sorted(known))}.")
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> tuple[Path, ...]:
+    return tuple(paths(compile_expression(text).serialize()))
+
+
+def arguments_named(text: str) -> list[str]:
+    """The arguments that an expression names, in the order of the expression; those that it works out are left out.
+
+    Raises ExpressionError, as compile_expression does.
+    """
+    named = [path[1] for path in _read(text) if path[0] == "args" and len(path) > 1]
+    return list(dict.fromkeys(name for name in named if name is not None))
+
+
+def mentions(text: str, variable: str) -> bool:
+    """Whether an expression reads a variable; one that could not be compiled reads nothing."""
+    try:
+        return any(path[0] == variable for path in _read(text))
+    except ExpressionError:
+        return False
 
 
 def evaluate(text: str, values: Mapping[str, Any]) -> bool:

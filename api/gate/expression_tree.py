@@ -1,4 +1,4 @@
-"""Reads the syntax tree of a compiled expression: every function call in it.
+"""Reads the syntax tree of a compiled expression: every function call in it, and every name that it reads.
 
 The engine hands the tree out as the protocol buffer `cel.expr.CheckedExpr` (cel-spec, proto/cel/expr/checked.proto
 and syntax.proto), in an `Any`. The few fields that matter are read here straight from the wire format.
@@ -21,6 +21,11 @@ class Call:
     arguments: tuple[str | None, ...]
 
 
+#: A name and the members read of it: `args.a.b`, `args["a"].b`; None where a member is worked out. `"a" in args` reads
+#: a member, too.
+Path = tuple[str | None, ...]
+
+
 def calls(program: bytes) -> Iterator[Call]:
     """Every call in a serialized program.
 
@@ -29,6 +34,52 @@ def calls(program: bytes) -> Iterator[Call]:
     for field, value in _fields(_only(program, _ANY_VALUE)):
         if field == _CHECKED_EXPR:
             yield from _calls(value)
+
+
+def paths(program: bytes) -> Iterator[Path]:
+    """Every name that a serialized program reads, as far as the members that it reads of it are written down."""
+    for field, value in _fields(_only(program, _ANY_VALUE)):
+        if field == _CHECKED_EXPR:
+            yield from _paths(value)
+
+
+def _paths(expression: bytes) -> Iterator[Path]:
+    path, apart = _path(expression)
+    if path is not None:
+        yield path
+    for part in apart:
+        yield from _paths(part)
+
+
+def _path(expression: bytes) -> tuple[Path | None, list[bytes]]:
+    """The path that an expression is, if it is one, and the expressions in it that are read by themselves."""
+    for field, value in _fields(expression):
+        if field == _NAME:
+            return (_only(value, 1).decode(),), []
+        if field == _SELECT:
+            operand, member = _only(value, 1), _only(value, 2).decode()
+            path, apart = _path(operand)
+            return (None, [operand]) if path is None else ((*path, member), apart)
+        if field == _CALL:
+            return _called(value)
+        if field == _LIST:
+            return None, [part for number, part in _fields(value) if number == 1]
+        if field == _STRUCT:
+            entries = [part for number, part in _fields(value) if number == 2]
+            return None, [part for entry in entries for number, part in _fields(entry) if number in (3, 4)]
+    return None, []
+
+
+def _called(call: bytes) -> tuple[Path | None, list[bytes]]:
+    parts = _fields(call)
+    function = _only(call, 2).decode()
+    operands = [part for number, part in parts if number in (1, 3)]
+    if function in ("_[_]", "@in") and len(operands) == 2:
+        whole, member = operands if function == "_[_]" else reversed(operands)
+        path, apart = _path(whole)
+        if path is not None:
+            return (*path, _text(member)), [*apart, member]
+    return None, operands
 
 
 def _calls(expression: bytes) -> Iterator[Call]:

@@ -1,0 +1,196 @@
+"""The constitution over HTTP: written by one, read and published by another, compared, restored."""
+
+from typing import Any
+
+import pytest
+
+from sandbox.organisation import Member, Organisation, ok, once
+from tests.http.constitutions import DRAFTS, ask, drafted, in_force, publish, rule, submitted
+from tests.http.integrator import join, new_organisation
+from tests.http.problems import problem, unchanged
+from tests.http.world import World
+
+TRUST = rule("trust-notes", "allow", lifts=["confidence"], applies_to=["sandbox_crm.notes.create"])
+NEVER = rule("never", "deny", "args.contact_id == 'con_ada'", applies_to=["sandbox_crm.notes.create"])
+
+
+@pytest.fixture(scope="module")
+def company(world: World) -> Organisation:
+    return new_organisation(world, connected=False)
+
+
+@pytest.fixture(scope="module")
+def second(company: Organisation) -> Member:
+    return join(company, "admin")
+
+
+def _now(company: Organisation) -> tuple[int, list[dict[str, Any]]]:
+    constitution = in_force(company)
+    return constitution["version"], constitution["rules"]
+
+
+def test_from_draft_to_force_and_back(company: Organisation, second: Member) -> None:
+    base, rules = _now(company)
+    written = company.approver.api.post(
+        DRAFTS, json={"rules": [*rules, TRUST], "reason": "notes are harmless", "base_version": base}, headers=once()
+    )
+    draft = ok(written)
+    assert (draft["status"], draft["widens"], written.headers["ETag"]) == ("draft", True, '"1"')
+    shown = ok(company.owner.api.get(f"{DRAFTS}/{draft['id']}/diff"))
+    assert shown["widens"]
+    [change] = shown["changes"]
+    assert (change["kind"], change["rule_id"], change["widens"]) == ("added", "trust-notes", True)
+    ok(ask(company.approver, draft, "submit"))
+    done = ok(ask(second, draft, "publish"))
+    assert (done["status"], done["version"]) == ("published", base + 1)
+    newest = in_force(company)
+    assert (newest["author"], newest["published_by"]) == (company.approver.user_id, second.user_id)
+    assert (newest["digest"], newest["widened"], newest["draft_id"]) == (draft["digest"], True, draft["id"])
+
+    body = {"reason": "it did harm"}
+    back = ok(company.owner.api.post(f"/v1/constitution/versions/{base}/restore", json=body, headers=once()))
+    assert (back["origin_version"], back["base_version"], back["widens"]) == (base, base + 1, False)
+    ok(ask(company.owner, back, "submit"))
+    ok(ask(company.owner, back, "publish"))
+    assert _now(company) == (base + 2, rules)
+    compared = ok(company.owner.api.get(f"/v1/constitution/versions/{base + 1}/diff", params={"with": base + 2}))
+    assert [(c["kind"], c["widens"]) for c in compared["changes"]] == [("added", True)]
+    compared = ok(company.owner.api.get(f"/v1/constitution/versions/{base + 2}/diff", params={"with": base + 1}))
+    assert [(c["kind"], c["widens"]) for c in compared["changes"]] == [("removed", False)]
+
+
+def test_what_widens_is_not_published_by_who_wrote_it(company: Organisation, second: Member, world: World) -> None:
+    base, rules = _now(company)
+    with unchanged(world):
+        body = {"rules": [*rules, TRUST], "reason": "mine", "expected_version": base}
+        refused = company.owner.api.post("/v1/constitution/versions", json=body, headers=once())
+        assert "/v1/constitution/drafts" in problem(refused, 409, "second_person_needed")["detail"]
+    draft = submitted(company.owner, [*rules, TRUST], base)
+    with unchanged(world):
+        problem(ask(company.owner, draft, "publish"), 409, "second_person_needed")
+        problem(ask(company.approver, draft, "publish"), 403, "permission_denied")
+        problem(ask(second, draft, "publish", digest=f"sha256:{'0' * 64}"), 409, "digest_mismatch")
+        problem(ask(company.owner, draft, "reject"), 403, "own_draft")
+        problem(ask(second, draft, "withdraw"), 403, "not_the_author")
+    assert ok(ask(second, draft, "reject", reason="not yet"))["decision_reason"] == "not yet"
+    problem(ask(second, draft, "publish"), 409, "already_decided")
+    found = ok(second.api.get(DRAFTS, params={"status": "rejected"}))["items"]
+    assert draft["id"] in [each["id"] for each in found]
+
+
+def test_a_draft_is_changed_by_its_author_who_has_read_it(company: Organisation, second: Member, world: World) -> None:
+    base, rules = _now(company)
+    draft = drafted(company.owner, rules, base)
+    path, body = f"{DRAFTS}/{draft['id']}", {"rules": [*rules, NEVER], "reason": "better", "base_version": base}
+    with unchanged(world):
+        problem(company.owner.api.put(path, json=body), 428, "precondition_required")
+        problem(company.owner.api.put(path, json=body, headers={"If-Match": '"9"'}), 412, "precondition_failed")
+        problem(second.api.put(path, json=body, headers={"If-Match": '"1"'}), 403, "not_the_author")
+        problem(ask(second, draft, "submit"), 403, "not_the_author")
+    changed = company.owner.api.put(path, json=body, headers={"If-Match": '"1"'})
+    assert (ok(changed)["revision"], changed.headers["ETag"]) == (2, '"2"')
+    assert changed.json()["digest"] != draft["digest"]
+    ok(ask(company.owner, draft, "submit"))
+    problem(company.owner.api.put(path, json=body, headers={"If-Match": "*"}), 409, "invalid_transition")
+    problem(ask(second, draft, "publish"), 409, "digest_mismatch")
+    assert ok(ask(company.owner, draft, "withdraw", reason="no"))["status"] == "withdrawn"
+
+
+def test_a_draft_against_another_version_is_refused(company: Organisation, second: Member) -> None:
+    base, rules = _now(company)
+    stale = submitted(company.owner, [*rules, NEVER], base)
+    publish(company, [*rules, rule("more")])
+    problem(ask(second, stale, "publish"), 412, "version_moved")
+    body = {"rules": rules, "reason": "late", "base_version": base}
+    problem(company.owner.api.post(DRAFTS, json=body, headers=once()), 412, "version_moved")
+    publish(company, rules)
+
+
+def test_a_repeated_draft_is_the_same_one(company: Organisation) -> None:
+    base, rules = _now(company)
+    body, key = {"rules": rules, "reason": "again", "base_version": base}, once()
+    first = company.owner.api.post(DRAFTS, json=body, headers=key)
+    again = company.owner.api.post(DRAFTS, json=body, headers=key)
+    assert (again.headers["Idempotent-Replayed"], again.json()) == ("true", first.json())
+    ok(ask(company.owner, first.json(), "withdraw"))
+
+
+@pytest.mark.parametrize(
+    ("bad", "pointer", "said"),
+    [
+        (rule(when="args.ammount > 5", applies_to=["sandbox_bank.payments.create"]), "/rules/0/when", "amount"),
+        (rule(when="'contcat_id' in args", applies_to=["sandbox_crm.notes.*"]), "/rules/0/when", "contact_id"),
+    ],
+)
+def test_a_rule_that_names_what_no_tool_takes_is_refused(
+    company: Organisation, world: World, bad: dict[str, Any], pointer: str, said: str
+) -> None:
+    base, _ = _now(company)
+    draft = {"rules": [bad], "reason": "x", "base_version": base}
+    with unchanged(world):
+        for path, body in (
+            (DRAFTS, draft),
+            ("/v1/constitution/versions", {"rules": [bad], "reason": "x", "expected_version": base}),
+        ):
+            [error] = problem(company.owner.api.post(path, json=body, headers=once()), 422, "invalid_rules")["errors"]
+            assert error["pointer"] == pointer
+            assert said in error["message"]
+
+
+def test_rules_are_validated_before_they_are_saved(company: Organisation, world: World) -> None:
+    base, rules = _now(company)
+    asked = [
+        *rules,
+        rule("twice", when="size(action.citations) == 9"),
+        rule("twice", when="action.colour == 'red'"),
+        rule("broken", when="args.(") | {"title": "A\u202eB"},
+        {"id": "nothing"},
+        rule("elsewhere", applies_to=["no.such.tool"]),
+        rule("over", expires_at="2001-01-01T00:00:00Z"),
+        rule("idle", "allow"),
+        rule("wide", "allow", lifts=["risk"]),
+        rule("same", "allow", lifts=["risk"]),
+        rule("shaded", "require_approval"),
+        rule("shade", "deny"),
+        rule("bounds", bounds={"amounts": {"EUR": [5, 1]}}),
+    ]
+    with unchanged(world):
+        answer = ok(company.owner.api.post("/v1/constitution/validate", json={"rules": asked}))
+    at = len(rules)
+    assert (answer["valid"], answer["widens"], answer["from_version"], answer["to_version"]) == (
+        False,
+        True,
+        base,
+        None,
+    )
+    errors = {(e["rule_id"], e["pointer"].removeprefix("/rules/"), e["kind"]) for e in answer["errors"]}
+    assert {
+        ("twice", f"{at + 1}/when", "expression"), ("twice", f"{at + 1}/id", "duplicate_id"),
+        ("broken", f"{at + 2}/when", "expression"), ("broken", f"{at + 2}/title", "unseen_characters"),
+        ("nothing", f"{at + 3}/when", "invalid"), ("bounds", f"{at + 11}/bounds/amounts/EUR", "empty_bounds"),
+    } <= errors  # fmt: skip
+    warned = {(w["rule_id"], w["kind"]) for w in answer["warnings"]}
+    assert {
+        ("elsewhere", "no_such_tool"), ("over", "expired"), ("idle", "lifts_nothing"), ("wide", "unbounded"),
+        ("same", "duplicate"), ("shaded", "shadowed"),
+    } <= warned  # fmt: skip
+    fine = ok(company.owner.api.post("/v1/constitution/validate", json={"rules": rules}))
+    assert (fine["valid"], fine["errors"], fine["widens"], fine["changes"]) == (True, [], False, [])
+
+
+def test_there_is_no_version_but_those_that_were_published(company: Organisation) -> None:
+    api = company.owner.api
+    for number in (9_999, 2**31, 10**30):
+        problem(api.get(f"/v1/constitution/versions/{number}"), 404, "not_found")
+        problem(api.get("/v1/constitution/versions/1/diff", params={"with": number}), 404, "not_found")
+    for number in (0, -1):
+        problem(api.get(f"/v1/constitution/versions/{number}"), 422, "invalid_request")
+    assert ok(api.get("/v1/constitution/versions/1"))["widened"] is False
+
+
+def test_an_agent_reads_and_does_not_draft(company: Organisation) -> None:
+    base, rules = _now(company)
+    with company.agent() as agent:
+        assert ok(agent.get("/v1/constitution"))["version"] == base
+        body = {"rules": rules, "reason": "x", "base_version": base}
+        problem(agent.post(DRAFTS, json=body, headers=once()), 403, "permission_denied")
