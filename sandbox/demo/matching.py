@@ -240,17 +240,27 @@ def _note(letter: Letter, books: Books) -> tuple[list[Intent], str]:
     if contact is None:
         return [], f"Nobody in the CRM writes from {clean(letter.sender_address, 100) or 'no address'}."
     said = clean(letter.text, 800)
+    because, confidence = ["the sender's address is this contact's"], 0.9
+    if not _signs_as(letter, contact, books):
+        because.append("but signs with another name")
+        confidence = 0.7
     return [
         Intent(
             tool=NOTE,
             args={"contact_id": contact, "body": f"Writes by e-mail (not confirmed otherwise): {said}"},
             says=f"note at the contact {contact} what the mail says",
-            confidence=0.9,
-            because=("the sender's address is this contact's",),
+            confidence=confidence,
+            because=tuple(because),
             citations=("say-why",),
             evidence=_evidence(books, "contacts"),
         )
     ], ""
+
+
+def _signs_as(letter: Letter, contact: str, books: Books) -> bool:
+    """Whether the mail's sender gives the contact's own name."""
+    names = {str(c.get("name", "")).casefold() for c in books.contacts if c["id"] == contact}
+    return not letter.sender_name or letter.sender_name.casefold() in names
 
 
 def _evidence(books: Books, kind: str) -> tuple[str, ...]:

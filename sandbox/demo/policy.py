@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sandbox.demo.matching import PAY, REFUND
+from sandbox.demo.matching import NOTE, PAY, REFUND
 from sandbox.demo.screen import iban, money
 
 STATED = (
     "They approve a payment when payee, account, amount and reference equal the bank's own bill, and a refund when the "
     "bank shows that the order was paid twice, to the account that the money came from; a wrong amount they correct. "
-    "Anything else they reject."
+    "A note at the contact whose address wrote they approve. Anything else they reject."
 )
 
 
@@ -92,6 +92,10 @@ def decide(exception: Mapping[str, Any], done: frozenset[str]) -> Verdict:
     found = record_of(exception)
     rows = {row.name: row for row in compare(exception, found)}
     wrong = {name: row for name, row in rows.items() if row.fits is False}
+    if exception["tool"] == NOTE and any(
+        contact["id"] == exception["args"].get("contact_id") for contact, _ in _rows(exception, "contacts")
+    ):
+        return Verdict("approve", "The address is the contact's; a note harms nobody.")
     if exception["tool"] not in (PAY, REFUND):
         return Verdict("reject", "Nobody asked for this; it is not what this workflow is for.")
     if found.record is None:

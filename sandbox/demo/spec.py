@@ -53,4 +53,7 @@ def access_spec(owner: str, connections: dict[str, Any]) -> dict[str, Any]:
         # What mails and contacts say of people is kept for a quarter; what belongs to the books for a year.
         "retention_days": 365,
         "retention": {"personal": 90},
+        # Each payment waits for a person anyway; two look at it where a rule says so.
+        "counterparty_approvals": 1,
+        "limits": [{"name": "a-day", "window_hours": 24, "currency": "EUR", "max_amount": 2_500_000}],
     }

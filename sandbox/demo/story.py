@@ -10,6 +10,7 @@ from sandbox.demo.agent import Agent, Proposal, settled
 from sandbox.demo.count import Count
 from sandbox.demo.desk import Desk
 from sandbox.demo.ledger import Ledger, Snapshot
+from sandbox.demo.lesson import Lesson
 from sandbox.demo.mail import Letter
 from sandbox.demo.matching import OUR_ACCOUNT, PAY, REFUND
 from sandbox.demo.policy import STATED
@@ -44,6 +45,7 @@ class Story:
         desk = self.decide()
         paid = self.execute(before)
         self.repeat(desk, paid)
+        self.learn()
         self.stop_everything()
         self.verify(paid)
 
@@ -67,9 +69,29 @@ class Story:
         screen.item("may read", ", ".join(_short(tool) for tool in document["can_read"]))
         screen.item("may do", ", ".join(_short(tool) for tool in document["can_write"]))
         screen.item("waits", f"always for people: {', '.join(_short(tool) for tool in document['always_waits'])}")
+        self._vouched(org)
         screen.item("limits", f"money from {OUR_ACCOUNT} only; confidence of {spec['confidence_min']} at least; up to "
                         f"{money(spec['value_max']['EUR'], 'EUR')}, beyond it a person looks")  # fmt: skip
         self._reviewed(org)
+
+    def _vouched(self, org: Organisation) -> None:
+        """A vendor in the directory, by maker and checker: whoever else claims to be it is found out."""
+        account = {"type": "bank_account", "iban": "DE94000123450532013000"}
+        entry = {"kind": "vendor", "name": "Northwind Paper GmbH", "details": [account]}
+        body = {
+            "kind": "create",
+            "environment": "sandbox",
+            "entry": entry,
+            "reason": "Called back at the known number.",
+        }
+        change = ok(org.owner.api.post("/v1/directory/changes", json=body, headers=once()))
+        path = f"/v1/directory/changes/{change['id']}/approve"
+        ok(org.approver.api.post(path, json={"digest": change["digest"]}, headers=once()))
+        self.screen.item(
+            "directory",
+            f"{entry['name']} with its account: {org.owner.name} proposed it, {org.approver.name} checked it; "
+            "new accounts cool off for 72 hours",
+        )
 
     def _reviewed(self, org: Organisation) -> None:
         """What whoever put it live had before him: nine controls that were looked at, and the page that says it all."""
@@ -183,11 +205,18 @@ class Story:
         self.screen.item("repeated", "the last approval, sent again with its Idempotency-Key: the same answer (marked "
                                      "Idempotent-Replayed), and nothing at the bank has changed")  # fmt: skip
 
-    # 5. The kill switch
+    # 5. The rules learn
+
+    def learn(self) -> None:
+        self.screen.scene("5. The rules learn: what was decided once need not come back")
+        if not Lesson(self.screen, self.organisation, self.agent, self.proposals).learn():
+            self.screen.say("Nothing was approved that a rule could take over.")
+
+    # 6. The kill switch
 
     def stop_everything(self) -> None:
         screen, org = self.screen, self.organisation
-        screen.scene("5. The kill switch")
+        screen.scene("6. The kill switch")
         before, proposal = self.ledger.look(), self._probe()
         reason = "Something looks odd; stop everything while I have a look."
         body = {"scope": "tenant", "reason": reason}
@@ -227,10 +256,10 @@ class Story:
             "evidence": [{"observation_id": observation["id"]}],
         }  # fmt: skip
 
-    # 6. The proof
+    # 7. The proof
 
     def verify(self, paid: list[dict[str, Any]]) -> None:
-        self.screen.scene("6. The audit log")
+        self.screen.scene("7. The audit log")
         proof = Proof(self.screen, self.organisation)
         events = proof.verify()
         if paid:
