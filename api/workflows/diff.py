@@ -25,7 +25,7 @@ def diff(before: AccessSpec | None, after: AccessSpec, contracts: Mapping[str, C
     contracts: those of the tools, to say which of them wait for a person whatever the spec says.
     """
     if before is None:
-        nothing = {"tools": {}, "connections": {}, "data_classes": [], "value_max": {}, "insiders": []}
+        nothing: dict[str, Any] = {"tools": {}, "connections": {}, "data_classes": [], "value_max": {}, "insiders": []}
         before = after.model_copy(update=nothing)
     return [
         *_stage(before, after, contracts or {}),

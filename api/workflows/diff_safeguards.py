@@ -59,8 +59,8 @@ def _limit(old: Limit | None, new: Limit | None) -> Iterator[Change]:
         yield by(True, "/limits", old.model_dump(mode="json"), None, f"limit {old.name} removed: {told(old)}")
     elif old is not None and new is not None:
         for member, wider in _moved(old, new):
-            ends = [{"name": limit.name, member: limit.model_dump(mode="json")[member]} for limit in (old, new)]
-            yield by(wider, "/limits", *ends, f"limit {new.name} is now: {told(new)}; it was: {told(old)}")
+            was, now = ({"name": limit.name, member: limit.model_dump(mode="json")[member]} for limit in (old, new))
+            yield by(wider, "/limits", was, now, f"limit {new.name} is now: {told(new)}; it was: {told(old)}")
 
 
 def _moved(old: Limit, new: Limit) -> Iterator[tuple[str, bool]]:
