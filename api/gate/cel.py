@@ -47,13 +47,28 @@ class ExpressionError(ValueError):
     """The expression is not one that a rule may have; the message says where and why."""
 
 
-@lru_cache(maxsize=1024)  # a long expression keeps 150 KB
 def compile_expression(text: str) -> Any:
     """The compiled program of an expression.
 
-    Raises ExpressionError for a syntax error, an unknown name or function, a type that cannot be boolean, more than
-    MAX_LENGTH characters or 32 levels, and for a `contains` or a time zone that is not given as a literal text.
+    Raises ExpressionError for a syntax error, an unknown name, member or function, a type that cannot be boolean, more
+    than MAX_LENGTH characters or 32 levels, and for a `contains` or a time zone that is not given as a literal text.
     """
+    program = _compiled(text)
+    if isinstance(program, ExpressionError):
+        raise ExpressionError(str(program))
+    return program
+
+
+@lru_cache(maxsize=1024)  # a long expression keeps 150 KB
+def _compiled(text: str) -> Any:
+    """The program, or the ExpressionError that it is instead: both are kept, so that neither is worked out twice."""
+    try:
+        return _compile(text)
+    except ExpressionError as error:
+        return ExpressionError(str(error))
+
+
+def _compile(text: str) -> Any:
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"The expression is longer than {MAX_LENGTH} characters.")
     try:
@@ -62,7 +77,7 @@ def compile_expression(text: str) -> Any:
         written = program.serialize()
         called, read = list(calls(written)), list(paths(written))
     except Exception as error:
-        raise ExpressionError(str(error).removesuffix(" [INVALID_ARGUMENT]")) from None
+        raise ExpressionError(_plainly(str(error))) from None
     if answers not in (cel.Type.BOOL, cel.Type.DYN):
         raise ExpressionError("The expression does not answer true or false.")
     for call in called:
@@ -73,6 +88,11 @@ def compile_expression(text: str) -> Any:
     for path in read:
         _require_member(path)
     return program
+
+
+def _plainly(said: str) -> str:
+    """What the engine says of an expression, without its own words for it."""
+    return re.sub(r"^(?:INVALID_ARGUMENT|CANCELLED): (?:ERROR: <input>:)?| \[[A-Z_]+\]$", "", said)
 
 
 def _require_member(path: Path) -> None:
@@ -114,12 +134,48 @@ def evaluate(text: str, values: Mapping[str, Any]) -> bool:
     The values nest at most 32 levels (arguments.MAX_DEPTH); far deeper ones overflow the engine's stack. Raises
     ExpressionError when it errs or answers something else than a boolean.
     """
-    program = compile_expression(text)
+    return answer(text, activation(values))
+
+
+def activation(values: Mapping[str, Any]) -> Any:
+    """The values, made ready for any number of expressions."""
+    return _ENVIRONMENT.Activation(data=values)
+
+
+def answer(text: str, ready: Any) -> bool:
+    """As `evaluate`, on values that were made ready."""
+    found = _run(compile_expression(text), ready)
+    kind, plain = found.type(), found.plain_value()
+    if kind != cel.Type.BOOL:
+        raise ExpressionError(str(plain)[:300])
+    return bool(plain)
+
+
+def compile_all(texts: tuple[str, ...]) -> Any | None:
+    """One program that answers the list of what each expression answers, for `answer_all`.
+
+    None when there is no such program: it would be too long, or nest too deep. Each expression compiles by itself, so
+    that none can end its own part of the list.
+    """
+    listed = ",".join(f"({text}\n)" for text in texts)  # the line ends a comment
     try:
-        value = program.eval(data=values)
-        kind, answer = value.type(), value.plain_value()
+        return _ENVIRONMENT.compile(f"[{listed}]")
+    except Exception:
+        return None
+
+
+def answer_all(program: Any, ready: Any) -> list[Any] | None:
+    """What every expression of a list program answers, each whatever it is; None when one of them errs."""
+    try:
+        found = _run(program, ready)
+        return list(found.plain_value()) if found.type() == cel.Type.LIST else None
+    except ExpressionError:
+        return None
+
+
+def _run(program: Any, ready: Any) -> Any:
+    """The one place where an expression is evaluated."""
+    try:
+        return program.eval(ready)
     except Exception as error:
         raise ExpressionError(str(error)) from None
-    if kind != cel.Type.BOOL:
-        raise ExpressionError(str(answer)[:300])
-    return bool(answer)
