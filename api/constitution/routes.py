@@ -60,31 +60,31 @@ async def publish(body: NewConstitution, caller: Caller, once: Once, response: R
     return result_of(await service.publish(caller, body, once), response)
 
 
-@router.get("/constitution/versions/{version}", operation_id="get_constitution_version", response_model=Constitution)
-async def get_version(version: Number, caller: Caller) -> Any:
+@router.get("/constitution/versions/{number}", operation_id="get_constitution_version", response_model=Constitution)
+async def get_version(number: Number, caller: Caller) -> Any:
     """One version."""
-    return await service.get_version(caller, version)
+    return await service.get_version(caller, number)
 
 
 @router.get(
-    "/constitution/versions/{version}/diff", operation_id="compare_constitution_versions", response_model=Difference
+    "/constitution/versions/{number}/diff", operation_id="compare_constitution_versions", response_model=Difference
 )
 async def compare(
-    version: Number, caller: Caller, other: Annotated[int | None, Query(alias="with", ge=1)] = None
+    number: Number, caller: Caller, other: Annotated[int | None, Query(alias="with", ge=1)] = None
 ) -> Any:
     """What a version lets happen beyond another one, rule by rule: beyond the one in force, unless told otherwise."""
-    return await service.compare(caller, version, other)
+    return await service.compare(caller, number, other)
 
 
 @router.post(
-    "/constitution/versions/{version}/restore",
+    "/constitution/versions/{number}/restore",
     status_code=201,
     operation_id="restore_constitution_version",
     response_model=Draft,
 )
-async def restore(version: Number, body: Restoration, caller: Caller, once: Once, response: Response) -> Any:
+async def restore(number: Number, body: Restoration, caller: Caller, once: Once, response: Response) -> Any:
     """Drafts an older version anew; it is submitted and published like any other draft."""
-    return result_of(await service.restore(caller, version, body.reason, once), response)
+    return result_of(await service.restore(caller, number, body.reason, once), response)
 
 
 @router.post("/constitution/validate", operation_id="validate_constitution", response_model=Validation)

@@ -22,7 +22,11 @@ UNDESCRIBED = {"/oauth/{provider}/callback", "/cron/{function}", "/assets/access
 WITHOUT_KEY = {
     "create_connection": "every call starts a sign-in of its own, and one that nobody ends creates nothing",
     "reconnect_connection": "every call starts a sign-in of its own, and one that nobody ends changes nothing",
+    "score_risk": "a score records nothing",
     "backtest_constitution": "a backtest records nothing",
+    "validate_constitution": "it saves nothing",
+    "simulate_constitution": "it records nothing",
+    "change_constitution_draft": "If-Match tells a repeated change from a new one",
     "acknowledge_alert": "to acknowledge what is acknowledged changes nothing",
     "resolve_alert": "to resolve what is resolved changes nothing",
     "delete_member": "to remove what is removed changes nothing",
@@ -69,7 +73,7 @@ class Operation:
         """Calls it: `ids` fill the path, `own` members of the body by name. An unsafe call gets a fresh key."""
         if self.unsafe:
             headers.setdefault("Idempotency-Key", str(uuid.uuid4()))
-        if self.method == "PATCH":
+        if self.method in ("PATCH", "PUT"):
             headers.setdefault("If-Match", "*")
         headers = {name: value for name, value in headers.items() if value}
         body = self.body

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from sandbox.organisation import Member, Organisation, ok, once
+from tests.http.constitutions import publish as publish_by_two
 from tests.http.integrator import NOTE, PAY, access_spec, at_work, decide, join, note, objections, payment
 from tests.http.world import World
 
@@ -165,7 +166,7 @@ def test_a_rule_can_lift_what_is_soft_and_nothing_else(fresh: Organisation) -> N
         "effect": "allow",
         "lifts": ["confidence", "value"],
     }
-    ok(publish(fresh, 1, trust))
+    publish_by_two(fresh, [*rules(fresh)["rules"], trust])
     with at_work(fresh) as agent:
         assert agent.propose(NOTE, note(), confidence=0.1)["status"] == "authorized"
         action = agent.propose(PAY, payment(999_999), confidence=0.1)

@@ -69,7 +69,8 @@ def test_every_other_creation_is_made_once(fresh: Organisation, world: World, ag
     repeat(owner, "POST", "/v1/service-accounts", {"name": "second-agent"}, world)
     repeat(owner, "POST", "/v1/runs", {"workflow": "pay-vendor-bills", "instruction": "x"}, world)
     repeat(owner, "POST", "/v1/kill-switches", {"scope": "tenant", "reason": "x"}, world)
-    body = {"rules": [], "reason": "start over", "expected_version": 1}
+    rules = ok(owner.get("/v1/constitution"))["rules"]
+    body = {"rules": rules, "reason": "the same once more", "expected_version": 1}
     repeat(owner, "POST", "/v1/constitution/versions", body, world)
     repeat(agent.api, "POST", "/v1/gate/evaluate", agent.proposal(NOTE, note()), world)
 
