@@ -8,8 +8,9 @@ from typing import Any
 from api.gate import limits, outbound, payees, provenance, risk
 from api.gate.access_spec import AccessSpec, ToolGrant
 from api.gate.contracts import Argument, Contract
-from api.gate.decisions import LimitClaim, Risk
+from api.gate.decisions import Ground, LimitClaim, Risk
 from api.gate.facts import Facts
+from api.gate.grounding.ground import Grounding, ground
 from api.gate.outbound import Review
 from api.gate.payees import Payee, Standing
 from api.gate.pointer import resolve
@@ -73,6 +74,16 @@ class Case:
             for pattern, argument in self.contract.arguments.items()
             for pointer, value in resolve(self.proposal.args, pattern)
         ]
+
+    @cached_property
+    def grounding(self) -> Grounding:
+        """Where every value was found, and what is missing of those that were not."""
+        return ground(self)
+
+    @cached_property
+    def grounds(self) -> list[Ground]:
+        """Where every value that has to be grounded was found; `none` for what was found nowhere that counts."""
+        return self.grounding.grounds
 
     @cached_property
     def payees(self) -> list[Payee]:

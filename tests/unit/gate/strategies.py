@@ -21,8 +21,28 @@ JSON = st.recursive(
     max_leaves=5,
 )
 
+_TRUSTED_AMOUNTS = [1, 2_500, 4_999, 5_000, 9_999, 10_000, 14_999, 15_000, 20_000]
+#: Asks for what friendly worlds do, to whom they do it, and has read amounts that a record vouches for.
+_RUN: dict[str, Any] = {
+    "id": UUID(int=5),
+    "instruction": "Pay DE1 or DE2 what the bills say, and send them word.",
+    "observations": [
+        {
+            "id": UUID(int=60),
+            "tool": "acme.bills.list",
+            "source": "gateway",
+            "result": {"amounts": _TRUSTED_AMOUNTS},
+            "labels": {"/amounts/*": {"trust": "trusted"}},
+        }
+    ],
+}
+
 _FITTING = st.fixed_dictionaries(
-    {"to": st.sampled_from(["DE1", "DE2"]), "amount": st.integers(-20_000, 20_000), "currency": st.just("EUR")},
+    {
+        "to": st.sampled_from(["DE1", "DE2"]),
+        "amount": st.sampled_from(_TRUSTED_AMOUNTS) | st.integers(-20_000, 20_000),
+        "currency": st.just("EUR"),
+    },
     optional={"account": st.sampled_from(["a", 1, True, 1.0]), "note": st.text(max_size=5)},
 )
 _STRANGE = st.fixed_dictionaries(
@@ -158,6 +178,7 @@ def worlds(draw: st.DrawFn, expressions: list[str] = BLIND + SEEING, effects: li
         connection=connection,
         kill_switches=switches,
         known_tools={TOOL: {"version": 4, "effect": tool.effect}, OTHER: {"version": 1, "effect": "destructive"}},
+        run=draw(st.sampled_from([_RUN, _RUN, _RUN, None])),
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.gate.decide import decide
-from api.gate.models import HARD_GATES, Facts, Outcome, Proposal
+from api.gate.models import HARD_GATES, Facts, Outcome, Proposal, RunFacts
 from tests.unit.gate.strategies import BLIND, OTHER, proposals, rules, worlds
 from tests.unit.gate.world import AGENT, NOW, TOOL, WORKFLOW, WRITE, decided, facts, proposal, rule, spec
 
@@ -23,6 +23,12 @@ def _severity(held: Facts, proposed: Proposal) -> int:
 def _with_rules(held: Facts, more: list[dict[str, Any]]) -> Facts:
     rules = [*held.constitution.rules, *(rule(**r) for r in more)]
     return held.model_copy(update={"constitution": held.constitution.model_copy(update={"rules": rules})})
+
+
+def _asked_for(held: Facts, amount: int, currency: str) -> Facts:
+    """The facts of a run whose instruction asks for just this amount to be paid."""
+    said = f"Pay DE1 {amount // 100}.{amount % 100:02d} {currency} and send word."
+    return held.model_copy(update={"run": RunFacts(id=UUID(int=5), instruction=said)})
 
 
 def _with_spec(held: Facts, **changes: Any) -> Facts:
@@ -145,7 +151,8 @@ def test_less_confidence_never_makes_it_milder(held: Facts, proposed: Proposal, 
 def test_more_money_never_makes_it_milder(held: Facts, amount: int, more: int, currency: str) -> None:
     larger = min(amount + more, 2**53 - 1)
     some, most = ({"to": "DE1", "amount": a, "currency": currency} for a in (amount, larger))
-    assert _severity(held, proposal(most)) >= _severity(held, proposal(some))
+    asked = [_asked_for(held, amount, currency), _asked_for(held, larger, currency)]
+    assert _severity(asked[1], proposal(most)) >= _severity(asked[0], proposal(some))
 
 
 @thorough

@@ -20,7 +20,7 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 TOOL = "acme.payments.create"
 WORKFLOW, WRITE, AGENT = UUID(int=1), UUID(int=2), UUID(int=3)
 
-INSTRUCTION = "Pay the bill INV-1: 50.00 EUR to DE89370400440532013000."
+INSTRUCTION = "Pay the bill INV-1: 50.00 EUR, or 100.01 EUR with its fee, to DE89370400440532013000."
 ARGS: dict[str, Any] = {"to": "DE89370400440532013000", "amount": 5000, "currency": "EUR", "note": "INV-1"}
 
 SCHEMA: dict[str, Any] = {

@@ -1,0 +1,87 @@
+"""The days and times of day that an instruction names, as `2026-12-24`, `--12-24` without a year, and `14:30`."""
+
+import re
+from datetime import date, timedelta
+
+_MONTHS = {
+    name: number
+    for number, names in enumerate(
+        (
+            "january jan januar janvier enero januari", "february feb februar février febrero februari",
+            "march mar märz mars marzo maart", "april apr avril abril", "may mai mayo mei", "june jun juni juin junio",
+            "july jul juli juillet julio", "august aug août agosto augustus", "september sep sept septembre septiembre",
+            "october oct oktober octobre octubre", "november nov novembre noviembre",
+            "december dec dezember dez décembre diciembre",
+        ),
+        start=1,
+    )
+    for name in names.split()
+}  # fmt: skip
+_ISO = re.compile(r"(?<!\d)(\d{4})-(\d{1,2})-(\d{1,2})(?!\d)")
+_DOTTED = re.compile(r"(?<![\d.])(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?![\d])")
+_SHORT = re.compile(r"(?<![\d.])(\d{1,2})\.(\d{1,2})\.(?!\d)")
+_DAY_FIRST = re.compile(
+    r"(?<!\d)(\d{1,2})(?:st|nd|rd|th|er|\.|º)?\s{1,2}(?:of |de )?([^\W\d_]{3,10})\.?,?"
+    r"(?:\s{1,2}(?:de )?(\d{4}))?(?!\d)"
+)
+_MONTH_FIRST = re.compile(r"(?<![^\W_])([^\W\d_]{3,10})\.?\s{1,2}(\d{1,2})(?:st|nd|rd|th)?(?!\d)(?:,?\s{1,2}(\d{4}))?")
+_TIME = re.compile(r"(?<![\d:])([01]?\d|2[0-3])(?::|\.|h)([0-5]\d)(?:[:.]\d\d)?\s?([ap])?\.?m?(?![\d])", re.IGNORECASE)
+_HOUR = re.compile(r"(?<![\d:.])([01]?\d|2[0-4])\s?(?:([ap])\.?m|uhr|h|o'clock)(?!\w)", re.IGNORECASE)
+_RELATIVE = {
+    "today": 0, "heute": 0, "hoy": 0, "vandaag": 0, "tomorrow": 1, "morgen": 1, "demain": 1, "mañana": 1,
+    "yesterday": -1, "gestern": -1, "hier": -1, "ayer": -1, "gisteren": -1,
+}  # fmt: skip
+_STAMP = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(?::\d{2}(?:\.\d{1,6})?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
+
+
+def dates(text: str) -> frozenset[str]:
+    """Every day and time of day in the text; a day that can be read in two ways is both."""
+    found: set[str] = set()
+    for year, month, day in _ISO.findall(text):
+        found.update(_day(year, month, day))
+    for first, _, second, year in _DOTTED.findall(text):
+        full = year if len(year) == 4 else f"20{year}"
+        found.update((*_day(full, second, first), *_day(full, first, second)))
+    for first, second in _SHORT.findall(text):
+        found.update(_day("", second, first))
+    for day, month, year in _DAY_FIRST.findall(text):
+        found.update(_day(year, _MONTHS.get(month.casefold(), 0), day))
+    for month, day, year in _MONTH_FIRST.findall(text):
+        found.update(_day(year, _MONTHS.get(month.casefold(), 0), day))
+    for hour, minute, half in _TIME.findall(text):
+        found.add(_time(int(hour), minute, half))
+    for hour, half in _HOUR.findall(text):
+        found.add(_time(int(hour) % 24, "00", half))
+    return frozenset(found)
+
+
+def _day(year: str, month: int | str, day: str) -> list[str]:
+    try:
+        date(int(year or 2000), int(month), int(day))
+    except ValueError:
+        return []
+    return [f"{year or '-'}-{int(month):02d}-{int(day):02d}"]
+
+
+def _time(hour: int, minute: str, half: str) -> str:
+    if half and hour <= 12:
+        hour = hour % 12 + (12 if half.lower() == "p" else 0)
+    return f"{hour:02d}:{minute}"
+
+
+def is_stamp(text: str) -> bool:
+    """Whether the text is a date or a date with a time (RFC 3339, and without a zone)."""
+    return _STAMP.fullmatch(text) is not None
+
+
+def named(text: str, found: frozenset[str], words: str, today: date) -> bool:
+    """Whether a date (and its time, if it has one) is one that the instruction names; `tomorrow` is that of `today`."""
+    match = _STAMP.fullmatch(text)
+    if match is None:
+        return False
+    day, time = match[1], match[2]
+    near = abs(int(day[:4]) - today.year) <= 1
+    known = day in found or (near and f"-{day[4:]}" in found)
+    for word, days in _RELATIVE.items():
+        known = known or (f" {word} " in words and (today + timedelta(days=days)).isoformat() == day)
+    return known and (time is None or time in found or time == "00:00")
