@@ -6,7 +6,6 @@ not long has to be there as a whole; of a long text, any passage of SPAN letters
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,6 @@ SHORTEST = 6
 #: Letters and digits of a passage by which a long text is recognised, and how far apart its passages begin.
 SPAN, STRIDE = 48, 16
 _LONGER = 16
-_RUNS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,42 +117,40 @@ def _known_names(schema: Any) -> set[str]:
     return own.union(*(_known_names(item) for item in schema.values() if isinstance(item, dict | list)))
 
 
-_held: OrderedDict[int, tuple[list[ObservationFacts], _Values]] = OrderedDict()
-
-
 def _values(run: RunFacts | None) -> _Values:
-    """What to look for of a run; kept, since a run is decided on many times. Its observations never change."""
+    """What to look for of a run: a function of its content, kept with it, since a run is decided on many times."""
     if run is None or not run.observations:
         return _Values()
-    held = _held.get(id(run.observations))
-    # The list is held along with what was made of it, so that its number is not another's.
-    if held is not None and held[0] is run.observations:
-        return held[1]
-    values = _collect(run.observations)
-    _held[id(run.observations)] = run.observations, values
-    while len(_held) > _RUNS:
-        _held.popitem(last=False)
+    held = run.__dict__.get("_values")
+    if held is not None and held[0] is run.observations and held[1] == len(held[0]):
+        kept: _Values = held[2]
+        return kept
+    values = _Values()
+    for observation in run.observations:
+        for data_class, pointer, part in _sensitive(observation):
+            values.places.setdefault(part, {}).setdefault(data_class, (observation.id, pointer))
+    lengths: dict[str, set[int]] = {}
+    for part in values.places:
+        lengths.setdefault(part[: _LONGER if len(part) >= _LONGER else SHORTEST], set()).add(len(part))
+    values.lengths = {start: tuple(sorted(of)) for start, of in lengths.items()}
+    run.__dict__["_values"] = (run.observations, len(run.observations), values)
     return values
 
 
-def _collect(observations: list[ObservationFacts]) -> _Values:
-    found = _Values()
-    lengths: dict[str, set[int]] = {}
-    for observation in observations:
-        classes = {
-            at: of["data_class"] for at, of in observation.labels.items() if of.get("data_class") not in (None, *OPEN)
-        }
-        if not classes:
-            continue
-        for pointer, value in leaves(observation.result):
-            data_class = classes.get("/".join("*" if part.isdecimal() else part for part in pointer.split("/")))
-            if data_class is not None:
-                for part in _parts(key(value)):
-                    place = found.places.setdefault(part, {})
-                    place.setdefault(data_class, (observation.id, pointer))
-                    start = part[: _LONGER if len(part) >= _LONGER else SHORTEST]
-                    lengths.setdefault(start, set()).add(len(part))
-    found.lengths = {start: tuple(sorted(of)) for start, of in lengths.items()}
+def _sensitive(observation: ObservationFacts) -> list[tuple[str, str, str]]:
+    """What to look for of one observation, kept with it: class, pointer and what is compared of each value."""
+    held = observation.__dict__.get("_sensitive")
+    if held is not None and held[0] is observation.result and held[1] is observation.labels:
+        kept: list[tuple[str, str, str]] = held[2]
+        return kept
+    classes = {at: label["data_class"] for at, label in observation.labels.items() if "data_class" in label}
+    classes = {at: data_class for at, data_class in classes.items() if data_class not in OPEN}
+    found = []
+    for pointer, value in leaves(observation.result) if classes else ():
+        data_class = classes.get("/".join("*" if part.isdecimal() else part for part in pointer.split("/")))
+        if data_class is not None:
+            found += [(data_class, pointer, part) for part in _parts(key(value))]
+    observation.__dict__["_sensitive"] = (observation.result, observation.labels, found)
     return found
 
 

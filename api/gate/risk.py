@@ -127,11 +127,14 @@ def _percent(case: Case) -> int | None:
         if amount.currency is None or amount.minor is None or amount.currency not in ceilings:
             return 101
         sums[amount.currency] = sums.get(amount.currency, 0) + amount.minor
-    # Rounded up: a cent above the ceiling is above it. Nothing is within a ceiling of nothing.
-    parts = [
-        min(101, -(-100 * worth // ceilings[c])) if ceilings[c] > 0 else 101 * (worth > 0) for c, worth in sums.items()
-    ]
-    return max(parts, default=None)
+    return max((percent_of(worth, ceilings[currency]) for currency, worth in sums.items()), default=None)
+
+
+def percent_of(worth: int, ceiling: int) -> int:
+    """The part of a ceiling, rounded up, so that a cent above is above: 101 at most. Only nothing is within none."""
+    if ceiling <= 0:
+        return 101 if worth > 0 else 0
+    return min(101, -(-100 * worth // ceiling))
 
 
 def _mitigations(case: Case) -> list[Mitigation]:

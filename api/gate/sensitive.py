@@ -8,7 +8,6 @@ import binascii
 import re
 import unicodedata
 from collections.abc import Iterator
-from urllib.parse import unquote
 
 #: Characters of one text that are looked through; arguments that are larger are denied (checks/contract.py).
 MAX_TEXT = 65_536
@@ -52,6 +51,7 @@ _NAMES = re.compile(
 #: Wherever one could begin: what stands before it may look like a part of it.
 _CARD = re.compile(r"(?<![\dA-Za-z])(?=([2-6]\d(?:[ -]?\d){11,17}))")
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?=[ -]?[A-Za-z0-9])")
+_PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _BLOB = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 #: What nobody sees in a text, and can be put between the characters of a secret.
 _UNSEEN = re.compile(
@@ -119,7 +119,7 @@ def decoded(text: str) -> Iterator[str]:
     """What a text says where it is percent-encoded, in base64 or in hexadecimal digits; one level deep."""
     text = text[:MAX_TEXT]
     if "%" in text:
-        yield unquote(text, errors="replace")
+        yield _PERCENT.sub(lambda run: bytes.fromhex(run[0].replace("%", "")).decode("utf-8", "replace"), text)
     said = []
     for blob in _BLOB.finditer(text):
         said += [plain for raw in _raw(blob[0]) if (plain := _readable(raw))]
