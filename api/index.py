@@ -23,6 +23,7 @@ from api.monitoring.routes import alerts
 from api.monitoring.routes import router as monitoring
 from api.providers.routes import router as providers
 from api.replay.routes import router as replay
+from api.risk.routes import router as risk
 from api.runs.routes import router as runs
 from api.tenants.routes import router as tenants
 from api.tools.routes import router as tools
@@ -96,7 +97,7 @@ def create_app() -> FastAPI:
     errors.install(app)
     app.add_middleware(RequestContext)
     for router in (
-        tenants, providers, tools, connections, callback_router, workflows, workflow_assets, constitution, replay,
+        tenants, providers, tools, connections, callback_router, workflows, workflow_assets, constitution, risk, replay,
         runs, actions, exceptions, confidence, directory, audit, alerts, monitoring, docs,
     ):  # fmt: skip
         app.include_router(router)
