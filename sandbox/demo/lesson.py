@@ -1,9 +1,10 @@
 """What a person decided once becomes a rule: proposed, tried on every decision so far, and adopted by somebody else."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sandbox.demo.agent import Agent, Proposal
-from sandbox.demo.matching import NOTE, PAY
+from sandbox.demo.matching import NOTE
 from sandbox.demo.promises import expect
 from sandbox.demo.screen import BULLET, Screen, clean
 from sandbox.demo.wording import control, why_stopped
@@ -31,6 +32,8 @@ class Lesson:
     def _approved_note(self, proposal: Proposal) -> bool:
         if proposal.intent.tool != NOTE or proposal.action.get("status") != "awaiting_approval":
             return False
+        if {str(finding["check"]) for finding in why_stopped(proposal.action["decision"])} != {"confidence"}:
+            return False  # no rule lifts the rest
         action = ok(self.organisation.owner.api.get(f"/v1/actions/{proposal.action['id']}"))
         return bool(action["exception"]["status"] == "approved")
 
@@ -53,10 +56,10 @@ class Lesson:
         tried = amendment["backtest"]
         self.screen.item(
             "backtest",
-            f"{tried['examined']} decisions made again under it: {tried['to_allow']} would now be allowed, "
-            f"{tried['contradictions']} of them against a person's verdict",
+            f"{tried['examined']} decisions made again under it: {tried['flips_to']['allow']} would now be allowed, "
+            f"{tried['contradictions_to_allow']} of them against a person's verdict",
         )
-        expect(tried["contradictions"] == 0, "The amendment contradicts what a person decided.")
+        expect(tried["contradictions_to_allow"] == 0, "The amendment contradicts what a person decided.")
         path = f"/v1/amendments/{amendment['id']}/adopt"
         body = {"digest": amendment["digest"]}
         alone = self.organisation.approver.api.post(path, json=body, headers=once())
@@ -79,23 +82,29 @@ class Lesson:
 
     def _fraud(self) -> None:
         """The payment to the changed account, once more: what always waits for people still does."""
-        fraud = next(
-            (p for p in self.proposals if p.intent.tool == PAY and "account" in " ".join(p.intent.because[1:])), None
-        )
+        fraud = next((p for p in self.proposals if _changed_details(p.action)), None)
         if fraud is None:
             return
         api = self.agent.api
-        body = self.agent.body(fraud.letter, fraud.intent)
+        body = self.agent.body(fraud.letter, fraud.intent) | {"confidence": 1.0}
         decision = ok(api.post("/v1/gate/evaluate", json=body, headers=once()))["decision"]
         expect(decision["outcome"] != "allow", "The changed bank details went through.")
-        self.screen.item("fraud", f"{clean(fraud.letter.file, 60)} under the new rules, as sure as can be:")
+        self.screen.item("fraud", f"{clean(fraud.letter.file, 60)}, once more under the new rules, as sure as can be:")
         self.screen.item("gate", "ASKS A PERSON" if decision["outcome"] == "escalate" else "DENIED", "yellow", "bold")
         for finding in why_stopped(decision):
-            self.screen.item(BULLET, f"{control(finding)}: {clean(finding['message'], 200)}")
+            self.screen.item(BULLET, f"{control(finding)}: {clean(finding['message'], 400)}")
 
     def _proof(self, decided: Proposal) -> None:
-        shown = ok(self.organisation.approver.api.get(f"/v1/exceptions/{decided.action['exception']['id']}"))
-        recurrence = shown.get("recurrence") or {}
-        if recurrence:
-            self.screen.item("class", f"{recurrence['before']} exceptions of this class before the rule, "
-                                      f"{recurrence['after']} since")  # fmt: skip
+        """Whether the class came back: counted, before the rule and since."""
+        person = self.organisation.approver.api
+        key = ok(person.get(f"/v1/exceptions/{decided.action['exception']['id']}"))["class_key"]
+        classes = ok(person.get("/v1/exceptions/classes"))["items"]
+        [covered] = [one["amendment"] for one in classes if one["class"]["key"] == key]
+        before, after = covered["before"]["count"], covered["after"]["count"]
+        expect(after == 0, f"The class came back: {after} times.")
+        self.screen.item("class", f"came {before} time{'s' if before > 1 else ''} before the rule, and not since")
+
+
+def _changed_details(action: Mapping[str, Any]) -> bool:
+    findings = (action.get("decision") or {}).get("findings", [])
+    return any(str(finding["message"]).startswith("CHANGED BANK DETAILS") for finding in findings)
