@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors, openapi
 from api.actions.routes import router as actions
+from api.amendments.routes import router as amendments
 from api.audit.routes import router as audit
 from api.confidence.routes import router as confidence
 from api.connections.routes import callback_router
@@ -98,7 +99,7 @@ def create_app() -> FastAPI:
     app.add_middleware(RequestContext)
     for router in (
         tenants, providers, tools, connections, callback_router, workflows, workflow_assets, constitution, risk, replay,
-        runs, actions, exceptions, confidence, directory, audit, alerts, monitoring, docs,
+        runs, actions, exceptions, amendments, confidence, directory, audit, alerts, monitoring, docs,
     ):  # fmt: skip
         app.include_router(router)
     openapi.install(app)

@@ -97,11 +97,39 @@ class ExceptionDetail(ExceptionSummary):
     recurrence: Recurrence | None
 
 
+class Rate(BaseModel):
+    """How often a class came within some days; per_week counts them as a week at least."""
+
+    count: int
+    days: float
+    per_week: float
+
+
+class Covering(BaseModel):
+    """The amendment of a class that was adopted last, or else the one that is proposed.
+
+    in_force: its rule is in the constitution of now and has not ended. before, after: how often the class came before
+    that was adopted and since; null of what is proposed.
+    """
+
+    id: UUID
+    kind: str
+    status: str
+    adopted_at: datetime | None
+    constitution_version: int | None
+    rule_id: str
+    expires_at: datetime | None
+    in_force: bool
+    before: Rate | None
+    after: Rate | None
+
+
 class ClassSummary(BaseModel):
     """A class of exceptions and how often it came within the window; the most frequent come first."""
 
     class_: ExceptionClass = Field(alias="class")
     recurrence: Recurrence
+    amendment: Covering | None
 
 
 class Classes(BaseModel):

@@ -6,15 +6,16 @@ from hashlib import sha256
 from api.gate.case import Case
 from api.gate.decisions import Decision
 from api.gate.lookups import keys_of_value
+from api.gate.payees import Payee
 from api.gate.vocabulary import Effect, Lenient, Outcome
-from api.gate.worth import totals
+from api.gate.worth import amounts, totals
 
 
 class Attributes(Lenient):
     """What sets a class apart beside its tool, workflow and findings.
 
-    currency: of its amounts; several are joined by a comma. tier: the subject's. counterparty: the directory's key of
-    the payee or recipient, where there is exactly one; `several` where there are more.
+    currency: of its amounts; tier: the subject's, of the run or as proposed. Several are joined by a comma.
+    counterparty: the directory's key of the payee or recipient, where there is exactly one, else `several`.
     """
 
     currency: str | None = None
@@ -27,7 +28,8 @@ class ExceptionClass(Lenient):
     """Exceptions with the same key are of one class: they wait for the same reasons, in the same tool and workflow.
 
     findings: what escalated, sorted: a check, or `check:rule` where a rule did. worth: minor units by currency, of this
-    one exception; how much it is worth does not set a class apart.
+    one exception; how much it is worth does not set a class apart. unknown_worth: some of its amounts are not known.
+    counterparties: the most telling key of everything that says whom it goes to.
     """
 
     key: str
@@ -36,6 +38,8 @@ class ExceptionClass(Lenient):
     findings: list[str]
     attributes: Attributes
     worth: dict[str, int] = {}
+    unknown_worth: bool = False
+    counterparties: list[str] = []
 
 
 #: In place of a counterparty where there is more than one.
@@ -46,11 +50,11 @@ def class_of(case: Case, decision: Decision) -> ExceptionClass:
     """The class of the exception that a decision opens. Its key is SHA-256 over canonical JSON, in hexadecimal."""
     proposal, facts = case.proposal, case.facts
     worth = totals(case.contract, proposal.args) if case.contract else {}
+    unknown = case.contract is None or any(one.problem for one in amounts(case.contract, proposal.args))
     known = case.contract or facts.known_tools.get(proposal.tool)
-    tier = (proposal.subject or {}).get("tier")
     attributes = Attributes(
         currency=",".join(sorted(worth)) or None,
-        tier=tier if isinstance(tier, str) else None,
+        tier=",".join(sorted(_tiers(case))) or None,
         counterparty=counterparty_of(case),
         effect=known.effect if known else None,
     )
@@ -61,7 +65,10 @@ def class_of(case: Case, decision: Decision) -> ExceptionClass:
         "attributes": attributes.model_dump(),
     }
     canonical = json.dumps(said, sort_keys=True, separators=(",", ":"))
-    return ExceptionClass.model_validate(said | {"key": sha256(canonical.encode()).hexdigest(), "worth": worth})
+    key = sha256(canonical.encode()).hexdigest()
+    telling = {_telling(payee) for payee in case.payees} - {None}
+    measures = {"worth": worth, "unknown_worth": unknown, "counterparties": sorted(map(str, telling))}
+    return ExceptionClass.model_validate(said | {"key": key} | measures)
 
 
 def findings_of(decision: Decision) -> list[str]:
@@ -78,10 +85,24 @@ def findings_of(decision: Decision) -> list[str]:
 def counterparty_of(case: Case) -> str | None:
     """By which key the directory would know whom the action goes to; `several` when it goes to more than one.
 
-    A value that no key can be made of is one of its own kind: with it there is no telling, so it counts as several.
+    An account and the name of its owner beside it are one. What no key can be made of is one of its own kind: with it
+    there is no telling, so it counts as several.
     """
-    named = [one.value for one in case.roled if one.argument.role in ("account", "recipient")]
-    keys = {next(iter(keys_of_value(value)), SEVERAL) for value in named}
-    if not keys:
+    payees = case.payees
+    if not payees:
         return None
-    return keys.pop() if len(keys) == 1 else SEVERAL
+    telling = {_telling(payee) for payee in payees}
+    accounts = {_telling(payee) for payee in payees if payee.account}
+    if None in telling or len({payee.near for payee in payees}) > 1 or len(accounts or telling) > 1:
+        return SEVERAL
+    return (accounts or telling).pop()
+
+
+def _telling(payee: Payee) -> str | None:
+    return next(iter([*payee.keys, *keys_of_value(payee.value)]), None)
+
+
+def _tiers(case: Case) -> set[str]:
+    run = case.facts.run.subject if case.facts.run else None
+    said = [(subject or {}).get("tier") for subject in (run, case.proposal.subject)]
+    return {tier for tier in said if isinstance(tier, str)}
