@@ -25,20 +25,11 @@ async def get_tool(name: str, caller: Caller) -> Any:
     return await service.get_tool(caller, name)
 
 
-@router.post(
-    "/tools",
-    status_code=201,
-    operation_id="register_tool",
-    response_model=Registered,
-    responses={200: {"model": Registered, "description": "The version in force says the same already"}},
-)
+@router.post("/tools", status_code=201, operation_id="register_tool", response_model=Registered)
 async def register_tool(body: NewTool, caller: Caller, once: Once, response: Response) -> Any:
     """Registers a tool of the tenant's own, which its client executes itself. Other content is the next version.
 
     A person does this: what a tool is said to do decides what waits for people. A later version lifts no hard gate, and
     while a workflow that is live or in review names the tool, only its input_schema and read_back may change.
     """
-    registered = result_of(await service.register(caller, body, once), response)
-    if not registered["created"]:
-        response.status_code = 200
-    return registered
+    return result_of(await service.register(caller, body, once), response)

@@ -106,7 +106,7 @@ def test_a_contract_is_registered_in_versions(shared: Organisation) -> None:
     assert (first.status_code, first.json()["version"], first.json()["created"]) == (201, 1, True)
     assert (first.json()["origin"], first.json()["provider"], first.json()["warnings"]) == ("tenant", "tenant", [])
     same = api.post("/v1/tools", json=a_note(name="versions.notes.create"), headers=once())
-    assert (same.status_code, same.json()) == (200, first.json() | {"created": False})
+    assert (same.status_code, same.json()) == (201, first.json() | {"created": False})
     key = once()
     other = api.post("/v1/tools", json=a_note(name="versions.notes.create", title="Another"), headers=key)
     assert (other.status_code, other.json()["version"]) == (201, 2)
