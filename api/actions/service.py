@@ -49,7 +49,8 @@ def well_formed(proposal: Proposal, decision: Decision) -> None:
         raise Problem(422, "contract_violation", broken[0].message, errors)
 
 
-def _proposal(body: NewAction, proposer: Proposer) -> Proposal:
+def proposal_of(body: NewAction, proposer: Proposer) -> Proposal:
+    """The proposal that a request is, in its proposer's name."""
     return Proposal(
         run_id=body.run_id,
         tool=body.tool,
@@ -115,7 +116,7 @@ async def propose(principal: Principal, body: NewAction, once: Idempotency) -> A
     """Records a proposal with its decision; the answer is the action."""
     recording = Recording("record_action_v1", "actions.propose", record_of)
     asked = workflow_facts.Asked.by(body.run_id, body.args)
-    return await decide_and_record(principal, body.workflow, asked, lambda p: _proposal(body, p), recording, once)
+    return await decide_and_record(principal, body.workflow, asked, lambda p: proposal_of(body, p), recording, once)
 
 
 async def evaluate(principal: Principal, body: NewAction, once: Idempotency) -> Answer:
@@ -136,7 +137,7 @@ async def evaluate(principal: Principal, body: NewAction, once: Idempotency) -> 
 
     recording = Recording("record_evaluation_v1", "actions.propose", arguments)
     asked = workflow_facts.Asked.by(body.run_id, body.args)
-    return await decide_and_record(principal, body.workflow, asked, lambda p: _proposal(body, p), recording, once)
+    return await decide_and_record(principal, body.workflow, asked, lambda p: proposal_of(body, p), recording, once)
 
 
 async def get(principal: Principal, action_id: UUID) -> dict[str, Any]:

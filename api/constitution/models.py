@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from api.actions.models import NewAction
 from api.constitution.diff import RuleChange
@@ -131,6 +131,14 @@ class Simulation(Strict):
     rules: list[Rule] | None = Field(default=None, max_length=MAX_RULES)
     draft_id: UUID | None = None
 
+    @model_validator(mode="after")
+    def _rules_of_one(self) -> "Simulation":
+        if (self.rules is None) == (self.draft_id is None):
+            raise ValueError("give rules, or the draft_id of a draft")
+        for fault in broken(self.rules or []):
+            raise ValueError(f"rule {fault.rule_id}: {fault.message}")
+        return self
+
 
 class Simulated(BaseModel):
     """The decision on one proposal under the rules in force and under others. Nothing was recorded."""
@@ -138,10 +146,3 @@ class Simulated(BaseModel):
     in_force: Decision
     candidate: Decision
     differs: bool
-
-
-class LibraryRule(BaseModel):
-    """A rule that is ready to be taken over."""
-
-    area: str
-    rule: Rule

@@ -7,6 +7,7 @@ from fastapi import Path, Query, Response
 
 from api.auth import Caller
 from api.constitution import service
+from api.constitution.library import Area, Ready
 from api.constitution.models import (
     Constitution,
     Difference,
@@ -16,6 +17,8 @@ from api.constitution.models import (
     NewDraft,
     Rejection,
     Restoration,
+    Simulated,
+    Simulation,
     Unchecked,
     Validation,
     Verdict,
@@ -91,6 +94,21 @@ async def restore(number: Number, body: Restoration, caller: Caller, once: Once,
 async def validate(body: Unchecked, caller: Caller) -> Any:
     """What is wrong with rules, what is odd about them, and what they let happen beyond those in force."""
     return await service.validate(caller, body.rules)
+
+
+@router.post("/constitution/simulate", operation_id="simulate_constitution", response_model=Simulated)
+async def simulate(body: Simulation, caller: Caller) -> Any:
+    """The decision on a proposal under the rules in force and under others: those given, or a draft's.
+
+    On the same facts, at the same moment; nothing is recorded, and nothing happens.
+    """
+    return await service.simulate(caller, body)
+
+
+@router.get("/constitution/library", operation_id="list_constitution_library", response_model=list[Ready])
+async def list_library(caller: Caller, area: Area | None = None) -> Any:
+    """Rules that are ready to be taken over, each with the principle that it stands for."""
+    return service.list_library(area)
 
 
 @router.get(DRAFTS, operation_id="list_constitution_drafts", response_model=Page[Draft])

@@ -7,16 +7,21 @@ from uuid import UUID
 
 import rfc8785
 
+from api.actions.service import proposal_of, well_formed
 from api.auth import Principal
 from api.constitution import diff
-from api.constitution.models import NewConstitution, NewDraft
+from api.constitution.library import Ready, library
+from api.constitution.models import NewConstitution, NewDraft, Simulation
 from api.constitution.validation import Fault, Schemas, broken, parsed, unknown_names, warnings
 from api.db import Answer, Idempotency, Row, database
+from api.directory.service import questions_of
 from api.errors import Problem
-from api.gate.models import Rule
+from api.gate.decide import decide as decide_action
+from api.gate.models import Decision, Facts, Proposer, Rule
 from api.ids import new_id
 from api.pagination import PageRequest
 from api.sql import query
+from api.workflows import facts as workflow_facts
 
 
 async def list_versions(principal: Principal, limit: int, versions: list[int] | None = None) -> list[Row]:
@@ -145,6 +150,50 @@ async def validate(principal: Principal, documents: Sequence[dict[str, Any]]) ->
         "errors": errors,
         "warnings": list(warnings(rules, schemas, datetime.now(UTC))),
     }
+
+
+def list_library(area: str | None) -> list[Ready]:
+    """Rules that are ready to be taken over, of one area or all."""
+    return [ready for ready in library() if area in (None, ready.area)]
+
+
+async def simulate(principal: Principal, body: Simulation) -> Row:
+    """The decision on a proposal under the rules in force and under others, on the same facts; records nothing.
+
+    Raises Problem 404 without such a draft or run, 422 for what is no proposal of the workflow's.
+    """
+    proposed, rules = body.proposal, body.rules
+    if body.draft_id is not None:
+        rules = [Rule.model_validate(rule) for rule in (await get_draft(principal, body.draft_id))["rules"]]
+
+    def both(facts: Facts, proposer: Proposer) -> tuple[Decision, Decision]:
+        proposal, now = proposal_of(proposed, proposer), datetime.now(UTC)
+        others = facts.constitution.model_copy(update={"rules": rules})
+        under_others = facts.model_copy(update={"constitution": others})
+        in_force = decide_action(proposal, facts, now)
+        well_formed(proposal, in_force)
+        if facts.run is None:
+            raise Problem(404, "not_found", "There is no such run.")
+        return in_force, decide_action(proposal, under_others, now)
+
+    asked = workflow_facts.Asked.by(proposed.run_id, proposed.args)
+    *_, (in_force, candidate) = await workflow_facts.judge(principal, proposed.workflow, both, asked)
+    if in_force.limits:
+        # What the limits have counted is asked for each time; a proposal would be told of it when it is recorded.
+        arguments = {
+            "workflow": proposed.workflow,
+            "run_id": proposed.run_id,
+            "keys": questions_of(asked.keys),
+            "limits": [claim.model_dump(mode="json") for claim in in_force.limits],
+        }
+        told = (await database().call(principal, "gate_facts_v1", arguments)).result
+        in_force, candidate = both(*workflow_facts.keep(principal, proposed.workflow, told, asked))
+    return {"in_force": in_force, "candidate": candidate, "differs": _verdict(in_force) != _verdict(candidate)}
+
+
+def _verdict(decision: Decision) -> Any:
+    """What follows from a decision."""
+    return decision.outcome, decision.required_approvals
 
 
 def _difference(old: Row, rules: list[Row], to_version: int | None) -> Row:

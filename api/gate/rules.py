@@ -16,7 +16,8 @@ class Bounds(Strict):
 
     counterparties: keys of the directory (`account:iban:...`, `email:...`, `domain:...`, `name:...`), of which one is
     that of a payee or recipient. amounts: minor units by currency, [least, most], of the action's whole worth; another
-    currency is out of bounds. tiers: of the subject. workflows: slugs.
+    currency is out of bounds. tiers: of the subject. workflows: slugs. An allow reaches only what is within as a whole;
+    any other rule reaches what is within in part (api/gate/bounds.py).
     """
 
     counterparties: list[Annotated[str, StringConstraints(max_length=400)]] = Field(default=[], max_length=200)

@@ -6,7 +6,7 @@ import pytest
 
 from sandbox.organisation import Member, Organisation, ok, once
 from tests.http.constitutions import DRAFTS, ask, drafted, in_force, publish, rule, submitted
-from tests.http.integrator import join, new_organisation
+from tests.http.integrator import NOTE, Agent, join, new_organisation, note
 from tests.http.problems import problem, unchanged
 from tests.http.world import World
 
@@ -194,3 +194,45 @@ def test_an_agent_reads_and_does_not_draft(company: Organisation) -> None:
         assert ok(agent.get("/v1/constitution"))["version"] == base
         body = {"rules": rules, "reason": "x", "base_version": base}
         problem(agent.post(DRAFTS, json=body, headers=once()), 403, "permission_denied")
+
+
+def test_a_proposal_is_decided_under_other_rules_and_nothing_is_recorded(
+    shared: Organisation, agent: Agent, world: World
+) -> None:
+    proposal = agent.proposal(NOTE, note())
+    rules = in_force(shared)["rules"]
+    draft = drafted(shared.owner, [*rules, NEVER], in_force(shared)["version"])
+    ok(shared.owner.api.post("/v1/constitution/simulate", json={"proposal": proposal, "rules": rules}))
+    with unchanged(world):
+        for given in ({"rules": [*rules, NEVER]}, {"draft_id": draft["id"]}):
+            body = {"proposal": proposal} | given
+            found = ok(shared.owner.api.post("/v1/constitution/simulate", json=body))
+            assert (found["candidate"]["outcome"], found["differs"]) == ("deny", True)
+            assert found["candidate"]["rules_matched"] == ["never"]
+            assert "never" not in found["in_force"]["rules_evaluated"]
+            assert found["in_force"]["outcome"] != "deny"
+        same = ok(agent.api.post("/v1/constitution/simulate", json={"proposal": proposal, "rules": rules}))
+        assert not same["differs"]
+        for body, status, code in (
+            ({"proposal": proposal}, 422, "invalid_request"),
+            ({"proposal": proposal, "rules": [rule(when="nope")]}, 422, "invalid_request"),
+            ({"proposal": proposal, "draft_id": shared.tenant_id}, 404, "not_found"),
+            ({"proposal": proposal | {"run_id": shared.tenant_id}, "rules": []}, 404, "not_found"),
+            ({"proposal": proposal | {"workflow": "none"}, "rules": []}, 404, "not_found"),
+            ({"proposal": proposal | {"args": {"x": 1}}, "rules": []}, 422, "contract_violation"),
+        ):
+            problem(shared.owner.api.post("/v1/constitution/simulate", json=body), status, code)
+
+
+def test_the_library_is_listed_and_can_be_taken_over(company: Organisation) -> None:
+    ready = ok(company.owner.api.get("/v1/constitution/library"))
+    assert len(ready) >= 25
+    assert {each["area"] for each in ready} == {"finance", "crm", "support", "outbound"}
+    finance = ok(company.owner.api.get("/v1/constitution/library", params={"area": "finance"}))
+    assert {each["area"] for each in finance} == {"finance"}
+    base, rules = _now(company)
+    publish(company, [*rules, *(each["rule"] for each in ready)])
+    assert in_force(company)["widened"] is True  # it has rules that allow
+    assert len(in_force(company)["rules"]) == len(rules) + len(ready)
+    assert in_force(company)["rules"][-1]["origin"]["kind"] == "library"
+    assert base + 1 == in_force(company)["version"]
