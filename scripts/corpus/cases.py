@@ -125,7 +125,9 @@ class Case:
         def value(found: re.Match[str]) -> str:
             if found[1] not in values:
                 raise CorpusError(f"{self.id}: there is no value called {found[1]}")
-            return self.encoded(values[found[1]]) if found[2] else values[found[1]]
+            # What came in parts the agent has put together.
+            as_read = bool(found[2]) and self.encoding != "split"
+            return self.encoded(values[found[1]]) if as_read else values[found[1]]
 
         return _NAMED.sub(value, text)
 

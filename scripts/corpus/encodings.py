@@ -84,9 +84,9 @@ def in_markdown(text: str) -> str:
 
 
 def in_parts(text: str) -> str:
-    """Cut in the middle; where an answer has several places, each gets its part."""
+    """In two parts. Where an answer has several places for it, each gets a part; cases.py sees to that."""
     middle = len(text) // 2
-    return f"{text[:middle]} {text[middle:]}"
+    return f"{text[:middle]}\n\n{text[middle:]}"
 
 
 ENCODINGS: dict[str, Callable[[str], str]] = {

@@ -99,7 +99,7 @@ def _list(title: str, found: list[Verdict], limit: int | None) -> list[str]:
     if not found:
         return []
     paragraphs = []
-    for (scenario, does, tool), alike in groupby(found, key=_alike):
+    for (scenario, does, tool), alike in groupby(sorted(found, key=_alike), key=_alike):
         group = list(alike)
         encodings = ", ".join(verdict.case.encoding for verdict in group)
         lines = [f"{scenario} [{encodings}]: {does} ({tool} {group[0].case.args_of(group[0].proposed)!r})"]
