@@ -133,6 +133,8 @@ def _key(text: str) -> str:
 
 def _listed(one: str, listed: frozenset[str]) -> bool:
     key = _key(one)
+    if key.startswith("@") and "." in key:
+        return False  # everybody at a domain is a setting, and no recipient
     return key in listed or ("@" in key and f"@{key.rpartition('@')[2]}" in listed)
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Effects that go to somebody who has to be known: who is paid, and who may do something from now on.
 EFFECTS = frozenset({"money_movement", "permission_change", "credential_change"})
 
+#: Values that name nobody.
+NOBODY: tuple[Any, ...] = (None, "", [], {})
+
 State = Literal["known", "new", "cooling_off", "other_account", "look_alike"]
 
 
@@ -95,7 +98,7 @@ def _named(case: Case) -> Iterator[tuple[str, str, Any]]:
         for at, given in resolve(case.proposal.args, pattern):
             for below, value in leaves(given):
                 pointer = f"{at}{below}"
-                if value in (None, "", [], {}) or any(_is(own, pointer) for own in pinned):
+                if value in NOBODY or any(_is(own, pointer) for own in pinned):
                     continue
                 if isinstance(value, str) and _inside(value, insiders):
                     continue

@@ -6,8 +6,8 @@ from itertools import islice
 from api.gate.access_spec import Approvals
 from api.gate.case import Case
 from api.gate.models import Finding, Outcome
-from api.gate.payees import EFFECTS, Standing
-from api.gate.pointer import missing
+from api.gate.payees import EFFECTS, NOBODY, Standing
+from api.gate.pointer import leaves, resolve
 
 _SHOWN = 20  # one mistake repeated in a thousand items is still one to correct
 
@@ -36,13 +36,14 @@ def check(case: Case) -> Iterator[Finding]:
 
 
 def _unnamed(case: Case) -> Iterator[str]:
-    """Where a recipient belongs, if the action has none at all: the provider would choose one."""
+    """Where a recipient belongs, if the action names none at all: the provider would choose one."""
     if case.contract is None or case.payees:
         return
     pinned = case.grant.records if case.grant else {}
-    for pattern, argument in case.contract.arguments.items():
-        if argument.role == "recipient" and pattern not in pinned:
-            yield from (f"/args{pointer}" for pointer in missing(case.proposal.args, pattern))
+    patterns = [at for at, argument in case.contract.arguments.items() if argument.role == "recipient"]
+    given = [value for at in patterns for _, found in resolve(case.proposal.args, at) for _, value in leaves(found)]
+    if all(value in NOBODY for value in given):
+        yield from (f"/args{at}" for at in patterns if at not in pinned)
 
 
 def _objection(case: Case, standing: Standing) -> Finding:
