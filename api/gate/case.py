@@ -8,9 +8,10 @@ from typing import Any
 from api.gate import limits, outbound, payees, provenance, risk
 from api.gate.access_spec import AccessSpec, ToolGrant
 from api.gate.contracts import Argument, Contract
-from api.gate.decisions import Ground, LimitClaim, Risk
+from api.gate.decisions import Ground, LimitClaim, Risk, Signal
 from api.gate.facts import Facts
 from api.gate.grounding.ground import Grounding, ground
+from api.gate.injection import signals_of
 from api.gate.outbound import Review
 from api.gate.payees import Payee, Standing
 from api.gate.pointer import resolve
@@ -84,6 +85,11 @@ class Case:
     def grounds(self) -> list[Ground]:
         """Where every value that has to be grounded was found; `none` for what was found nowhere that counts."""
         return self.grounding.grounds
+
+    @cached_property
+    def signals(self) -> list[Signal]:
+        """Passages of untrusted text that read like instructions; never the only reason for anything."""
+        return signals_of(self.facts.run) if self.facts.run is not None else []
 
     @cached_property
     def payees(self) -> list[Payee]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from api.gate.grounding import keys
-from api.gate.grounding.disguise import UNSEEN, decoded, reveal
+from api.gate.grounding.disguise import UNSEEN, decoded, reveal, turned
 from api.gate.grounding.top_level import FILES, ROOT_ZONE
 
 #: Characters of one text that are looked through; a longer one is not grounded at all.
@@ -70,6 +70,8 @@ def scan(text: str) -> tuple[Address, ...]:
     plain = _spans(text)
     known = {key for address in plain for key in address.keys}
     hidden: dict[str, Address] = {}
+    for said in turned(text):
+        _hide(hidden, known, _spans(reveal(said)))
     if UNSEEN.search(text):
         text = UNSEEN.sub("", text)
         clear = _spans(text)

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
 from api.gate.contracts import Argument
+from api.gate.grounding import lexicon
+from api.gate.grounding.instruction import Reading
 from api.gate.grounding.sources import Indexed, Money, Sources
 from api.gate.money import digits_of, format_amount
 
@@ -31,9 +33,10 @@ def minor_of(money: Money, argument: Argument | None, currency: str | None) -> i
 def derive(sources: Sources, wanted: int, argument: Argument | None, currency: str | None) -> str | None:
     """How the amount follows from others, for a person to check; None when it does not.
 
-    Two amounts of one record (a total and what was paid of it) are combined always. The sum of a list, and two amounts
-    of the same kind out of two records, only where the instruction asks for a calculation: nobody who writes a text
-    can do that. The work is bounded by the number of amounts, not of their pairs.
+    Only where the instruction asks for a calculation, which nobody who writes a text can do. Two amounts of one record
+    (a total and what was paid of it) are added or subtracted as it says; the sum of a list, and two amounts of the same
+    kind out of two records, are looked at where it calculates at all. The work is bounded by the number of amounts, not
+    of their pairs.
     """
     if wanted <= 0:
         return None
@@ -42,7 +45,8 @@ def derive(sources: Sources, wanted: int, argument: Argument | None, currency: s
     for seen in sources.observations:
         found = _in_minor(seen, argument, currency)
         for group in _by(found, "record").values():
-            if len(group) <= MOST_OF_RECORD and (how := _pair(group, wanted, currency)):
+            signs = _signs(sources.reading, [pointer for _, _, pointer in group])
+            if signs and len(group) <= MOST_OF_RECORD and (how := _pair(group, wanted, currency, signs)):
                 return f"{how}, of {seen.where(group[0][2])}"
         if not asked:
             continue
@@ -71,10 +75,23 @@ def _by(found: list[tuple[int, Money, str]], place: str) -> dict[str, list[tuple
     return groups
 
 
-def _pair(group: Sequence[tuple[int, Money | None, str]], wanted: int, currency: str | None) -> str | None:
+def _signs(reading: Reading, pointers: list[str]) -> frozenset[str]:
+    """How two amounts of one record may be put together. Who asks for a total that the record has, adds nothing."""
+    adds = reading.says(lexicon.ADDING)
+    if not adds and reading.says(lexicon.TOTAL):
+        adds = not any("total" in pointer.rpartition("/")[2].lower() for pointer in pointers)
+    return frozenset([*["plus"] * adds, *["less"] * reading.says(lexicon.SUBTRACTING)])
+
+
+def _pair(
+    group: Sequence[tuple[int, Money | None, str]],
+    wanted: int,
+    currency: str | None,
+    signs: frozenset[str] = frozenset({"plus", "less"}),
+) -> str | None:
     counts = Counter(minor for minor, _, _ in group)
     for one, other, sign in _others(counts, wanted):
-        if counts[other] > (one == other):
+        if sign in signs and counts[other] > (one == other):
             return f"{_money(wanted, currency)} is {_money(one, currency)} {sign} {_money(other, currency)}"
     return None
 

@@ -59,7 +59,11 @@ class Reading:
         return any(self._says(phrase) for phrase in (*lexicon.PHRASES.get(effect, ()), *own) if " " in phrase)
 
     def calculates(self) -> bool:
-        return not lexicon.CALCULATING.isdisjoint(self.words.split())
+        return self.says(lexicon.CALCULATING)
+
+    def says(self, any_of: frozenset[str]) -> bool:
+        """Whether one of the words occurs, whatever it means there."""
+        return not any_of.isdisjoint(self.words.split())
 
     def _says(self, phrase: str) -> bool:
         wanted = phrase.split()

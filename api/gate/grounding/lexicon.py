@@ -236,3 +236,33 @@ CALCULATING = frozenset(
     """
     )
 )
+#: By which it asks for one amount less another, and for one plus another, of the same record.
+SUBTRACTING = frozenset(
+    words(
+        """
+    difference remaining remainder rest balance outstanding net minus subtract less deduct without excluding except
+    owed owe due open left unpaid overpaid overcharged shortfall gap missing reimburse differenz restbetrag offenen
+    saldo abzüglich ohne différence reste solde moins sans diferencia resto menos sin verschil saldo zonder
+    """
+    )
+)
+ADDING = frozenset(
+    words(
+        """
+    sum plus add both together combined aggregate overall everything including incl gross summe beide zusammen
+    inklusive brutto somme ensemble plus suma juntos incluido som alles samen inclusief
+    """
+    )
+)
+TOTAL = frozenset(words("total totals gesamt gesamtbetrag totalité totalidad totaal"))
+#: By which it speaks of those who wrote or take part, whoever they are.
+SENDERS = frozenset(
+    words(
+        """
+    sender senders requester requesters reporter reporters author authors owner owners submitter applicant caller
+    writer attendee attendees participant participants member members recipients correspondents respondents
+    everyone everybody whoever people team him her them thread conversation absender absenderin teilnehmer ihm ihr
+    ihnen alle expéditeur auteur participants lui leur remitente autor participantes le les afzender deelnemers hem
+    """
+    )
+)

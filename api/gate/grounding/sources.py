@@ -37,6 +37,10 @@ _NOT_WORTH = _IDS | frozenset(
     )
 )
 _CURRENCY = frozenset({"currency", "ccy", "currencycode"})
+#: Members that say which record it is; beside those of ids.
+_NAMING = _IDS | frozenset(word_list("name title subject email mail address user username login from label"))
+#: Of one observation, records that are told apart.
+_MAX_RECORDS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,10 @@ class Money:
 
 @dataclass
 class Indexed:
-    """One observation: keys of what is trusted and of metadata, with where they stand; amounts; untrusted texts."""
+    """One observation: keys of what is trusted and of metadata, with where they stand; amounts; untrusted texts.
+
+    again: where else a key stands. named: by record (an item of a list, or the whole), the values that name it.
+    """
 
     id: str
     tool: str
@@ -67,6 +74,8 @@ class Indexed:
     amounts: list[Money] = field(default_factory=list)
     by_value: dict[Decimal, list[Money]] = field(default_factory=dict)
     untrusted: list[tuple[str, str]] = field(default_factory=list)
+    again: dict[str, list[str]] = field(default_factory=dict)
+    named: dict[str, list[str | int]] = field(default_factory=dict)
 
     def where(self, pointer: str) -> str:
         return f"{self.tool}, observation {self.id}, {pointer or '/'}"
@@ -80,12 +89,15 @@ class Sources:
     subject: frozenset[str]
     observations: tuple[Indexed, ...]
 
-    def trusted(self, wanted: list[str]) -> str | None:
-        """Where one of the keys stands in a trusted field, the earliest observation first."""
-        return self._find("trusted", wanted)
+    def trusted(self, wanted: list[str], *, chosen: bool = False) -> str | None:
+        """Where one of the keys stands in a trusted field, the earliest observation first.
 
-    def metadata(self, wanted: list[str]) -> str | None:
-        return self._find("metadata", wanted)
+        chosen: but for records that the instruction passes over.
+        """
+        return self._find("trusted", wanted, chosen)
+
+    def metadata(self, wanted: list[str], *, chosen: bool = False) -> str | None:
+        return self._find("metadata", wanted, chosen)
 
     def untrusted(self, value: str) -> str | None:
         """Where the value occurs in what nobody vouches for; for a message, and for nothing else."""
@@ -116,13 +128,49 @@ class Sources:
                 found.setdefault(normalise.looks(value), value)
         return found
 
-    def _find(self, kind: str, wanted: list[str]) -> str | None:
+    @cached_property
+    def passed_over(self) -> frozenset[tuple[str, str]]:
+        """Records that the instruction passes over: it names others of the same kind, and not them.
+
+        A kind is a list, or what one tool answers. Each record is (id of its observation, pointer).
+        """
+        found: dict[tuple[str, str], dict[tuple[str, str], bool]] = {}
+        for seen in self.observations:
+            for record, values in seen.named.items():
+                kind = (seen.tool, _kind(record))
+                found.setdefault(kind, {})[seen.id, record] = any(self._names(value) for value in values)
+        return frozenset(
+            record
+            for records in found.values()
+            if any(records.values())
+            for record, named in records.items()
+            if not named
+        )
+
+    def _names(self, value: str | int) -> bool:
+        text = str(value).strip()
+        if f"id:{text}" in self.subject or text in self.reading.tokens:
+            return True
+        if isinstance(value, int) or len(text) > keys.MAX_VALUE:
+            return False
+        known = keys.typed(text)
+        return known in self.reading.keys if known else " " in text and self.reading.names(text)
+
+    def _find(self, kind: str, wanted: list[str], chosen: bool) -> str | None:
         for seen in self.observations:
             held: dict[str, str] = getattr(seen, kind)
             for key in wanted:
                 if key in held:
-                    return seen.where(held[key])
+                    for pointer in (held[key], *seen.again.get(key, ())):
+                        if not chosen or not self._is_passed_over(seen, pointer):
+                            return seen.where(pointer)
         return None
+
+    def _is_passed_over(self, seen: Indexed, pointer: str) -> bool:
+        if not self.passed_over:
+            return False
+        parts = pointer.split("/")
+        return any((seen.id, "/".join(parts[:end])) in self.passed_over for end in range(1, len(parts) + 1))
 
 
 def sources_of(run: RunFacts) -> Sources:
@@ -135,7 +183,7 @@ def sources_of(run: RunFacts) -> Sources:
     found = Sources(
         reading=read(run.instruction),
         subject=frozenset(_ids_of(run.subject or {})),
-        observations=tuple(_indexed(observation) for observation in run.observations),
+        observations=tuple(indexed(observation) for observation in run.observations),
     )
     run.__dict__["_sources"] = (run.instruction, run.observations, len(run.observations), found)
     return found
@@ -149,7 +197,7 @@ def _ids_of(subject: dict[str, Any]) -> Iterator[str]:
                 yield keys.of_number(number)
 
 
-def _indexed(observation: ObservationFacts) -> Indexed:
+def indexed(observation: ObservationFacts) -> Indexed:
     held = observation.__dict__.get("_indexed")
     if held is not None and held[0] is observation.result and held[1] is observation.labels:
         found: Indexed = held[2]
@@ -219,7 +267,12 @@ def _take(found: Indexed, leaf: _Leaf, trust: str) -> None:
         return
     held = found.trusted if trust == "trusted" else found.metadata
     for key in _keys_of(value, leaf.name):
-        held.setdefault(key, leaf.pointer)
+        if held.setdefault(key, leaf.pointer) != leaf.pointer:
+            found.again.setdefault(key, []).append(leaf.pointer)
+    if isinstance(value, str | int) and keys.name_parts(leaf.name) & _NAMING:
+        record = leaf.around.record if leaf.around.record else ""
+        if record in found.named or len(found.named) < _MAX_RECORDS:
+            found.named.setdefault(record, []).append(value)
     if isinstance(value, str):
         if trust == "trusted":
             _take_text(found, leaf, value)
