@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.gate.cel import MAX_LENGTH, ExpressionError, compile_expression, evaluate
+from api.gate.cel import (
+    FIELDS,
+    LIMIT_FIELDS,
+    MAX_LENGTH,
+    ExpressionError,
+    arguments_named,
+    compile_expression,
+    evaluate,
+    mentions,
+)
 from api.gate.models import Rule
 
 VALUES: dict[str, Any] = {
@@ -30,6 +39,7 @@ VALUES: dict[str, Any] = {
     "subject": {},
     "workflow": {"slug": "w", "environment": "sandbox", "stage": "autonomous"},
     "principal": {"kind": "service", "id": "7"},
+    "limits": {"daily": {"amount": 700, "count": 3, "max_amount": 1000, "remaining": 300}, "a-b": {"count": 1}},
     "now": datetime(2026, 11, 20, 23, 30, tzinfo=UTC),
 }
 
@@ -58,6 +68,9 @@ VALUES: dict[str, Any] = {
         ("args.no && args.missing", False),
         ("args.contains == 1 || true", True),
         ("// why\ntrue", True),
+        ("limits.daily.remaining < 301 && limits['a-b'].count == 1 && !('weekly' in limits)", True),
+        ("'daily' in limits && 'max_count' in limits.daily", False),
+        ("limits.daily.amount >= limits.daily.max_amount || limits.daily['count'] > 2", True),
     ],
 )
 def test_what_a_rule_can_say(expression: str, answer: bool) -> None:
@@ -133,6 +146,23 @@ def test_what_a_rule_can_say(expression: str, answer: bool) -> None:
         "timestamp(args.when).getHours('/dev/stdin') == 1",
         "true ? true : now.getHours('/dev/stdin') == 1",
         "true;",
+        "action.colour == 'red'",
+        "action['colour'] == 'red'",
+        "'colour' in action",
+        "action.tool.x == 1 && action.Tool == 1",
+        "subject.name == 'x'",
+        "workflow.version == 1",
+        "principal.role == 'owner'",
+        "now.x == 1",
+        "limits.daily.spent > 1",
+        "limits['daily']['spent'] > 1",
+        "'spent' in limits.daily",
+        "limits.daily > 1",
+        "limits.daily.amount == '1'",
+        "\u0430rgs.n == 5",
+        "args.n == 5 && \u0430ction.tool == 't'",
+        "action.t\u043eol == 't'",
+        "action['t\u043eol'] == 't'",
         "true\x00",
         "\ud800",
         "'\\ud800' == ''",
@@ -185,6 +215,9 @@ def test_what_a_rule_cannot_say(expression: str) -> None:
         "{'a': 1, 'a': 2} == {}",
         "{[]: 1} == {}",
         "args.n ? true : false",
+        "limits.weekly.amount > 1",
+        "limits.daily.max_count > 1",
+        "limits[args.s].amount > 1",
     ],
 )
 def test_what_fails_on_these_values_is_an_error_and_not_an_answer(expression: str) -> None:
@@ -206,6 +239,60 @@ def test_the_bound_on_length_is_the_models() -> None:
     assert evaluate("true" + " " * (MAX_LENGTH - 4), VALUES) is True
     with pytest.raises(ExpressionError, match="longer than"):
         evaluate("true" + " " * (MAX_LENGTH - 3), VALUES)
+
+
+@pytest.mark.parametrize(
+    ("expression", "names"),
+    [
+        ("args.a == 1 && args['b'].c == 2 && 'd' in args && args.e[0].f", ["a", "b", "d", "e"]),
+        ("args[args.k] == args.k", ["k"]),
+        ("size(args) == 1 && action.tool == 'args.x'", []),
+        ("(args.a == 1 ? args.b : args.c) == {'x': [args.d]}", ["a", "b", "c", "d"]),
+        ("args.a.startsWith('x') && now.getHours('UTC') in args.hours", ["a", "hours"]),
+        ("args['\u0430mount'] == 1", ["\u0430mount"]),
+    ],
+)
+def test_the_arguments_that_it_names_are_known(expression: str, names: list[str]) -> None:
+    assert sorted(arguments_named(expression)) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("expression", "mentioned"),
+    [
+        ("limits.daily.amount > 1", True),
+        ("'daily' in limits", True),
+        ("size(limits) == 0", True),
+        ("[limits] == []", True),
+        ("limits['x'].count == 1 || true", True),
+        ("args.limits == 1", False),
+        ("action.tool == 'limits.daily'", False),
+        ("// limits\ntrue", False),
+        ("limits.(", False),
+    ],
+)
+def test_what_it_mentions_is_known(expression: str, mentioned: bool) -> None:
+    assert mentions(expression, "limits") is mentioned
+
+
+def test_every_member_can_be_named() -> None:
+    for name, members in FIELDS.items():
+        for member in members:
+            assert compile_expression(f"{name}.{member} == {name}['{member}'] || '{member}' in {name}")
+    for member in LIMIT_FIELDS:
+        assert compile_expression(f"limits.any.{member} == limits['any']['{member}']")
+
+
+def test_a_refusal_says_which_members_there_are() -> None:
+    with pytest.raises(
+        ExpressionError, match=r"action has no 'colour'; it has citations, confid"
+    ):
+        compile_expression("action.colour == 'red'")
+    with pytest.raises(ExpressionError, match=r"a limit has no 'spent'; it has amount, count"):
+        compile_expression("limits.daily.spent > 1")
+    with pytest.raises(ExpressionError) as refused:
+        compile_expression("nope == 1")
+    assert str(refused.value).startswith("1:1: undeclared reference to 'nope'")
+    assert "INVALID" not in str(refused.value)
 
 
 _OPERATORS = ["==", "!=", "<", "<=", ">", ">=", "&&", "||", "in", "+", "/", "%"]

@@ -3,7 +3,7 @@
 import pytest
 from cel_expr_python import cel
 
-from api.gate.expression_tree import Call, calls
+from api.gate.expression_tree import Call, Path, calls, paths
 
 ENVIRONMENT = cel.NewEnv(variables={"a": cel.Type("map<string, dyn>"), "now": cel.Type.TIMESTAMP})
 
@@ -55,3 +55,25 @@ def test_a_number_is_no_literal_text() -> None:
 def test_loops_and_protocol_buffers_are_refused(expression: str) -> None:
     with pytest.raises(ValueError, match="kind"):
         _calls(expression)
+
+
+@pytest.mark.parametrize(
+    ("expression", "read"),
+    [
+        ("a.b.c == 1", [("a", "b", "c")]),
+        ("a['b'].c == 1", [("a", "b", "c")]),
+        ("a['b']['c'] == 1", [("a", "b", "c")]),
+        ("'b' in a", [("a", "b")]),
+        ("'c' in a.b", [("a", "b", "c")]),
+        ("a[a.k].c == 1", [("a", None, "c"), ("a", "k")]),
+        ("a.b[0] == 1", [("a", "b", None)]),
+        ("(true ? a.b : a.c).d == 1", [("a", "b"), ("a", "c")]),
+        ("[a.b][0] == {'k': a.c}.k", [("a", "b"), ("a", "c")]),
+        ("a.b in a.c", [("a", "c", None), ("a", "b")]),
+        ("a.b in [1, a.c]", [("a", "b"), ("a", "c")]),
+        ("size(a) == 1 && now.getHours() == a.b", [("a",), ("now",), ("a", "b")]),
+        ("a.b.contains('x')", [("a", "b")]),
+    ],
+)
+def test_every_name_is_read_as_far_as_it_is_written(expression: str, read: list[Path]) -> None:
+    assert sorted(map(str, paths(ENVIRONMENT.compile(expression).serialize()))) == sorted(map(str, read))
