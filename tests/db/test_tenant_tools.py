@@ -16,7 +16,7 @@ from tests.db.names import ACME, GLOBEX, NOTE, PAY, Row, Tenant
 from tests.db.tools import TOOL, refund
 from tests.db.world import World, refusal
 
-HARD = {"effect": "money_movement", "reversible": False}
+HARD: Row = {"effect": "money_movement", "reversible": False}
 INSERT = (
     "insert into app.tenant_tools (tenant_id, id, name, version, access, effect, contract, digest, registered_by)"
     " values (%s, gen_random_uuid(), %s, %s, %s, %s, %s, '', %s)"
@@ -30,7 +30,8 @@ def row(contract: Row, version: int = 1, tenant: Tenant = ACME, by: str = "owner
 
 
 def listed(world: World, tenant: Tenant) -> dict[str, Row]:
-    return {tool["name"]: tool for tool in world.call(tenant.user("auditor"), "list_tools_v1", {})}
+    found: Any = world.call(tenant.user("auditor"), "list_tools_v1", {})
+    return {tool["name"]: tool for tool in found}
 
 
 def relied_on(world: World, **grant: Any) -> None:
@@ -92,7 +93,7 @@ def test_no_key_can_be_given_the_permission(world: World) -> None:
 def test_another_tenant_neither_sees_nor_uses_nor_shadows_it(world: World) -> None:
     tools.register(world, ACME, **HARD)
     assert TOOL not in listed(world, GLOBEX)
-    assert world.call(GLOBEX.user(), "list_tools_v1", {"name": TOOL}) == []
+    assert not world.call(GLOBEX.user(), "list_tools_v1", {"name": TOOL})
     facts = world.call(GLOBEX.service(), "gate_facts_v1", {"workflow": GLOBEX.slug()})["facts"]
     assert TOOL not in facts["known_tools"]
     with refusal("contract_moved"):
