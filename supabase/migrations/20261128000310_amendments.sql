@@ -46,6 +46,11 @@ create index amendments_by_version on app.amendments (tenant_id, constitution_ve
 -- Two people propose at once; one proposal of a class is looked at.
 create unique index amendments_one_open on app.amendments (tenant_id, class_key) where status = 'proposed';
 
+-- A draft that adopts an amendment names it.
+alter table app.constitution_drafts add constraint constitution_drafts_amendment
+    foreign key (tenant_id, amendment_id) references app.amendments (tenant_id, id);
+create index constitution_drafts_by_amendment on app.constitution_drafts (tenant_id, amendment_id);
+
 -- A rule that allows names the checks it lifts, what bounds it, when it ends and where it comes from.
 create function private.require_amendment_content(p_row app.amendments) returns void
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$

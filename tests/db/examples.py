@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from api.ids import new_id
-from tests.db import constitutions, directory
+from tests.db import amendments, constitutions, directory
 from tests.db.matrix import Place
 from tests.db.names import BILLS, NOTE, PAY, PROVIDERS, Row, soon
 from tests.db.tools import refund
@@ -148,6 +148,20 @@ def _draft(here: Here, status: str) -> Row:
     }
 
 
+def _amendment(here: Here) -> Row:
+    waits = "status = 'proposed'"
+    return {"id": here.id("app.amendments", waits), "digest": here.value("app.amendments", waits, "digest")}
+
+
+def _amended(here: Here) -> Row:
+    """An amendment of an exception that was decided, and that none is proposed from yet."""
+    named = amendments.classed(here.tenant, here.environment, "another")
+    of = {"exception_id": here.id("app.exceptions", f"class_key = '{named['key']}'")}
+    identity = str(new_id())
+    rule = amendments.rule_of(identity, here.tenant, here.environment)
+    return amendments.content(rule) | {"id": identity} | of
+
+
 def _invitation(here: Here) -> Row:
     return {"id": here.id("app.invitations", "status = 'open'")}
 
@@ -155,6 +169,7 @@ def _invitation(here: Here) -> Row:
 EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "accept_invitation_v1": _invitation,
     "acknowledge_alert_v1": lambda h: {"id": h.id("app.alerts", "status = 'open'"), "note": "mine"},
+    "adopt_amendment_v1": lambda h: _amendment(h) | {"acknowledge": False, "reason": "mine"},
     "approve_workflow_version_v1": lambda h: {"slug": h.slug, "version": 2, "reason": "mine"},
     "assert_observation_v1": _observed,
     "assign_exception_v1": lambda h: {"id": h.waiting["id"], "user_id": h.tenant.person("approver")},
@@ -231,6 +246,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "me_v1": lambda h: {"tenant_id": h.tenant.id, "id": h.tenant.person("owner")},
     "narrow_api_key_v1": lambda h: {"id": h.tenant.key(h.environment), "scopes": ["tenant.read"]},
     "note_invitation_mail_v1": lambda h: _invitation(h) | {"mail": "sent"},
+    "propose_amendment_v1": _amended,
     "propose_directory_change_v1": lambda h: directory.change(h.environment),
     "publish_constitution_v1": lambda h: {"rules": [], "reason": "mine", "expected_version": 1},
     "raise_alert_v1": lambda h: {
@@ -244,6 +260,8 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "record_action_v1": lambda h: h.world.proposal(h.tenant, environment=h.environment, by=h.tenant.system()),
     "record_evaluation_v1": _evaluated,
     "register_tool_v1": lambda h: _new() | {"contract": refund(title="mine")},
+    "record_amendment_backtest_v1": lambda h: _amendment(h) | {"backtest": {"flips": []}, "backtest_version": 1},
+    "reject_amendment_v1": lambda h: _amendment(h) | {"reason": "mine"},
     "reject_workflow_version_v1": lambda h: {"slug": h.slug, "version": 2, "reason": "mine"},
     "release_kill_switch_v1": lambda h: {"id": h.id("app.kill_switches", "status = 'engaged'"), "reason": "mine"},
     "remove_member_v1": lambda h: {"user_id": h.tenant.person("operator")},
@@ -273,6 +291,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "update_tenant_v1": lambda h: {"if_match": None, "name": "mine"},
     "verify_audit_v1": lambda h: {"tenant_id": h.tenant.id},
     "withdraw_constitution_draft_v1": lambda h: _draft(h, "draft") | {"reason": "mine"},
+    "withdraw_amendment_v1": lambda h: _amendment(h) | {"reason": "mine"},
     "withdraw_directory_change_v1": lambda h: {"id": _proposed(h)["id"], "reason": "mine"},
     "withdraw_invitation_v1": _invitation,
     "withdraw_workflow_version_v1": lambda h: {"slug": h.slug, "version": 2},

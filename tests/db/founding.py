@@ -11,7 +11,7 @@ from api.ids import new_id
 from sandbox.postgres import Server
 from tests import cluster as clusters
 from tests.cluster import Database
-from tests.db import constitutions, directory, tools
+from tests.db import amendments, constitutions, directory, tools
 from tests.db.names import (
     BILLS,
     DELETE,
@@ -90,6 +90,9 @@ def _work(world: World, tenant: Tenant) -> None:
         threshold = {"workflow": tenant.slug(environment), "tool": PAY, "threshold": 0.85}
         threshold |= {"reason": tenant.mark(environment)}
         world.call(tenant.user("admin"), "set_confidence_threshold_v1", threshold)
+        # One amendment waits to be adopted; another exception was decided that none is proposed from yet.
+        amendments.proposed(world, amendments.decided(world, tenant, environment))
+        amendments.decided(world, tenant, environment, name="another")
     directory.agreed(world, tenant, directory.settings(48))
     tools.register(world, tenant, title=tenant.mark())
     # The owner's draft waits for somebody to decide it; the admin has one under way.

@@ -43,6 +43,8 @@ CALLABLE = {
     "list_connections_v1", "raise_alert_v1", "resolve_alert_v1", "store_rewrapped_v1",
     "decide_directory_change_v1", "propose_directory_change_v1", "withdraw_directory_change_v1",
     "erase_observations_v1", "readiness_v1", "stored_decisions_v1",
+    "adopt_amendment_v1", "propose_amendment_v1", "record_amendment_backtest_v1", "reject_amendment_v1",
+    "withdraw_amendment_v1",
     "create_constitution_draft_v1", "decide_constitution_draft_v1", "submit_constitution_draft_v1",
     "update_constitution_draft_v1", "withdraw_constitution_draft_v1",
     "expire_sign_in_v1", "grant_lives_on_v1",
