@@ -47,7 +47,7 @@ class Passage(NamedTuple):
 
 
 def signals_of(run: RunFacts) -> list[Signal]:
-    """The signals of what a run has read, the earliest observation first: MAX_OF_RUN at most, of MAX_READ characters."""
+    """The signals of what a run has read, in its order: MAX_OF_RUN at most, of MAX_READ characters."""
     found: list[Signal] = []
     left = MAX_READ
     for observation in run.observations:

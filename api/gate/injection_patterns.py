@@ -166,7 +166,8 @@ ADDRESSED = (
     ),
     _pattern(
         "you|du |sie |since|when|eres|tu es",
-        rf"\b(?:if|since|when|as|wenn|falls|da) (?:you(?:'re| are)|du|sie) (?:an? |eine? |the )?{_AI}\b|\b(?:you are|du bist"
+        rf"\b(?:if|since|when|as|wenn|falls|da) (?:you(?:'re| are)|du|sie) (?:an? |eine? |the )?{_AI}\b"
+        rf"|\b(?:you are|du bist"
         rf"|sie sind|eres|tu es) (?:an? |eine? |the |una |une )?{_AI}\b",
     ),
     _pattern(
