@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.gate.contracts import Argument, ArgumentRole, Contract
+from api.gate.grounding import schema
 from api.gate.pointer import covers, leaves
 
 #: Values of one proposal that are looked at. One with more is not looked through, and is not grounded.
@@ -46,6 +47,7 @@ def sinks(contract: Contract, args: dict[str, Any]) -> Iterator[Sink]:
     """
     characters = 0
     names: set[str] = set()
+    marks = set(_marks(contract))
     for count, (pointer, value) in enumerate(leaves(args)):
         if count >= MAX_LEAVES:
             raise TooMuchError(f"more than {MAX_LEAVES:,} values")
@@ -58,13 +60,26 @@ def sinks(contract: Contract, args: dict[str, Any]) -> Iterator[Sink]:
             continue
         pattern = _pattern(contract, pointer)
         argument = contract.arguments[pattern] if pattern is not None else _FREE
-        role = _role(argument.role, value)
+        role = "free_text" if pattern in marks else _role(argument.role, value)
         if role == "recipient" and isinstance(value, str) and "@" in value and _LIST.search(value):
             parts = [part for part in _LIST.split(value) if part.strip()]
         else:
             parts = [value]
         for part in parts:
             yield Sink(pointer, part, role, argument, pattern)
+
+
+def _marks(contract: Contract) -> Iterator[str]:
+    """Arguments whose value is the writer's own mark, by which the write is found again: nobody else has to name it.
+
+    A setting that the read-back asks for, and for which the schema lists no values; a text like any other.
+    """
+    asked = contract.read_back.args.values() if contract.read_back else ()
+    for pattern, argument in contract.arguments.items():
+        if argument.role == "setting" and f"{{{pattern[1:]}}}" in asked:
+            allowed = schema.part(contract.input_schema, pattern)
+            if allowed.get("type") == "string" and not {"enum", "const"} & allowed.keys():
+                yield pattern
 
 
 def _role(role: ArgumentRole, value: Any) -> ArgumentRole:
