@@ -40,8 +40,12 @@ class Carried:
 
 @dataclass(slots=True)
 class _Values:
-    """Values to look for. lengths: of those that begin with the same letters; places: class, observation, pointer."""
+    """Values to look for. lengths: of those that begin with the same letters, as many as one of `sizes` says.
 
+    places: by value and class, the observation and the pointer.
+    """
+
+    sizes: tuple[int, ...] = ()
     lengths: dict[str, tuple[int, ...]] = field(default_factory=dict)
     places: dict[str, dict[str, tuple[UUID, str]]] = field(default_factory=dict)
 
@@ -99,9 +103,9 @@ def _readings(text: str) -> Iterator[tuple[str, bool]]:
 
 def _search(values: _Values, text: str) -> Iterator[tuple[str, tuple[UUID, str]]]:
     lengths, places = values.lengths, values.places
-    for size in (SHORTEST, _LONGER):
-        for start in range(len(text) - size + 1):
-            for length in lengths.get(text[start : start + size], ()):
+    for size in values.sizes:
+        for start in [at for at in range(len(text) - size + 1) if text[at : at + size] in lengths]:
+            for length in lengths[text[start : start + size]]:
                 if classes := places.get(text[start : start + length]):
                     yield from classes.items()
 
@@ -133,6 +137,7 @@ def _values(run: RunFacts | None) -> _Values:
     for part in values.places:
         lengths.setdefault(part[: _LONGER if len(part) >= _LONGER else SHORTEST], set()).add(len(part))
     values.lengths = {start: tuple(sorted(of)) for start, of in lengths.items()}
+    values.sizes = tuple(sorted({len(start) for start in lengths}))
     run.__dict__["_values"] = (run.observations, len(run.observations), values)
     return values
 

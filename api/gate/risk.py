@@ -101,16 +101,15 @@ def assess(case: Case) -> Risk:
 def picture_of(case: Case) -> Picture:
     """What of a proposal counts for its score."""
     signals: dict[str, int] = {}
-    for signal in getattr(case, "signals", None) or []:
+    for signal in case.signals:
         signals[signal.kind] = signals.get(signal.kind, 0) + 1
-    grounds = getattr(case, "grounds", None) or []
     return Picture(
         effects=case.effects,
         reversible=bool(case.contract and case.contract.reversible),
         classes=frozenset(one.data_class for one in case.carried),
         stage=case.spec.stage,
         percent=_percent(case),
-        ungrounded=sum(ground.source == "none" for ground in grounds),
+        ungrounded=sum(ground.source == "none" for ground in case.grounds),
         signals=signals,
         new_counterparty=any(standing.state != "known" for standing in case.standings),
         confidence=case.proposal.confidence,

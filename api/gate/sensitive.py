@@ -12,26 +12,52 @@ from collections.abc import Iterator
 #: Characters of one text that are looked through; arguments that are larger are denied (checks/contract.py).
 MAX_TEXT = 65_536
 
-_CREDENTIALS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(pattern))
-    for kind, pattern in (
-        ("a private key", r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-\d"),
-        ("a key of this service", r"(?<![A-Za-z0-9])cs_(?:sandbox|live)_[0-9a-f]{32}_"),
-        ("an access key of AWS", r"(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])"),
-        ("a token of GitHub", r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{22})"),
-        ("a token of GitLab", r"(?<![A-Za-z0-9])glpat-[A-Za-z0-9_-]{20}"),
-        ("a token of Slack", r"(?<![A-Za-z0-9])xox[abeoprs]-[A-Za-z0-9-]{10}|hooks\.slack\.com/services/T[A-Z0-9]{5}"),
-        ("a secret key of Stripe", r"(?<![A-Za-z0-9])(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9]{16}"),
+#: By kind: what a text holds, in lower case, if it holds one at all, which is quickly seen; and the pattern.
+_CREDENTIALS: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = tuple(
+    (kind, tuple(marks.split()), re.compile(pattern))
+    for kind, marks, pattern in (
+        (
+            "a private key",
+            "-----begin putty-user-key",
+            r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-\d",
+        ),
+        ("a key of this service", "cs_", r"(?<![A-Za-z0-9])cs_(?:sandbox|live)_[0-9a-f]{32}_"),
+        ("an access key of AWS", "akia asia", r"(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])"),
+        (
+            "a token of GitHub",
+            "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_",
+            r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{22})",
+        ),
+        ("a token of GitLab", "glpat-", r"(?<![A-Za-z0-9])glpat-[A-Za-z0-9_-]{20}"),
+        (
+            "a token of Slack",
+            "xox hooks.slack.com",
+            r"(?<![A-Za-z0-9])xox[abeoprs]-[A-Za-z0-9-]{10}|hooks\.slack\.com/services/T[A-Z0-9]{5}",
+        ),
+        (
+            "a secret key of Stripe",
+            "k_live_ k_test_ whsec_",
+            r"(?<![A-Za-z0-9])(?:[sr]k_(?:live|test)_|whsec_)[A-Za-z0-9]{16}",
+        ),
         (
             "a key of Google",
+            "aiza gocspx- ya29.",
             r"(?<![A-Za-z0-9])(?:AIza[A-Za-z0-9_-]{35}|GOCSPX-[A-Za-z0-9_-]{20}|ya29\.[A-Za-z0-9_-]{20})",
         ),
-        ("a key of a language model's provider", r"(?<![A-Za-z0-9])sk-(?:ant-|proj-)?[A-Za-z0-9_-]{32}"),
-        ("a token of HubSpot", r"(?<![A-Za-z0-9])pat-(?:na|eu)\d-[0-9a-f]{8}-"),
-        ("a key of SendGrid", r"(?<![A-Za-z0-9])SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16}"),
-        ("a signed token", r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,4000}\.eyJ[A-Za-z0-9_-]{5}"),
-        ("a bearer token", r"(?i:(?<![a-z])bearer)[ \t]{1,4}(?=[A-Za-z._~+/-]{0,100}\d)[A-Za-z0-9._~+/-]{20}"),
-        ("a password in an address", r"[a-z][a-z0-9+.-]{1,15}://[^\s/:@]{1,100}:[^\s/:@]{3,200}@"),
+        (
+            "a key of a language model's provider",
+            "sk-",
+            r"(?<![A-Za-z0-9])sk-(?:ant-|proj-)?[A-Za-z0-9_-]{32}",
+        ),
+        ("a token of HubSpot", "pat-", r"(?<![A-Za-z0-9])pat-(?:na|eu)\d-[0-9a-f]{8}-"),
+        ("a key of SendGrid", "sg.", r"(?<![A-Za-z0-9])SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16}"),
+        ("a signed token", "eyj", r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,4000}\.eyJ[A-Za-z0-9_-]{5}"),
+        (
+            "a bearer token",
+            "bearer",
+            r"(?i:(?<![a-z])bearer)[ \t]{1,4}(?=[A-Za-z._~+/-]{0,100}\d)[A-Za-z0-9._~+/-]{20}",
+        ),
+        ("a password in an address", "://", r"[a-z][a-z0-9+.-]{1,15}://[^\s/:@]{1,100}:[^\s/:@]{3,200}@"),
     )
 )
 #: Words before a secret, and what follows them if it is one: it has a digit or a sign beside its letters.
@@ -42,6 +68,7 @@ _SAID = re.compile(
     r"(?=[^\s\"']{0,60}\d)(?=[^\s\"']{0,60}[a-z])[^\s\"']{8}",
     re.IGNORECASE,
 )
+_SAID_MARKS = ("pass", "kennwort", "contrase", "key", "secret", "token")
 #: Members whose value is a secret, whatever it looks like.
 _NAMES = re.compile(
     r"(?:.*[_-])?(?:password|passwd|passphrase|client[_-]?secret|secret[_-]?key|api[_-]?key|private[_-]?key|access[_-]?token|"
@@ -129,10 +156,11 @@ def decoded(text: str) -> Iterator[str]:
 
 def _credentials(text: str) -> Iterator[str]:
     plain = shown(text[:MAX_TEXT])
-    for kind, pattern in _CREDENTIALS:
-        if pattern.search(plain):
+    lowered = plain.lower()
+    for kind, marks, pattern in _CREDENTIALS:
+        if any(mark in lowered for mark in marks) and pattern.search(plain):
             yield kind
-    if said := _SAID.search(plain):
+    if any(mark in lowered for mark in _SAID_MARKS) and (said := _SAID.search(plain)):
         yield f"a value that is called {said[1].lower()}"
 
 

@@ -26,15 +26,22 @@ def fills(template: str, text: str) -> bool:
         return False
     if gaps == 0:
         return text == template
-    bad = _harmful(text)
+    # What is harmful takes longer to find than whether the pieces are there at all.
+    return _reaches(pieces, text, []) and _reaches(pieces, text, _harmful(text))
+
+
+def _reaches(pieces: list[str], text: str, bad: list[int]) -> bool:
+    """Whether the pieces follow each other up to the end, with nothing of `bad` between them."""
     # Where the pieces so far can have ended. The nearest one before gives the shortest value, and if that is not
     # harmless, then no longer one is.
     ends = [len(pieces[0])] if text.startswith(pieces[0]) else []
     for index, piece in enumerate(pieces[1:], 1):
-        last = index == gaps
+        last = index == len(pieces) - 1
         starts = _starts(text, piece) if not last else ([len(text) - len(piece)] if text.endswith(piece) else [])
         ends = [start + len(piece) for start in starts if _harmless(ends, start, bad)]
-    return bool(ends)
+        if not ends:
+            return False
+    return True
 
 
 @lru_cache(maxsize=512)

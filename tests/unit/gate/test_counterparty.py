@@ -218,7 +218,8 @@ def test_without_a_payee_it_says_what_that_means() -> None:
     tool = contract(effect="money_movement", arguments={"/invoice": {"role": "object_id"}}, input_schema=SCHEMA)
     [found] = of(decided(facts(tool=tool), proposal({"invoice": "i-1"})), "counterparty")
     assert (found.outcome, "names no payee" in found.message) == (Outcome.ALLOW, True)
-    for nobody in ({}, {"to": ""}, {"to": None}, {"to": []}):
+    nobodies: list[dict[str, Any]] = [{}, {"to": ""}, {"to": None}, {"to": []}]
+    for nobody in nobodies:
         found = of(looked(nobody), "counterparty")[0]
         assert (found.outcome, "does not name who" in found.message) == (Outcome.ESCALATE, True)
 
