@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from api.actions.models import NewAction
 from api.constitution.diff import RuleChange
-from api.constitution.validation import MAX_RULES, Fault, broken
+from api.constitution.validation import Fault, broken
+from api.gate.checks.constitution import MAX_RULES
 from api.gate.models import Decision, Reason, Remark, Rule, Strict
 
 DraftStatus = Literal["draft", "in_review", "published", "rejected", "withdrawn"]

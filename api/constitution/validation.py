@@ -13,11 +13,11 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from api.constitution.diff import meaning
+from api.gate import normalise
 from api.gate.cel import ExpressionError, arguments_named, compile_expression
 from api.gate.models import Rule, Strict, unseen
 from api.gate.pointer import escape
 
-MAX_RULES = 200
 #: Characters of JSON that a whole constitution may have.
 MAX_SIZE = 300_000
 #: Names that a message lists at most.
@@ -90,10 +90,19 @@ def unknown_names(rules: Sequence[Rule | None], schemas: Schemas) -> Iterator[Fa
             continue
         for name in _named(rule):
             if name not in takes:
-                known = ", ".join(sorted(takes)[:_LISTED]) or "nothing"
-                more = f" and {len(takes) - _LISTED} more" if len(takes) > _LISTED else ""
-                message = f"args has no {json.dumps(name, ensure_ascii=False)[:100]}: the tools take {known}{more}"
+                message = f"args has no {json.dumps(name, ensure_ascii=False)[:100]}; {_told(name, takes)}"
                 yield _fault(rule.id, f"/rules/{index}/when", "unknown_argument", message)
+
+
+def _told(name: str, takes: set[str]) -> str:
+    """Which names there are, or the one that a name only looks like."""
+    twins = (
+        [] if name.isascii() else [known for known in sorted(takes) if normalise.looks(known) == normalise.looks(name)]
+    )
+    if twins:
+        return f"it looks like {twins[0]}, and is written with other characters"
+    known = ", ".join(sorted(takes)[:_LISTED]) or "nothing"
+    return f"the tools take {known}" + (f" and {len(takes) - _LISTED} more" if len(takes) > _LISTED else "")
 
 
 def _named(rule: Rule) -> list[str]:

@@ -236,3 +236,54 @@ def test_the_library_is_listed_and_can_be_taken_over(company: Organisation) -> N
     assert len(in_force(company)["rules"]) == len(rules) + len(ready)
     assert in_force(company)["rules"][-1]["origin"]["kind"] == "library"
     assert base + 1 == in_force(company)["version"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "status"),
+    [
+        ([rule(f"r-{n}") for n in range(201)], 422),
+        ([rule(f"r-{n}") for n in range(5_000)], 422),
+        ([rule(f"r-{n}", principle="x" * 2000) for n in range(190)], 422),
+        ([rule(when="x" * 2001)], 422),
+        ([rule(when="(" * 500 + "true" + ")" * 500)], 422),
+        ([rule(when="[1, 2].all(a, [1, 2].all(b, [1, 2].all(c, true)))")], 422),
+        ([rule(when="args.body.matches('^(a+)+$')")], 422),
+        ([rule(when="'a' + 'a' == 'aa'")], 422),
+        ([rule(when="\u0430rgs.amount == 1")], 422),
+        ([rule(when="action.t\u043eol == 'x'")], 422),
+        ([rule(when="args['\u0430mount'] == 1", applies_to=["sandbox_bank.payments.create"])], 422),
+        ([rule("ru\u04cfe")], 422),
+        ([rule(applies_to=["s\u0430ndbox_bank.*"])], 422),
+        ([rule(applies_to=["*"] * 51)], 422),
+        ([rule(bounds={"counterparties": ["x"] * 201})], 422),
+        ([rule(bounds={"amounts": {"EUR": [0, 2**53]}})], 400),
+        ([rule(bounds={"amounts": {"EUR": [0, 1.5]}})], 422),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_hostile_rules_are_refused_and_nothing_is_saved(
+    company: Organisation, world: World, rules: list[dict[str, Any]], status: int
+) -> None:
+    base, _ = _now(company)
+    with unchanged(world):
+        for path, numbered in ((DRAFTS, "base_version"), ("/v1/constitution/versions", "expected_version")):
+            body = {"rules": rules, "reason": "x", numbered: base}
+            problem(company.owner.api.post(path, json=body, headers=once()), status)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"rules": [], "rules": [], "reason": "x", "base_version": 1}',
+        '{"rules": [{"id": "a", "id": "b"}], "reason": "x", "base_version": 1}',
+        '{"rules": [], "reason": "x", "base_version": NaN}',
+        '{"rules": [], "reason": "x", "base_version": 9007199254740993}',
+        '{"rules": [], "reason": "x", "base_version": 1e999}',
+        '{"rules": ' + "[" * 60 + "]" * 60 + ', "reason": "x", "base_version": 1}',
+    ],
+    ids=lambda text: text[:40],
+)
+def test_what_two_readers_would_read_differently_is_no_body(company: Organisation, world: World, text: str) -> None:
+    with unchanged(world):
+        headers = once() | {"Content-Type": "application/json"}
+        problem(company.owner.api.post(DRAFTS, content=text, headers=headers), (400, 422))

@@ -15,6 +15,8 @@ from api.gate.models import Facts, Finding, Outcome, Proposal, Rule
 
 #: Characters of rules times characters that they are evaluated on, in one decision: about a second.
 MAX_WORK = 1_000_000_000
+#: Rules that one decision is made under; no constitution that was published has more.
+MAX_RULES = 200
 
 _OUTCOMES = {"deny": Outcome.DENY, "require_approval": Outcome.ESCALATE, "allow": Outcome.ALLOW}
 
@@ -51,7 +53,8 @@ def check(case: Case) -> Iterator[tuple[Rule, Finding]]:
     """One finding for each rule that matched or failed; a rule that fails denies or escalates, never allows.
 
     A rule whose bounds the action lies out of is evaluated, and neither matches nor fails. A rule fails, too, when the
-    values are larger than rules are evaluated on, or the rules before it have used up what one decision may cost.
+    values are larger than rules are evaluated on, or the rules before it are too many, or have used up what one
+    decision may cost.
     """
     rules = applicable(case.proposal, case.facts, case.now)
     for rule, answer in zip(rules, _answers(case, rules), strict=True):
@@ -73,7 +76,7 @@ def _answers(case: Case, rules: list[Rule]) -> list[Answer]:
     if any(mentions(rule.when, "limits") for rule in rules):
         context["limits"] = limits.states(case)
     affordable, work = [], 0
-    for rule in rules:
+    for rule in rules[:MAX_RULES]:
         work += len(rule.when) * characters
         if work > MAX_WORK:
             break
@@ -81,7 +84,7 @@ def _answers(case: Case, rules: list[Rule]) -> list[Answer]:
     if len(affordable) == len(rules):
         return answers(affordable, context)
     left = len(rules) - len(affordable)
-    too_many = ExpressionError("the rules are too many for a proposal of this size.")
+    too_many = ExpressionError("the rules are too many, or too many for a proposal of this size.")
     return [*one_by_one(affordable, context), *[too_many] * left]
 
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from api.gate.models import Outcome
+from tests.unit.gate.world import contract, decided, facts, proposal, spec
+
 ROOT = Path(__file__).parents[3]
 
 #: Decides on each (rules, args) of a file, with a doubtful agent whom only an `allow` rule could help.
@@ -131,3 +134,77 @@ print(decision.outcome, len(decision.rules_evaluated))
         [sys.executable, "-c", child], capture_output=True, text=True, timeout=120, cwd=ROOT, check=True
     )
     assert ran.stdout.split() == ["deny", "200"]
+
+
+#: Decides on one proposal of a module's making, and tells the verdict, the seconds and how many rules were cited.
+ALONE = """
+import time
+from tests.unit.gate.world import contract, decided, facts, proposal, spec
+named = {{"/to": {{"role": "recipient"}}, "/items/*/to": {{"role": "recipient"}}}}
+tool = contract(input_schema={{"type": "object"}}, arguments=named)
+rules, args = {rules}, {args}
+held = facts(spec(), tool, rules)
+try:
+    proposed = proposal(args, confidence=0.1)
+except (ValueError, RecursionError):
+    print("refused", 0, 0)
+else:
+    started = time.perf_counter()
+    decision = decided(held, proposed)
+    print(decision.outcome, time.perf_counter() - started, len(decision.rules_evaluated))
+"""
+LIFTS = 'dict(id=f"r-{n}", when="true", effect="allow", lifts=["confidence"])'
+
+
+@pytest.mark.parametrize(
+    ("rules", "args", "verdict", "cited"),
+    [
+        # No API takes 10,000 rules; a table's owner could write them.
+        (f"[{LIFTS} for n in range(10_000)]", "{'n': 1}", "escalate", 10_000),
+        ("[dict(id=f'r-{n}', when='args.no == 1', effect='allow') for n in range(10_000)]", "{}", "escalate", 10_000),
+        ("[dict(id=f'r-{n}', when=f'({n} == 1', effect='allow') for n in range(10_000)]", "{}", "escalate", 10_000),
+        (f"[{LIFTS} for n in range(200)]", "{f'k{n}': n for n in range(100_000)}", "deny", 200),
+        (f"[{LIFTS} for n in range(200)]", "{'items': [{'to': str(n)} for n in range(100_000)]}", "deny", 200),
+        (f"[{LIFTS} for n in range(200)]", "{'items': [[[n]] for n in range(100_000)]}", "deny", 200),
+        (f"[{LIFTS} for n in range(200)]", "{'a': float('nan')}", "refused", 0),
+        (f"[{LIFTS} for n in range(200)]", "{'a': 2**53 + 1}", "refused", 0),
+        (f"[{LIFTS} for n in range(200)]", "{'a': float('inf')}", "refused", 0),
+        (f"[{LIFTS} for n in range(200)]", "{'a': '\\ud800'}", "refused", 0),
+    ],
+)  # fmt: skip
+def test_what_is_too_much_is_refused_in_time(rules: str, args: str, verdict: str, cited: int) -> None:
+    code = ALONE.format(rules=rules, args=args)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT, check=True
+    )
+    outcome, seconds, evaluated = ran.stdout.split()
+    assert outcome == verdict
+    assert int(evaluated) == cited
+    assert float(seconds) < 20
+
+
+def test_nesting_beyond_what_a_body_may_have_is_no_proposal() -> None:
+    code = ALONE.format(rules="[]", args="(lambda deep: [deep := {'a': deep} for _ in range(5_000)][-1])({})")
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT, check=True)
+    assert ran.stdout.split()[0] == "refused"
+
+
+@pytest.mark.parametrize(
+    ("when", "args"),
+    [
+        ("args.amount > 1", {"\u0430mount": 5}),
+        ("args['\u0430mount'] > 1", {"amount": 5}),
+        ("args.amount > 1", {"amount\u200b": 5}),
+        ("args.amount > 1", {"\uff41mount": 5}),
+        ("args.k\u00e9y == 1", {"key": 1}),
+    ],
+)
+def test_a_name_that_only_looks_like_another_is_another(when: str, args: dict[str, Any]) -> None:
+    """An allow that reads it errs and does not lift; a deny that reads it errs and denies."""
+    tool = contract(input_schema={"type": "object"}, arguments={})
+    for effect, outcome in (("allow", Outcome.ESCALATE), ("deny", Outcome.DENY)):
+        held = facts(spec(), tool, [{"when": when, "effect": effect, "lifts": ["confidence"]}])
+        decision = decided(held, proposal(args, confidence=0.1))
+        assert decision.outcome is outcome
+        [found] = [f for f in decision.findings if f.check == "constitution"]
+        assert "could not be evaluated" in found.message
