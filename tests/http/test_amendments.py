@@ -176,7 +176,10 @@ def test_bounds_are_asked_for_as_far_as_the_decision_carries(fresh: Organisation
     action = unsure(working)
     problem(ask(fresh.owner, action), 409, "not_decided")
     ok(decide(fresh.approver, action))
-    for wider in ({"workflows": []}, {"workflows": ["another"]}, {"tiers": ["gold"]}, {"amounts": {"EUR": [0, 1]}}):
+    wide: list[dict[str, Any]] = [
+        {"workflows": []}, {"workflows": ["another"]}, {"tiers": ["gold"]}, {"amounts": {"EUR": [0, 1]}},
+    ]  # fmt: skip
+    for wider in wide:
         problem(ask(fresh.owner, action, bounds=wider), 422, "bounds_too_wide")
     problem(ask(fresh.owner, action, expires_at="2020-01-01T00:00:00Z"), 422, "expiry_out_of_range")
     amendment = proposed(fresh.owner, action, bounds={"workflows": ["pay-vendor-bills"]})
