@@ -73,7 +73,7 @@ def _answers(case: Case, rules: list[Rule]) -> list[Answer]:
     if characters > MAX_SIZE:
         return [ExpressionError(f"the proposal is larger than {MAX_SIZE:,} characters.") for _ in rules]
     context = values(proposal, case.facts, case.now)
-    if any(mentions(rule.when, "limits") for rule in rules):
+    if any("limits" in rule.when and mentions(rule.when, "limits") for rule in rules):
         context["limits"] = limits.states(case)
     affordable, work = [], 0
     for rule in rules[:MAX_RULES]:
