@@ -18,7 +18,7 @@ _OVERRIDE = "\u202e"
 _TAGS = re.compile("[\U000e0020-\U000e007e]")
 #: Letters of other scripts that are taken for Latin ones (Unicode's table of confusables), in words that mix the two.
 _LIKE_LATIN = str.maketrans(
-    "асԁеһіјӏоррԛѕυѵԝхуАВСЕНІЈКМОРЅТУХαικνορτχΑΒΕΖΗΙΚΜΝΟΡΤΥΧıɑɡ",  # noqa: RUF001 - that is what they do
+    "асԁеһіјӏоррԛѕυѵԝхуАВСЕНІЈКМОРЅТУХαικνορτχΑΒΕΖΗΙΚΜΝΟΡΤΥΧıɑɡ",  # that is what they do
     "acdehijloppqsuvwxyABCEHIJKMOPSTYXaikvoptxABEZHIKMNOPTYXiag",
 )
 _PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2})+")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from api.gate import normalise
 from api.gate.contracts import ArgumentRole
-from api.gate.grounding.match import ALLOWED, NAMES, Sought, in_directory
+from api.gate.grounding.match import ALLOWED, CHOSEN, NAMES, Sought, in_directory
 
 if TYPE_CHECKING:
     from api.gate.case import Case
@@ -36,6 +36,10 @@ def miss(
         told = f"{what} is hidden in the text: it shows only when an encoding is undone. What hides is never grounded."
         return Miss(pointer, told)
     _, later, alike = in_directory(case.facts.directory, want, case.now)
+    passed_over = sources.trusted(want.keys) if role in CHOSEN else None
+    if passed_over:
+        told = f"{what} stands in {passed_over}, but the instruction names another record of that kind, and not this."
+        return Miss(pointer, f"{told} It would count if the instruction named it.")
     seen = sources.untrusted(str(value))
     told = f"{what} is in no source that counts"
     told += f"; it stands in {seen}, which anybody may have written." if seen else "; it was read nowhere in this run."

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from api.gate import normalise, worth
 from api.gate.accounts import composites
 from api.gate.contracts import ArgumentRole
-from api.gate.decisions import Ground
-from api.gate.grounding import derived, keys, match, schema
+from api.gate.decisions import Ground, Source
+from api.gate.grounding import derived, keys, lexicon, match, schema
 from api.gate.grounding.addresses import MAX_FOUND, Address, scan
 from api.gate.grounding.explain import Miss, miss
 from api.gate.grounding.instruction import stem, words_of
@@ -19,6 +19,7 @@ from api.gate.grounding.sinks import Sink, TooMuchError, sinks
 from api.gate.grounding.sources import Sources, sources_of
 from api.gate.lookups import directory_keys
 from api.gate.money import digits_of
+from api.gate.outbound import EFFECTS as MESSAGES
 
 if TYPE_CHECKING:
     from api.gate.case import Case
@@ -77,7 +78,10 @@ class _Grounder:
 
     def _value(self, sink: Sink) -> None:
         want = match.sought(sink.role, sink.value, sink.name, self.pairs.get(sink.pointer))
-        found = self._listed(sink) or self._by_role(sink, want)
+        if sink.role == "recipient" and not self._speaks_of_senders():
+            found = self._listed(sink) or self._anywhere(sink.role, want, ("metadata",))
+        else:
+            found = self._listed(sink) or self._by_role(sink, want)
         self._keep(sink.pointer, sink.role, found, want, sink.value)
 
     def _text(self, sink: Sink) -> None:
@@ -137,8 +141,14 @@ class _Grounder:
             return self._setting(sink, want)
         return self._anywhere(sink.role, want)
 
-    def _anywhere(self, role: ArgumentRole, want: Sought) -> Found | None:
+    def _speaks_of_senders(self) -> bool:
+        """Whoever wrote is whom an answer goes to. What else is done to them has to be asked for."""
+        return bool(self.case.effects & MESSAGES) or self.sources.reading.says(lexicon.SENDERS)
+
+    def _anywhere(self, role: ArgumentRole, want: Sought, but: tuple[Source, ...] = ()) -> Found | None:
         for source in match.ALLOWED[role]:
+            if source in but:
+                continue
             where: str | None = None
             if source == "instruction":
                 where = match.in_instruction(self.sources.reading, self.sources.subject, want)

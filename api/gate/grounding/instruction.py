@@ -47,10 +47,12 @@ class Reading:
 
     def names(self, text: str) -> bool:
         """Whether the text stands in the instruction as whole words, whatever their case; a stop-word is no name."""
+        return not self.is_nobody(text) and f" {' '.join(words_of(text))} " in self.words
+
+    def is_nobody(self, text: str) -> bool:
+        """Whether the text is too little to name anything: a letter, or words that every sentence has."""
         wanted = words_of(text)
-        if not wanted or sum(map(len, wanted)) < 2 or all(word in lexicon.STOP for word in wanted):
-            return False
-        return f" {' '.join(wanted)} " in self.words
+        return not any(word.isdecimal() or (len(word) > 1 and word not in lexicon.STOP) for word in wanted)
 
     def asks_for(self, effect: str, own: Iterable[str] = ()) -> bool:
         """Whether a word by which the effect is known, or one of the tool's own, stands as an order, undenied."""

@@ -28,6 +28,9 @@ ALLOWED: dict[ArgumentRole, tuple[Source, ...]] = {
     "free_text": (),
 }
 
+#: Roles that choose between records: of those that the instruction passes over, nothing counts.
+CHOSEN: frozenset[ArgumentRole] = frozenset({"recipient", "account", "url", "object_id"})
+
 #: How a message names a source.
 NAMES: dict[Source, str] = {
     "instruction": "the instruction",
@@ -96,7 +99,7 @@ def in_instruction(reading: Reading, subject: frozenset[str], want: Sought) -> s
     if want.typed:
         return None
     bare = want.text.lstrip("#@")
-    if want.text in reading.tokens or (bare and bare in reading.tokens):
+    if not reading.is_nobody(bare) and not reading.tokens.isdisjoint((want.text, bare)):
         return "named there"
     if want.role == "setting" and f"text:{normalise.words(want.text)}" in reading.keys:
         return "named there"
@@ -109,12 +112,13 @@ def in_instruction(reading: Reading, subject: frozenset[str], want: Sought) -> s
 
 
 def in_records(sources: Sources, want: Sought) -> str | None:
-    return sources.trusted(want.keys)
+    return sources.trusted(want.keys, chosen=want.role in CHOSEN)
 
 
 def in_metadata(sources: Sources, want: Sought) -> str | None:
     # Who writes an account into a field of his own is not thereby one to be paid.
-    return sources.metadata([key for key in want.keys if key.partition(":")[0] not in ("number", "iban", "us")])
+    known = [key for key in want.keys if key.partition(":")[0] not in ("number", "iban", "us")]
+    return sources.metadata(known, chosen=want.role in CHOSEN)
 
 
 def in_directory(

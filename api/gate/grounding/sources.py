@@ -137,7 +137,7 @@ class Sources:
         found: dict[tuple[str, str], dict[tuple[str, str], bool]] = {}
         for seen in self.observations:
             for record, values in seen.named.items():
-                kind = (seen.tool, _kind(record))
+                kind = (seen.tool, "/".join("*" if part.isdecimal() else part for part in record.split("/")))
                 found.setdefault(kind, {})[seen.id, record] = any(self._names(value) for value in values)
         return frozenset(
             record
@@ -149,7 +149,10 @@ class Sources:
 
     def _names(self, value: str | int) -> bool:
         text = str(value).strip()
-        if f"id:{text}" in self.subject or text in self.reading.tokens:
+        if f"id:{text}" in self.subject:
+            return True
+        # A small number may be one of anything.
+        if text in self.reading.tokens and not (text.isdecimal() and len(text) < 4):
             return True
         if isinstance(value, int) or len(text) > keys.MAX_VALUE:
             return False
@@ -216,11 +219,15 @@ def indexed(observation: ObservationFacts) -> Indexed:
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """What an object says of the leaves in it: their currency, its pointer, and its place in the records of a list."""
+    """What an object says of the leaves in it: their currency, its pointer, and its place in the records of a list.
+
+    item: the pointer of the innermost item of a list that is an object; the whole answer where there is none.
+    """
 
     currencies: frozenset[str] = frozenset()
     record: str = ""
     items: str = ""
+    item: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,15 +243,16 @@ def _leaves(value: Any, pointer: str, pattern: str, around: _Around, name: str =
     if depth > _MAX_DEPTH:
         return
     if isinstance(value, dict):
-        inner = _Around(_currency_of(value) or around.currencies, pointer, around.items)
+        of_list = pointer if around.items.endswith("/*") else around.item
+        inner = _Around(_currency_of(value) or around.currencies, pointer, around.items, of_list)
         for member, item in value.items():
             token = escape(member)
-            place = _Around(inner.currencies, pointer, f"{around.items}/{token}")
+            place = _Around(inner.currencies, pointer, f"{around.items}/{token}", of_list)
             at = "*" if token.isdecimal() else token
             yield from _leaves(item, f"{pointer}/{token}", f"{pattern}/{at}", place, member, depth + 1)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            place = _Around(around.currencies, around.record, f"{pointer}/*")
+            place = _Around(around.currencies, around.record, f"{pointer}/*", around.item)
             yield from _leaves(item, f"{pointer}/{index}", f"{pattern}/*", place, name, depth + 1)
     else:
         yield _Leaf(value, pointer, pattern, name, around)
@@ -270,9 +278,9 @@ def _take(found: Indexed, leaf: _Leaf, trust: str) -> None:
         if held.setdefault(key, leaf.pointer) != leaf.pointer:
             found.again.setdefault(key, []).append(leaf.pointer)
     if isinstance(value, str | int) and keys.name_parts(leaf.name) & _NAMING:
-        record = leaf.around.record if leaf.around.record else ""
-        if record in found.named or len(found.named) < _MAX_RECORDS:
-            found.named.setdefault(record, []).append(value)
+        item = leaf.around.item
+        if item in found.named or len(found.named) < _MAX_RECORDS:
+            found.named.setdefault(item, []).append(value)
     if isinstance(value, str):
         if trust == "trusted":
             _take_text(found, leaf, value)
