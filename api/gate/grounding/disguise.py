@@ -26,7 +26,10 @@ _DOT = re.compile(
     r"\s?(?:\[\s?(?:\.|dot)\s?\]|\(\s?(?:\.|dot)\s?\)|\{\s?(?:\.|dot)\s?\}|<\s?dot\s?>)\s?", re.IGNORECASE
 )
 _AT = re.compile(r"\s?(?:\[\s?(?:@|at)\s?\]|\(\s?(?:@|at)\s?\)|\{\s?(?:@|at)\s?\}|<\s?at\s?>)\s?", re.IGNORECASE)
-_SPOKEN_AT = re.compile(r"\b([\w.+-]{1,64}) at ([\w-]{1,63}(?:(?: dot | \. |\.)[\w-]{2,63}){1,4})(?!\w)", re.IGNORECASE)
+_SPOKEN_AT = re.compile(
+    r"\b([\w.+-]{1,64}) at ([\w-]{1,63}(?:(?: dot | \. |\.)(?!(?:in|is|it|at|to|so|the)\b)[\w-]{2,63}){1,4})(?!\w)",
+    re.IGNORECASE,
+)
 _SPOKEN_DOT = re.compile(
     r"(?<=\w) (?:dot|punkt|punto|point) (?=(?:com|net|org|info|io|co|biz|xyz|app|dev|example|eu|de|uk)\b)",
     re.IGNORECASE,

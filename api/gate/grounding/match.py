@@ -94,7 +94,7 @@ def in_instruction(reading: Reading, subject: frozenset[str], want: Sought) -> s
     """How the instruction names the value, or None."""
     if want.keys[0] in subject:
         return "the record that the run is about"
-    if any(key in reading.keys for key in want.keys if key.partition(":")[0] not in ("id", "text")):
+    if any(key in reading.keys for key in want.keys if not key.startswith("text:")):
         return "named there"
     if want.typed:
         return None
