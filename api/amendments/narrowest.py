@@ -110,6 +110,8 @@ def blockers_of(precedent: Precedent) -> Iterator[Blocker]:
     for finding in _escalated(precedent.decision):
         if finding.check not in get_args(Liftable):
             yield Blocker(_name(finding), finding.message, _help(finding))
+        elif not finding.liftable:
+            yield Blocker(_name(finding), finding.message, "Correct the directory, once you know what is true.")
         elif finding.check == "value" and found.unknown_worth:
             yield Blocker("value", "What this is worth is not known, so no rule can bound it.", _HELP["value"])
         elif finding.check == "value" and not found.worth:

@@ -54,7 +54,8 @@ def decide(proposal: Proposal, facts: Facts, now: datetime) -> Decision:
 
     Pure, deterministic and total: the same proposal, facts and `now` give the same decision, byte for byte; it
     never raises on a well-formed proposal and never leaves a check out. Fails closed: a check that errs denies.
-    A rule's `allow` lifts the soft checks that it names (rules.Liftable) and nothing else.
+    A rule's `allow` lifts what the soft checks that it names (rules.Liftable) have escalated, and nothing else; what
+    contradicts what is known of a counterparty it does not lift.
     """
     case = Case(proposal, facts, now)
     findings: list[Finding] = []
@@ -125,7 +126,7 @@ def _lift(findings: list[Finding], rules: list[Rule]) -> list[Finding]:
                 "message": f"{finding.message} Lifted by a rule.",
             }
         )
-        if finding.check in lifted and finding.outcome is Outcome.ESCALATE
+        if finding.check in lifted and finding.outcome is Outcome.ESCALATE and finding.liftable
         else finding
         for finding in findings
     ]

@@ -52,7 +52,9 @@ def _objection(case: Case, standing: Standing) -> Finding:
         message += (
             f" If this is one of our own, the workflow's reviewer lists it in tools.{case.proposal.tool}.records."
         )
-    return _finding(Outcome.ESCALATE, message, f"/args{standing.pointer}", _approvals(case))
+    # That somebody is new may be as it should be. That bank details changed, or a name is nearly right, never is.
+    liftable = standing.state in ("new", "cooling_off")
+    return _finding(Outcome.ESCALATE, message, f"/args{standing.pointer}", _approvals(case), liftable=liftable)
 
 
 def _approvals(case: Case) -> Approvals:
@@ -60,7 +62,14 @@ def _approvals(case: Case) -> Approvals:
     return usual.model_copy(update={"count": max(usual.count, case.spec.counterparty_approvals)})
 
 
-def _finding(outcome: Outcome, message: str, pointer: str | None = None, approvals: Approvals | None = None) -> Finding:
+def _finding(
+    outcome: Outcome,
+    message: str,
+    pointer: str | None = None,
+    approvals: Approvals | None = None,
+    *,
+    liftable: bool = True,
+) -> Finding:
     return Finding(
         check="counterparty",
         outcome=outcome,
@@ -69,4 +78,5 @@ def _finding(outcome: Outcome, message: str, pointer: str | None = None, approva
         message=message,
         pointer=pointer,
         approvals=approvals,
+        liftable=liftable,
     )

@@ -258,3 +258,22 @@ def test_whom_it_goes_to_as_keys() -> None:
     held = facts(spec({"records": {"/from": ["acc_ours"]}}), tool)
     case = Case(proposal({"from": "acc_ours", "to": IBAN, "name": "Harbour Logistics"}), held, NOW)
     assert case.counterparties == [f"account:iban:{IBAN}", f"name:{IBAN.lower()}", "name:harbour logistics"]
+
+
+@pytest.mark.parametrize(
+    ("args", "lifted"),
+    [
+        ({"to": THIRD_IBAN, "name": "Nobody Ltd"}, True),
+        ({"to": THIRD_IBAN, "name": "Northwind Paper GmbH"}, False),
+        ({"to": OTHER_IBAN, "name": "Northwind Paper GmbH"}, False),
+        ({"to": "Northwlnd Paper GmbH"}, False),
+    ],
+)
+def test_a_rule_lifts_that_somebody_is_new_and_no_contradiction(args: dict[str, Any], lifted: bool) -> None:
+    tool = contract(effect="money_movement", arguments=PAYS, input_schema=SCHEMA)
+    lifting = [{"id": "lift", "effect": "allow", "lifts": ["counterparty"]}]
+    held = facts(spec({"records": {"/from": ["acc_ours"]}}), tool, lifting, directory=DIRECTORY)
+    decision = decided(held, proposal({"from": "acc_ours"} | args))
+    assert (outcome_of(decision, "counterparty") is Outcome.ALLOW) is lifted
+    assert decision.required_approvals.count == (1 if lifted else 2)
+    assert decision.outcome is Outcome.ESCALATE  # money waits for a person in any case
