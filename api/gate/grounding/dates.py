@@ -1,4 +1,4 @@
-"""The days and times of day that an instruction names, as `2026-12-24`, `--12-24` without a year, and `14:30`."""
+"""What an instruction names of time: `2026-12-24`, `--12-24` without a year, `14:30`, and `+90` minutes of duration."""
 
 import re
 from datetime import date, timedelta
@@ -27,6 +27,13 @@ _DAY_FIRST = re.compile(
 _MONTH_FIRST = re.compile(r"(?<![^\W_])([^\W\d_]{3,10})\.?\s{1,2}(\d{1,2})(?:st|nd|rd|th)?(?!\d)(?:,?\s{1,2}(\d{4}))?")
 _TIME = re.compile(r"(?<![\d:])([01]?\d|2[0-3])(?::|\.|h)([0-5]\d)(?:[:.]\d\d)?\s?([ap])?\.?m?(?![\d])", re.IGNORECASE)
 _HOUR = re.compile(r"(?<![\d:.])([01]?\d|2[0-4])\s?(?:([ap])\.?m|uhr|h|o'clock)(?!\w)", re.IGNORECASE)
+_WORDS = {"noon": "12:00", "midday": "12:00", "midnight": "00:00", "mittag": "12:00", "midi": "12:00"}
+_WORD = re.compile(rf"(?<![^\W_])({'|'.join(_WORDS)})(?![^\W_])", re.IGNORECASE)
+_NUMBERS = {"half an": 0.5, "a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "eight": 8}
+_LASTING = re.compile(
+    r"(?<![\w.])(\d{1,3}(?:\.5)?|half an|an|a|one|two|three|four|five|six|eight)[\s-]{1,2}(hour|minute|min)s?(?!\w)",
+    re.IGNORECASE,
+)
 _RELATIVE = {
     "today": 0, "heute": 0, "hoy": 0, "vandaag": 0, "tomorrow": 1, "morgen": 1, "demain": 1, "mañana": 1,
     "yesterday": -1, "gestern": -1, "hier": -1, "ayer": -1, "gisteren": -1,
@@ -52,6 +59,10 @@ def dates(text: str) -> frozenset[str]:
         found.add(_time(int(hour), minute, half))
     for hour, half in _HOUR.findall(text):
         found.add(_time(int(hour) % 24, "00", half))
+    found.update(_WORDS[word.lower()] for word in _WORD.findall(text))
+    for count, unit in _LASTING.findall(text):
+        many = _NUMBERS[count.lower()] if count.lower() in _NUMBERS else float(count)
+        found.add(f"+{int(many * (60 if unit.lower() == 'hour' else 1))}")
     return frozenset(found)
 
 
@@ -75,7 +86,10 @@ def is_stamp(text: str) -> bool:
 
 
 def named(text: str, found: frozenset[str], words: str, today: date) -> bool:
-    """Whether a date (and its time, if it has one) is one that the instruction names; `tomorrow` is that of `today`."""
+    """Whether a date (and its time, if it has one) is one that the instruction names; `tomorrow` is that of `today`.
+
+    A time that is named, or comes so long after one as the instruction says that something lasts.
+    """
     match = _STAMP.fullmatch(text)
     if match is None:
         return False
@@ -84,4 +98,10 @@ def named(text: str, found: frozenset[str], words: str, today: date) -> bool:
     known = day in found or (near and f"-{day[4:]}" in found)
     for word, days in _RELATIVE.items():
         known = known or (f" {word} " in words and (today + timedelta(days=days)).isoformat() == day)
-    return known and (time is None or time in found or time == "00:00")
+    return known and (time is None or time == "00:00" or time in found or _ends(time, found))
+
+
+def _ends(time: str, found: frozenset[str]) -> bool:
+    minutes = int(time[:2]) * 60 + int(time[3:])
+    lasting = (int(one[1:]) for one in found if one.startswith("+"))
+    return any(f"{(minutes - d) % 1440 // 60:02d}:{(minutes - d) % 60:02d}" in found for d in lasting)
