@@ -26,6 +26,8 @@ def unasked(case: Case) -> Iterator[Miss]:
     own = [intent.lower() for intent in contract.intents]
     for effect in sorted(case.effects):
         named = set(words_of(contract.name.rpartition(".")[2])) - STOP if effect == "write" else set()
+        if effect == "money_movement" and any(one.currencies for one in reading.written):
+            named |= {"send", "give"}  # "Send Bob 50 euros": of money, these are deeds too
         if not reading.asks_for(effect, [*own, *named]):
             deeds = [*own, *sorted(named), *BY_EFFECT.get(effect, ())]
             words = ", ".join(dict.fromkeys(deed.replace("_", " ") for deed in deeds[:_SHOWN]))

@@ -257,3 +257,16 @@ def test_what_cannot_be_taken_back_names_its_object(
     seen = [observation({"id": "T-17"}, read_as)] if read_as else []
     held = world(instruction, *seen, tool=tool(**{"arguments": OBJECT} | changes))
     assert (objections(dict(args), held) == []) is met
+
+
+@pytest.mark.parametrize(
+    ("instruction", "asked"),
+    [
+        ("Send Bob 50 euros", True),
+        ("Give Bob $50.00", True),
+        ("Send Bob the 50 pages", False),
+        ("Send Bob a mail", False),
+    ],
+)
+def test_money_is_sent_where_an_amount_of_it_is_named(instruction: str, asked: bool) -> None:
+    assert (objections({}, world(instruction, tool=tool(effect="money_movement"))) == []) is asked
