@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from api.constitution.diff import changes, widens
-from tests.unit.gate.world import rule
+from tests.unit.gate import strategies
+from tests.unit.gate.world import decided, facts, rule
 
 
 def _rule(identity: str, effect: str = "deny", **more: Any) -> dict[str, Any]:
@@ -81,3 +82,30 @@ def test_some_change_widens_exactly_when_the_whole_does(old: list[Any], new: lis
     assert any(change.widens for change in found) is widens(old, new)
     for change in found:
         assert any(field.widens for field in change.fields) is (change.widens and change.kind == "changed")
+
+
+def _errs(made: Any) -> bool:
+    """Whether it allows and may err: then it makes a person look, and what takes it away is not counted as widening."""
+    return made.effect == "allow" and made.when not in ("true", "false")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(strategies.rules(), max_size=4),
+    st.lists(strategies.rules(), max_size=4),
+    st.booleans(),
+    strategies.proposals(),
+)
+def test_what_does_not_widen_makes_no_verdict_milder(old: list[Any], new: list[Any], kept: bool, proposed: Any) -> None:
+    was = [rule(**made) for made in old]
+    will_be = [rule(**made) for made in [*new, *(old if kept else [])]]
+    stored = [[made.model_dump(mode="json") for made in rules] for rules in (was, will_be)]
+    assume(not widens(*stored))
+    assume(not any(_errs(made) for made in was))
+    held = facts()
+    constitutions = [held.constitution.model_copy(update={"rules": rules}) for rules in (was, will_be)]
+    before, after = (decided(held.model_copy(update={"constitution": one}), proposed) for one in constitutions)
+    assert after.outcome.severity >= before.outcome.severity
+    if after.outcome is before.outcome:
+        assert after.required_approvals.count >= before.required_approvals.count
+        assert (after.required_approvals.aal, before.required_approvals.aal) != ("aal1", "aal2")
