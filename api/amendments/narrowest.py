@@ -23,7 +23,7 @@ _HELP = {
     "stage": "Move the workflow to the stage `autonomous` in a new version.",
     "outbound": "Have the template and the recipients reviewed, and name them in a new version of the workflow.",
     "data_class": "Allow this class of data for the tool in a new version of the workflow.",
-    "grounding": "Name the value in the instruction, read it from a trusted record, or add it to the directory.",
+    "grounding": "Have the instruction ask for it and name it, read it from a trusted record, or use the directory.",
     "limits": "Raise the limit, or shorten its window, in a new version of the workflow.",
     "connection": "Renew the connection's consent.",
     "risk": "Lower what the score counts, or raise its threshold in a new version of the workflow.",

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from sandbox.organisation import Member, Organisation, ok, once
+from tests.http.amendments import ask, proposed, unsure
 from tests.http.integrator import NOTE, PAY, Agent, at_work, decide, issue_key, join, note, payment
 from tests.http.problems import problem, unchanged
 from tests.http.world import World
@@ -15,23 +16,6 @@ from tests.http.world import World
 def working(fresh: Organisation) -> Any:
     with at_work(fresh) as agent:
         yield agent
-
-
-def unsure(agent: Agent, confidence: float = 0.5, body: str = "Called back") -> dict[str, Any]:
-    """A note that waits for nothing but that the agent is unsure."""
-    action = agent.propose(NOTE, note(body), confidence=confidence)
-    assert action["status"] == "awaiting_approval", action["decision"]
-    return action
-
-
-def ask(person: Member, action: dict[str, Any], **body: Any) -> httpx.Response:
-    path = f"/v1/exceptions/{action['exception']['id']}/amendment"
-    return person.api.post(path, json={"reason": "Notes may be wrong."} | body, headers=once())
-
-
-def proposed(person: Member, action: dict[str, Any], **body: Any) -> dict[str, Any]:
-    amendment: dict[str, Any] = ok(ask(person, action, **body))
-    return amendment
 
 
 def act(person: Member, amendment: dict[str, Any], word: str, **body: Any) -> httpx.Response:

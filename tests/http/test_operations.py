@@ -8,6 +8,7 @@ import pytest
 
 from sandbox.organisation import Organisation, invite, ok, once
 from tests.http.alerts import an_alert
+from tests.http.amendments import amendment_of
 from tests.http.constitutions import drafted
 from tests.http.integrator import PAY, access_spec, at_work, new_organisation, payment, vouched_for
 from tests.http.operations import OPEN, UNDESCRIBED, WITHOUT_KEY, Operation, operations, undescribed
@@ -35,6 +36,7 @@ MISSING = {
             "change_id",
             "entry_id",
             "draft_id",
+            "amendment_id",
         ),
         "018f0000-0000-7000-8000-000000000000",
     ),
@@ -55,6 +57,7 @@ def foreign(world: World) -> dict[str, str]:
     with at_work(other, "their-workflow") as agent:
         action = agent.propose(PAY, payment())
         observation = agent.observe()
+        amendment = amendment_of(other, agent)
     body = {"scope": "connection", "target": other.connections["sandbox_crm/read"], "reason": "x"}
     switch = ok(other.owner.api.post("/v1/kill-switches", json=body, headers=once()))
     invitation = invite(other.owner, "somebody@their.example", "auditor")
@@ -68,6 +71,7 @@ def foreign(world: World) -> dict[str, str]:
         "connection_id": other.connections["sandbox_bank/write"], "action_id": action["id"],
         "exception_id": action["exception"]["id"], "digest": action["digest"], "observation_id": observation["id"],
         "tenant_id": other.tenant_id, "alert_id": alert, "draft_id": draft["id"], "number": "9999",
+        "amendment_id": amendment["id"],
     }  # fmt: skip
 
 
