@@ -56,6 +56,9 @@ _WALLET = re.compile(
     r"(?<![A-Za-z0-9])(?:0x[0-9a-fA-F]{40}|(?:bc|tb|ltc)1[a-z0-9]{25,62}|[13][1-9A-HJ-NP-Za-km-z]{25,34}"
     r"|T[1-9A-HJ-NP-Za-km-z]{33}|[48][1-9A-HJ-NP-Za-km-z]{94})(?![A-Za-z0-9])"
 )
+#: Characters on each side of where two texts meet, and what may go on behind it.
+_SEAM = 80
+_SEAMS = re.compile(r"@[\w.-]*$|://\S*$|[A-Za-z]{2}\d{2}[A-Za-z0-9 .-]{0,40}$")
 _DIGITS = re.compile(r"\d{4}|\d[ .-]\d")
 
 
@@ -86,6 +89,18 @@ def scan(text: str) -> tuple[Address, ...]:
     for _, _, said in decoded(rest):
         _hide(hidden, known, _spans(reveal(said)))
     return (*plain, *hidden.values())[: MAX_FOUND + 1]
+
+
+def across(one: str, other: str) -> tuple[Address, ...]:
+    """The addresses that two texts make which stand one after the other, and neither has: an old way to hide one."""
+    tail, head = one[-_SEAM:], other[:_SEAM]
+    goes_on = head.startswith((".", "@")) or (tail.endswith(".") and head[:1].islower())
+    if not goes_on and not _SEAMS.search(tail):
+        return ()
+    if any(a.end == len(tail) for a in scan(tail)) or any(a.start == 0 for a in scan(head)):
+        return ()
+    made = (a for a in _spans(tail + head) if a.start < len(tail) < a.end)
+    return tuple(replace(address, disguised=True) for address in made)
 
 
 def _hide(hidden: dict[str, Address], known: set[str], found: list[Address]) -> None:

@@ -1,10 +1,10 @@
 """Amounts that follow from trusted ones: a sum or difference of two, or the sum of a list."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
+from typing import Literal
 
-from api.gate.contracts import Argument
 from api.gate.grounding import lexicon
 from api.gate.grounding.instruction import Reading
 from api.gate.grounding.sources import Indexed, Money, Sources
@@ -18,19 +18,26 @@ MOST_OF_OBSERVATION = 8
 MOST_OF_LIST = 1_000
 
 
-def minor_of(money: Money, argument: Argument | None, currency: str | None) -> int | None:
-    """A trusted amount in minor units, read in the unit of the argument unless its own is known.
+#: By the name of the tool that was read with: whether its numbers count minor units, or major ones, or who knows.
+Units = Callable[[str], Literal["minor", "major"] | None]
 
-    None where it is in another currency, or finer than that currency has units for.
+
+def minor_of(money: Money, unit: Literal["minor", "major"] | None, currency: str | None) -> int | None:
+    """A trusted amount in minor units. unit: in which the tool counts that it was read with.
+
+    None where that is not known and the amount does not show it, where it is in another currency, or finer than that
+    currency has units for.
     """
     if currency is not None and money.currencies and currency not in money.currencies:
         return None
-    major = money.major or (argument is not None and argument.unit == "major")
+    if not money.major and unit is None:
+        return None
+    major = money.major or unit == "major"
     exact = money.value.scaleb(digits_of(currency or "EUR")) if major else money.value
     return int(exact) if exact == exact.to_integral_value() and abs(exact) < 2**63 else None
 
 
-def derive(sources: Sources, wanted: int, argument: Argument | None, currency: str | None) -> str | None:
+def derive(sources: Sources, wanted: int, units: Units, currency: str | None) -> str | None:
     """How the amount follows from others, for a person to check; None when it does not.
 
     Only where the instruction asks for a calculation, which nobody who writes a text can do. Two amounts of one record
@@ -43,7 +50,7 @@ def derive(sources: Sources, wanted: int, argument: Argument | None, currency: s
     asked = sources.reading.calculates()
     alike: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for seen in sources.observations:
-        found = _in_minor(seen, argument, currency)
+        found = _in_minor(seen, units, currency)
         for group in _by(found, "record").values():
             signs = _signs(sources.reading, [pointer for _, _, pointer in group])
             if signs and len(group) <= MOST_OF_RECORD and (how := _pair(group, wanted, currency, signs)):
@@ -63,8 +70,8 @@ def derive(sources: Sources, wanted: int, argument: Argument | None, currency: s
     return None
 
 
-def _in_minor(seen: Indexed, argument: Argument | None, currency: str | None) -> list[tuple[int, Money, str]]:
-    found = ((minor_of(money, argument, currency), money) for money in seen.amounts)
+def _in_minor(seen: Indexed, units: Units, currency: str | None) -> list[tuple[int, Money, str]]:
+    found = ((minor_of(money, units(seen.tool), currency), money) for money in seen.amounts)
     return [(minor, money, money.pointer) for minor, money in found if minor is not None]
 
 

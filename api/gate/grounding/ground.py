@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from api.gate import normalise, worth
 from api.gate.accounts import composites
 from api.gate.contracts import ArgumentRole
 from api.gate.decisions import Ground, Source
 from api.gate.grounding import derived, keys, lexicon, match, schema
-from api.gate.grounding.addresses import MAX_FOUND, Address, scan
+from api.gate.grounding.addresses import MAX_FOUND, Address, across, scan
 from api.gate.grounding.explain import Miss, miss
 from api.gate.grounding.instruction import stem, words_of
 from api.gate.grounding.match import Found, Sought
@@ -70,9 +70,11 @@ class _Grounder:
             for pointer in (account.code, account.number):
                 self.pairs.setdefault(pointer, []).append(account.key)
         self.worth = {amount.pointer: amount for amount in worth.amounts(self.contract, self.case.proposal.args)}
+        before: Sink | None = None
         for sink in given:
             if sink.role == "free_text":
-                self._text(sink)
+                self._text(sink, before)
+                before = sink
             else:
                 self._value(sink)
 
@@ -84,8 +86,10 @@ class _Grounder:
             found = self._listed(sink) or self._by_role(sink, want)
         self._keep(sink.pointer, sink.role, found, want, sink.value)
 
-    def _text(self, sink: Sink) -> None:
+    def _text(self, sink: Sink, before: Sink | None) -> None:
         addresses = scan(sink.value)
+        if before is not None:
+            addresses = (*across(before.value, sink.value), *addresses)
         if len(addresses) > MAX_FOUND:
             told = f"The text has more than {MAX_FOUND} addresses, which is more than can be looked at."
             self.found.misses.append(Miss(f"/args{sink.pointer}", told))
@@ -198,7 +202,11 @@ class _Grounder:
         if match.numbers_in_instruction(self.sources.reading, number):
             return Found("instruction", "named there")
         where = self.sources.trusted([keys.of_number(number)])
-        if where is None and number == int(number) and (how := derived.derive(self.sources, int(number), None, None)):
+        if (
+            where is None
+            and number == int(number)
+            and (how := derived.derive(self.sources, int(number), _counts, None))
+        ):
             return Found("derived", how)
         return Found("trusted_record", where) if where else None
 
@@ -215,13 +223,34 @@ class _Grounder:
         marked = [one for one in written if one.currencies]
         if any(one.is_amount(major, currency) for one in marked or written):
             return Found("instruction", "named there")
+
+        def units(tool: str) -> Literal["minor", "major"] | None:
+            return self._unit(tool, sink)
+
         for seen in self.sources.observations:
             for value in (major, exact):
                 for money in seen.by_value.get(value, ()):
-                    if derived.minor_of(money, sink.argument, currency) == minor:
+                    if derived.minor_of(money, units(seen.tool), currency) == minor:
                         return Found("trusted_record", seen.where(money.pointer))
-        how = derived.derive(self.sources, minor, sink.argument, currency)
+        how = derived.derive(self.sources, minor, units, currency)
         return Found("derived", how) if how else None
+
+    def _unit(self, tool: str, sink: Sink) -> Literal["minor", "major"] | None:
+        """In which unit a tool that was read with counts: that of its provider's other tools, where it is one.
+
+        Between two providers, 50 may be half a euro or fifty; from the same one it is what the argument says.
+        """
+        provider = tool.partition(".")[0]
+        if provider == self.case.proposal.tool.partition(".")[0]:
+            return sink.argument.unit
+        contracts = (c for name, c in self.case.facts.contracts.items() if name.partition(".")[0] == provider)
+        units = {a.unit for contract in contracts for a in contract.arguments.values() if a.role == "amount"}
+        return units.pop() if len(units) == 1 else None
+
+
+def _counts(tool: str) -> Literal["minor", "major"] | None:
+    """Numbers that are no money count what they say."""
+    return "minor"
 
 
 def _among(value: str, listed: list[str]) -> bool:

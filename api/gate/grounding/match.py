@@ -11,10 +11,12 @@ from api.gate.contracts import ArgumentRole
 from api.gate.decisions import Source
 from api.gate.facts import DirectoryAnswer
 from api.gate.grounding import dates, keys
+from api.gate.grounding.disguise import UNSEEN
 from api.gate.grounding.instruction import Reading
 from api.gate.grounding.sources import Sources
 from api.gate.lookups import directory_keys
 from api.gate.pointer import covers
+from api.gate.vocabulary import unseen
 
 #: Of each role: the sources that may ground it, the most trusted first.
 ALLOWED: dict[ArgumentRole, tuple[Source, ...]] = {
@@ -101,6 +103,8 @@ def in_instruction(reading: Reading, subject: frozenset[str], want: Sought) -> s
     bare = want.text.lstrip("#@")
     if not reading.is_nobody(bare) and not reading.tokens.isdisjoint((want.text, bare)):
         return "named there"
+    if UNSEEN.search(want.text) or unseen(want.text, lines=False):
+        return None  # what nobody sees in a name makes it another one
     if want.role == "setting" and f"text:{normalise.words(want.text)}" in reading.keys:
         return "named there"
     # An account's number is that number, and an id that is one word is that word.
