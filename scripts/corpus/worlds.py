@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, Field, ValidationError, field_validator, model_validator
 
+from api.constitution.starter import STARTER_RULES
 from api.directory.models import EntryData
 from api.gate.access_spec import AccessSpec
 from api.gate.contracts import Contract
@@ -21,6 +22,7 @@ from api.providers.manifest import manifests
 from api.tools.input_schema import InputSchema
 from api.tools.models import NewTool
 from api.tools.validation import mistakes as mistakes_of_tool
+from api.workflows.data_classes import sent_by
 from api.workflows.validation import mistakes as mistakes_of_spec
 from scripts.corpus.encodings import ENCODINGS
 
@@ -89,14 +91,15 @@ class Scenario(Strict):
 class World(Strict):
     """One workflow with its tools, and who its tenant vouches for. now: the time of every decision.
 
-    tools: as POST /v1/tools takes them; provider_tools: names of tools that providers' manifests describe.
+    rules: those that every tenant starts with, when left out. tools: as POST /v1/tools takes them; provider_tools:
+    names of tools that providers' manifests describe.
     """
 
     title: str
     about: str = ""
     now: AwareDatetime
     spec: AccessSpec
-    rules: list[Rule] = Field(default=[])
+    rules: list[Rule] = Field(default=[*STARTER_RULES])
     directory: list[EntryData] = Field(default=[])
     tools: list[NewTool] = Field(default=[])
     provider_tools: list[ToolName] = Field(default=[])
@@ -156,6 +159,10 @@ def _mistakes(world: World) -> list[str]:
         wrongs = mistakes_of_tool(tool, InputSchema(tool.input_schema), set(manifests()), readers)
         found += [f"tool {tool.name} {wrong['pointer']}: {wrong['message']}" for wrong in wrongs]
     found += [f"{wrong['pointer']}: {wrong['message']}" for wrong in mistakes_of_spec(world.spec, contracts)]
+    for name, grant in world.spec.tools.items():
+        unsent = sent_by(contracts[name]) - set(grant.data_classes) if name in contracts else set()
+        if grant.access == "write" and unsent:
+            found.append(f"/spec/tools/{name}: its arguments carry {', '.join(sorted(unsent))} data; add data_classes")
     names = [scenario.id for scenario in world.scenarios]
     found += [f"two scenarios are called {name}" for name in sorted({n for n in names if names.count(n) > 1})]
     for scenario in world.scenarios:
