@@ -108,7 +108,7 @@ def blockers_of(precedent: Precedent) -> Iterator[Blocker]:
     """Every finding for which this would still wait for people under any rule."""
     found = precedent.found
     for finding in _escalated(precedent.decision):
-        if finding.check not in get_args(Liftable):
+        if finding.check not in get_args(Liftable) or not finding.liftable:
             yield Blocker(_name(finding), finding.message, _help(finding))
         elif not finding.liftable:
             yield Blocker(_name(finding), finding.message, "Correct the directory, once you know what is true.")

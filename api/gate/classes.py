@@ -4,7 +4,7 @@ import json
 from hashlib import sha256
 
 from api.gate.case import Case
-from api.gate.decisions import Decision
+from api.gate.decisions import Decision, Finding
 from api.gate.lookups import keys_of_value
 from api.gate.payees import Payee
 from api.gate.vocabulary import Effect, Lenient, Outcome
@@ -27,9 +27,10 @@ class Attributes(Lenient):
 class ExceptionClass(Lenient):
     """Exceptions with the same key are of one class: they wait for the same reasons, in the same tool and workflow.
 
-    findings: what escalated, sorted: a check, or `check:rule` where a rule did. worth: minor units by currency, of this
-    one exception; how much it is worth does not set a class apart. unknown_worth: some of its amounts are not known.
-    counterparties: the most telling key of everything that says whom it goes to.
+    findings: what escalated, sorted: a check, `check:rule` where a rule did, `check:unliftable` where no rule lifts it.
+    worth: minor units by currency, of this one exception; how much it is worth does not set a class apart.
+    unknown_worth: some of its amounts are not known. counterparties: the most telling key of everything that says whom
+    it goes to.
     """
 
     key: str
@@ -73,13 +74,12 @@ def class_of(case: Case, decision: Decision) -> ExceptionClass:
 
 def findings_of(decision: Decision) -> list[str]:
     """What of a decision escalated: checks, and rules by their check."""
-    return sorted(
-        {
-            f"{finding.check}:{finding.rule_id}" if finding.rule_id else finding.check
-            for finding in decision.findings
-            if finding.outcome is Outcome.ESCALATE
-        }
-    )
+    return sorted({_reason(finding) for finding in decision.findings if finding.outcome is Outcome.ESCALATE})
+
+
+def _reason(finding: Finding) -> str:
+    about = finding.rule_id or (None if finding.liftable else "unliftable")
+    return f"{finding.check}:{about}" if about else finding.check
 
 
 def counterparty_of(case: Case) -> str | None:

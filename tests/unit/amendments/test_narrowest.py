@@ -12,7 +12,7 @@ from api.amendments.models import WantedBounds
 from api.amendments.narrowest import MAX_DAYS, Precedent, RefusedError, rule_for
 from api.constitution.models import NewConstitution
 from api.gate.case import Case
-from api.gate.classes import class_of
+from api.gate.classes import class_of, findings_of
 from api.gate.models import Facts, Outcome, Proposal, Rule
 from tests.unit.gate import world
 
@@ -116,6 +116,20 @@ def test_what_no_rule_lifts_is_named(held: Facts, proposed: Proposal, finding: s
     with pytest.raises(RefusedError) as refused:
         made(of)
     assert helps in {blocker.finding: blocker.helps for blocker in refused.value.blockers}[finding]
+
+
+def test_what_a_soft_check_itself_keeps_from_being_lifted_is_a_blocker() -> None:
+    """Bank details that changed wait for people, whatever a rule lifts; and they are a class of their own."""
+    usual = precedent()
+    findings = [
+        one.model_copy(update={"liftable": False}) if one.check == "value" else one for one in usual.decision.findings
+    ]
+    firm = usual.decision.model_copy(update={"findings": findings})
+    with pytest.raises(RefusedError) as refused:
+        made(precedent(decision=firm))
+    assert [blocker.finding for blocker in refused.value.blockers] == ["value"]
+    assert findings_of(usual.decision) == ["confidence", "value"]
+    assert findings_of(firm) == ["confidence", "value:unliftable"]
 
 
 def test_what_was_rejected_is_denied_and_less_is_not() -> None:
