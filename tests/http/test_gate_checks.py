@@ -58,7 +58,7 @@ def said(action: dict[str, Any], check: str) -> list[str]:
     ],
     ids=["cooling off", "changed", "new", "alike"],
 )
-def test_a_payee_that_is_not_vouched_for_takes_two(agent: Agent, to: dict[str, str], told: list[str]) -> None:
+def test_a_payee_that_is_not_vouched_for_takes_two(agent: Agent, to: dict[str, Any], told: list[str]) -> None:
     action = agent.propose(PAY, payment(**to))
     messages = "\n".join(said(action, "counterparty"))
     assert all(part in messages for part in told), messages
