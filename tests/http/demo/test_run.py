@@ -92,6 +92,10 @@ def test_nobody_is_asked_and_everything_comes_out_as_promised(tmp_path: Path) ->
             "REJECTED Amara Diallo: The bank knows another account for this: DE94 0001 2345 0532 0130 00",
             "scope (control 1): The workflow may not act on this record.",
             "gate ALLOWED",
+            "CHANGED BANK DETAILS: Northwind Paper GmbH is known, but not with the account GB04SAND00999900000666.",
+            "0 of them against a person's verdict",
+            "adopted by Olive Marsh, as version 2; Amara Diallo alone was refused",
+            "came 1 time before the rule, and not since",
             "nothing. It asks for nothing that this workflow does.",
             "2 attempts under one idempotency key, 2 deliveries, still one transfer",
             "Stopped by the kill switch on this tenant",
@@ -196,6 +200,8 @@ def test_people_at_a_terminal_decide_and_leave_with_ctrl_c(tmp_path: Path) -> No
         ("transaction_id", "\n"),
         ("why", "less a cent\n"),
         (amara, "s\n"),  # INV-1042
+        (amara, "s\n"),  # the note with a telephone number that nobody else knows
+        (amara, "s\n"),  # the note of which the agent is not sure
         (olive, "o\n"),  # the edited refund: its editor may not approve it
         (amara, "a\n"),
         (r"cannot approve it", ""),
