@@ -48,6 +48,10 @@ class Passage(NamedTuple):
 
 def signals_of(run: RunFacts) -> list[Signal]:
     """The signals of what a run has read, in its order: MAX_OF_RUN at most, of MAX_READ characters."""
+    held = run.__dict__.get("_signals")
+    if held is not None and held[0] is run.observations and held[1] == len(run.observations):
+        kept: list[Signal] = held[2]
+        return kept
     found: list[Signal] = []
     left = MAX_READ
     for observation in run.observations:
@@ -55,6 +59,7 @@ def signals_of(run: RunFacts) -> list[Signal]:
             break
         left -= min(MAX_TEXT, sum(len(text) for _, text in indexed(observation).untrusted))
         found += _signals(observation)
+    run.__dict__["_signals"] = (run.observations, len(run.observations), found[:MAX_OF_RUN])
     return found[:MAX_OF_RUN]
 
 
