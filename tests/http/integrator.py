@@ -11,7 +11,7 @@ from sandbox.organisation import AGENT_SCOPES, Member, Organisation, admit, foun
 from tests.http.world import World
 
 CONNECTED = (("sandbox_bank", "read"), ("sandbox_bank", "write"), ("sandbox_crm", "read"), ("sandbox_crm", "write"))
-INSTRUCTION = "Pay what is due, and note on con_ada that she was called back."
+INSTRUCTION = "Pay what is due, and note on con_ada and con_piet that they were called back."
 PAY, NOTE = "sandbox_bank.payments.create", "sandbox_crm.notes.create"
 #: A grant to write notes alone: a note cannot be unwritten, and the spec says so.
 WRITES_NOTES = {"access": "write", "data_classes": ["personal", "internal"], "irreversible_alone": True}
@@ -107,6 +107,10 @@ class Agent:
             if action["status"] not in ("authorized", "executing"):
                 return action
         raise AssertionError(f"the action is still {action['status']}: {action['attempts']}")
+
+
+#: What objects to a payment whose payee nobody vouches for, and whose amount nobody has named.
+UNKNOWN_PAYMENT = dict.fromkeys(("hard_gate", "grounding", "counterparty", "risk"), "escalate")
 
 
 def objections(action: dict[str, Any]) -> dict[str, str]:

@@ -204,7 +204,7 @@ def test_a_deleted_connection_is_gone_here_and_there(fresh: Organisation, world:
         assert world.rows("select count(*) from vault.secrets where name like %s", name) == [(0,)]
 
         refused = agent.propose(PAY, payment())
-        assert (refused["status"], objections(refused)["scope"]) == ("denied", "deny")
+        assert (refused["status"], objections(refused)["connection"]) == ("denied", "deny")
         ok(decide(fresh.approver, approved))
         world.stack.tick()
         assert agent.action(approved["id"])["attempts"] == []

@@ -164,13 +164,14 @@ def test_a_rule_can_lift_what_is_soft_and_nothing_else(fresh: Organisation) -> N
         "principle": "A wrong note does no harm.",
         "when": "true",
         "effect": "allow",
-        "lifts": ["confidence", "value"],
+        "lifts": ["confidence", "value", "risk", "counterparty"],
     }
     publish_by_two(fresh, [*rules(fresh)["rules"], trust])
     with at_work(fresh) as agent:
         assert agent.propose(NOTE, note(), confidence=0.1)["status"] == "authorized"
         action = agent.propose(PAY, payment(999_999), confidence=0.1)
-        assert (action["status"], objections(action)) == ("awaiting_approval", {"hard_gate": "escalate"})
+        left = {"hard_gate": "escalate", "grounding": "escalate"}
+        assert (action["status"], objections(action)) == ("awaiting_approval", left)
 
 
 def test_a_constitution_written_against_an_older_version_is_refused(fresh: Organisation) -> None:

@@ -4,8 +4,10 @@ import pytest
 
 from sandbox.organisation import Organisation, ok, once
 from tests.http.integrator import (
+    INSTRUCTION,
     NOTE,
     PAY,
+    UNKNOWN_PAYMENT,
     Agent,
     access_spec,
     at_work,
@@ -20,7 +22,7 @@ from tests.http.world import World
 def test_a_run_keeps_what_started_it(agent: Agent) -> None:
     run = ok(agent.api.get(f"/v1/runs/{agent.run_id}"))
     assert (run["workflow"], run["workflow_version"], run["environment"]) == ("pay-vendor-bills", 1, "sandbox")
-    assert (run["instruction"], run["trigger"], run["status"]) == ("Pay what is due", "call", "active")
+    assert (run["instruction"], run["trigger"], run["status"]) == (INSTRUCTION, "call", "active")
     assert run["observations"] == run["actions"] == []
 
 
@@ -60,13 +62,13 @@ def test_a_payment_waits_for_a_person_and_then_happens_once(agent: Agent, shared
     before = world.balance("acc_operating")
     action = agent.propose(PAY, payment(4711))
     assert action["status"] == "awaiting_approval"
-    assert objections(action) == {"hard_gate": "escalate"}
+    assert objections(action) == UNKNOWN_PAYMENT
     required = action["decision"]["required_approvals"]
     assert required == {"count": 1, "roles": ["owner", "approver"], "aal": "aal2"}
     waiting = ok(shared.approver.api.get(f"/v1/exceptions/{action['exception']['id']}"))
     assert waiting["args"] == payment(4711)
     assert waiting["digest"] == action["digest"]
-    assert waiting["instruction"] == "Pay what is due"
+    assert waiting["instruction"] == INSTRUCTION
     assert waiting["summary"].endswith("47.11 EUR")
     assert [o["tool"] for o in waiting["observations"]] == ["sandbox_bank.bills.list"]
     assert world.transfers(action["id"]) == []
@@ -132,11 +134,11 @@ def test_an_agent_that_is_not_sure_asks(
 
 def test_an_amount_above_the_ceiling_escalates_on_its_own_account(agent: Agent, shared: Organisation) -> None:
     action = agent.propose(PAY, payment(500001))
-    assert objections(action) == {"hard_gate": "escalate", "value": "escalate"}
+    assert objections(action) == UNKNOWN_PAYMENT | {"value": "escalate"}
     waiting = ok(shared.owner.api.get(f"/v1/exceptions/{action['exception']['id']}"))
     assert waiting["severity"] == "critical"
     unpriced = agent.propose(PAY, payment(100, currency="GBP"))
-    assert objections(unpriced) == {"hard_gate": "escalate", "value": "escalate"}
+    assert objections(unpriced) == UNKNOWN_PAYMENT | {"value": "escalate"}
     for proposed in (action, unpriced):
         ok(decide(shared.approver, proposed, "reject", reason="too much"))
 
