@@ -19,11 +19,12 @@ from tests.db.world import World
 PRODUCTION = Place(ACME, "production")
 #: Every function that a person or a key may call and that takes the lock alone: it waits for who takes a permission.
 WAITING = [
-    "approve_workflow_version_v1", "change_role_v1", "complete_reconnect_v1", "create_api_key_v1",
+    "adopt_amendment_v1", "approve_workflow_version_v1", "change_role_v1", "complete_reconnect_v1", "create_api_key_v1",
     "create_connection_v1", "create_workflow_v1", "decide_constitution_draft_v1",
     "decide_directory_change_v1", "describe_service_account_v1",
     "disable_service_account_v1",
-    "engage_kill_switch_v1", "invite_v1", "narrow_api_key_v1", "publish_constitution_v1", "release_kill_switch_v1",
+    "engage_kill_switch_v1", "invite_v1", "narrow_api_key_v1", "publish_constitution_v1", "register_tool_v1",
+    "reject_amendment_v1", "release_kill_switch_v1",
     "remove_member_v1", "revoke_api_key_v1", "revoke_connection_v1", "rotate_api_key_v1",
     "set_confidence_threshold_v1", "transfer_ownership_v1", "update_tenant_v1",
 ]  # fmt: skip
