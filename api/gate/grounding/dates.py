@@ -25,6 +25,16 @@ _DAY_FIRST = re.compile(
     r"(?:\s{1,2}(?:de )?(\d{4}))?(?!\d)"
 )
 _MONTH_FIRST = re.compile(r"(?<![^\W_])([^\W\d_]{3,10})\.?\s{1,2}(\d{1,2})(?:st|nd|rd|th)?(?!\d)(?:,?\s{1,2}(\d{4}))?")
+#: "7 to 10 December" and "December 7-10" name two days: the one beside the month is found as any other is.
+_TO = r"\s{0,2}(?:-|\u2013|to|till|until|through|and|bis|und|au|al|tot|t/m|y|et|en)\s{0,2}"
+_FROM_DAY = re.compile(
+    r"(?<![\d.:])(\d{1,2})(?:st|nd|rd|th|er|\.|º)?" + _TO + r"\d{1,2}(?:st|nd|rd|th|er|\.|º)?"
+    r"\s{1,2}(?:of |de )?([^\W\d_]{3,10})\.?,?(?:\s{1,2}(?:de )?(\d{4}))?(?!\d)"
+)
+_TO_DAY = re.compile(
+    r"(?<![^\W_])([^\W\d_]{3,10})\.?\s{1,2}\d{1,2}(?:st|nd|rd|th)?" + _TO + r"(\d{1,2})(?:st|nd|rd|th)?"
+    r"(?![\d:])(?:,?\s{1,2}(\d{4}))?"
+)
 _TIME = re.compile(r"(?<![\d:])([01]?\d|2[0-3])(?::|\.|h)([0-5]\d)(?:[:.]\d\d)?\s?([ap])?\.?m?(?![\d])", re.IGNORECASE)
 _HOUR = re.compile(r"(?<![\d:.])([01]?\d|2[0-4])\s?(?:([ap])\.?m|uhr|h|o'clock)(?!\w)", re.IGNORECASE)
 _WORDS = {"noon": "12:00", "midday": "12:00", "midnight": "00:00", "mittag": "12:00", "midi": "12:00"}
@@ -38,6 +48,13 @@ _RELATIVE = {
     "today": 0, "heute": 0, "hoy": 0, "vandaag": 0, "tomorrow": 1, "morgen": 1, "demain": 1, "mañana": 1,
     "yesterday": -1, "gestern": -1, "hier": -1, "ayer": -1, "gisteren": -1,
 }  # fmt: skip
+#: From Monday on; one that is named is the next of its kind.
+_WEEKDAYS = (
+    ("monday", "montag", "lundi", "lunes", "maandag"), ("tuesday", "dienstag", "mardi", "martes", "dinsdag"),
+    ("wednesday", "mittwoch", "mercredi", "miércoles", "woensdag"),
+    ("thursday", "donnerstag", "jeudi", "jueves", "donderdag"), ("friday", "freitag", "vendredi", "viernes", "vrijdag"),
+    ("saturday", "samstag", "samedi", "sábado", "zaterdag"), ("sunday", "sonntag", "dimanche", "domingo", "zondag"),
+)  # fmt: skip
 _STAMP = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(?::\d{2}(?:\.\d{1,6})?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
 
 
@@ -54,6 +71,10 @@ def dates(text: str) -> frozenset[str]:
     for day, month, year in _DAY_FIRST.findall(text):
         found.update(_day(year, _MONTHS.get(month.casefold(), 0), day))
     for month, day, year in _MONTH_FIRST.findall(text):
+        found.update(_day(year, _MONTHS.get(month.casefold(), 0), day))
+    for day, month, year in _FROM_DAY.findall(text):
+        found.update(_day(year, _MONTHS.get(month.casefold(), 0), day))
+    for month, day, year in _TO_DAY.findall(text):
         found.update(_day(year, _MONTHS.get(month.casefold(), 0), day))
     for hour, minute, half in _TIME.findall(text):
         found.add(_time(int(hour), minute, half))
@@ -86,7 +107,8 @@ def is_stamp(text: str) -> bool:
 
 
 def named(text: str, found: frozenset[str], words: str, today: date) -> bool:
-    """Whether a date (and its time, if it has one) is one that the instruction names; `tomorrow` is that of `today`.
+    """Whether a date (and its time, if it has one) is one that the instruction names; `tomorrow` is that of `today`,
+    and a weekday the next one from then on.
 
     A time that is named, or comes so long after one as the instruction says that something lasts.
     """
@@ -98,7 +120,18 @@ def named(text: str, found: frozenset[str], words: str, today: date) -> bool:
     known = day in found or (near and f"-{day[4:]}" in found)
     for word, days in _RELATIVE.items():
         known = known or (f" {word} " in words and (today + timedelta(days=days)).isoformat() == day)
+    ahead = (date.fromisoformat(day) - today).days if _is_day(day) else -1
+    if 0 <= ahead <= 7:
+        known = known or any(f" {word} " in words for word in _WEEKDAYS[date.fromisoformat(day).weekday()])
     return known and (time is None or time == "00:00" or time in found or _ends(time, found))
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _ends(time: str, found: frozenset[str]) -> bool:

@@ -115,3 +115,28 @@ def test_an_address_that_hides_in_a_text_is_seen(text: str) -> None:
 )
 def test_a_text_that_hides_nothing_is_a_text(text: str) -> None:
     assert refused({"text": text}, "Update it.") == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "7 to 10 December",
+        "7-10 December 2026",
+        "7\u201310 Dec",
+        "December 7-10",
+        "from December 7th to 10th",
+        "vom 7. bis 10. Dezember",
+    ],
+)
+def test_days_from_and_to_are_both_named(said: str) -> None:
+    instruction = f"Change it: {said}."
+    assert refused({"day": "2026-12-07"}, instruction) == []
+    assert refused({"day": "2026-12-10"}, instruction) == []
+    assert refused({"day": "2026-12-08"}, instruction)
+    assert refused({"day": "2026-11-07"}, instruction)
+
+
+@pytest.mark.parametrize("said", ["Apologise to Ada in ticket 4720.", "Thank Ada for it."])
+def test_words_that_people_use_ask_for_a_message(said: str) -> None:
+    known = {TOOL: {"version": 4, "effect": "outbound_message"}}
+    assert refused({"text": "Sorry."}, said, tool=tool(effect="outbound_message"), known_tools=known) == []
