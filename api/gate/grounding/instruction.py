@@ -49,6 +49,22 @@ class Reading:
         """Whether the text stands in the instruction as whole words, whatever their case; a stop-word is no name."""
         return not self.is_nobody(text) and f" {' '.join(words_of(text))} " in self.words
 
+    def spells(self, text: str) -> bool:
+        """Whether several words of the instruction, one after the other, are the text without their spaces."""
+        sought = text.casefold()
+        if not sought.isalpha() or len(sought) < 6 or sought not in self.words.replace(" ", ""):
+            return False
+        spoken = self.words.split()
+        for start in range(len(spoken)):
+            said = ""
+            for word in spoken[start : start + 4]:
+                said += word
+                if said == sought:
+                    return True
+                if len(said) > len(sought):
+                    break
+        return False
+
     def is_nobody(self, text: str) -> bool:
         """Whether the text is too little to name anything: a letter, or words that every sentence has."""
         wanted = words_of(text)
@@ -90,7 +106,9 @@ def read(text: str) -> Reading:
     keys |= {
         address.keys[-1] for address in addresses if address.role == "url" and address.keys[-1].startswith("domain:")
     }
-    keys |= {f"number:{re.sub('[ -]', '', run)}" for run in _RUN.findall(text)}
+    runs = [re.sub("[ -]", "", run) for run in _RUN.findall(text)]
+    keys |= {f"number:{run}" for run in runs}
+    keys |= {f"phone:+{run.removeprefix('00')}" for run in runs if run.startswith("00")}
     tokens = _tokens(text)
     keys |= {f"number:{token.upper().replace('-', '')}" for token in tokens if any(c.isdigit() for c in token)}
     keys |= {f"text:{code.lower()}" for one in found for code in one.currencies}

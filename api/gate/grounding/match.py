@@ -79,7 +79,9 @@ def sought(role: ArgumentRole, value: Any, name: str = "", pair: list[str] | Non
     if len(text) < 6 and text.isdecimal():
         # A small number is the id of many things: the member it is read from has to be of the same name, or an id.
         found.append(f"id@{name.lower()}:{text}")
-    if role == "account" and (number := keys.number(text)):
+    # A telephone number that is written without its country is sought as an account's number is.
+    digits = role == "recipient" and not any(c.isalpha() for c in text) and sum(c.isdigit() for c in text) > 5
+    if (role == "account" or digits) and (number := keys.number(text)):
         found.append(number)
     if role in ("recipient", "account", "setting", "url"):
         found.append(f"text:{normalise.words(text)}")
@@ -106,6 +108,8 @@ def in_instruction(reading: Reading, subject: frozenset[str], want: Sought) -> s
     if UNSEEN.search(want.text) or unseen(want.text, lines=False):
         return None  # what nobody sees in a name makes it another one
     if want.role == "setting" and f"text:{normalise.words(want.text)}" in reading.keys:
+        return "named there"
+    if want.role == "setting" and reading.spells(want.text):
         return "named there"
     # An account's number is that number, and an id that is one word is that word.
     worded = any(c.isalpha() for c in want.text) and not (

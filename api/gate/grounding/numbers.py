@@ -12,12 +12,12 @@ from api.gate.money import digits_of
 MAX_NUMBERS = 1000
 
 _NUMBER = re.compile(
-    r"(?:(?<![\w.,@/#'\u2019-])|(?<=(?<!\w)[A-Z]{3}))(?<!\d[ :])"
+    r"(?:(?<![\w.,@/#'\u2019])(?<!\w-)|(?<=(?<!\w)[A-Z]{3}))(?<!\d[ :])"
     r"(?:\d{1,3}(?:[.,'\u2019 \u00a0\u202f]\d{3})+(?:[.,]\d{1,2})?(?![\d.,]*\d)|\d{1,15}(?:[.,]\d{1,4})?)"
 )
 _UNIT = re.compile(r"[ \u00a0\u202f-]{0,2}(US\$|[€$£¥₹]|[^\W\d_]{2,9}(?!\w))")
 _BEFORE = re.compile(r"(?:(?<!\w)([^\W\d_]{2,9})|(US\$|[€$£¥₹]))\.?[ \u00a0\u202f]?-?$")
-_GLUED = re.compile(r"[\w@/%]|[-.,:'\u2019]\d|-[^\W\d_]")
+_GLUED = re.compile(r"[\w@/]|[-.,:'\u2019]\d|-[^\W\d_]")
 _SCALED = re.compile(r"[ \u00a0]?(k|K|tsd|thousand|tausend|mille|mil|mio|millions?|millionen)(?![^\W])|(k|K)(?=[€$£¥])")
 _SCALED_MONEY = re.compile(r"[ \u00a0]?(k|K|m|M|mn|tsd|thousand|tausend|mille|mil|mio|millions?|millionen)(?![^\W])")
 _WORD_BEFORE = re.compile(r"([^\W\d_]+)[\W_]{0,3}$")
@@ -89,7 +89,7 @@ _SPELLED = {
 class Written:
     """A number as it was written: its value in major units, and the currencies it may be in; none when it names none.
 
-    naming: it is the number of something (an invoice, a page), or a time.
+    naming: it is the number of something (an invoice, a page), a time, or a part in a hundred.
     """
 
     value: Decimal
@@ -148,7 +148,11 @@ def _written(text: str, match: re.Match[str]) -> Written | None:
     naming = (
         not currencies
         and not minor
-        and bool((word and word[1].lower() in _NAMING) or (unit and unit[1].lower() in _FOLLOWED))
+        and bool(
+            after.lstrip().startswith("%")
+            or (word and word[1].lower() in _NAMING)
+            or (unit and unit[1].lower() in _FOLLOWED)
+        )
     )
     return Written(value / 100 if minor else value, currencies, naming)
 
