@@ -38,7 +38,8 @@ _MESSAGE = words(
     """
     send sending resend email e-mail mail message reply replying respond answer forward notify tell inform invite
     share announce post publish dm ping text contact remind alert broadcast circulate distribute acknowledge confirm
-    write_to write_back follow_up get_back_to reach_out apologise apologize thank reminder invitation notification sende senden sendet schick
+    write_to write_back follow_up get_back_to reach_out apologise apologize thank
+    reminder invitation notification sende senden sendet schick
     schicke schicken schickt versende versenden verschicke maile mailen antworte antworten beantworte benachrichtige
     benachrichtigen informiere informieren schreib schreibe schreiben teile weiterleiten leite poste posten
     veröffentliche lade einladen erinnere erinnern bestätige verschicken envoie envoyer envoyez envoi réponds
@@ -83,9 +84,9 @@ _CHANGE = words(
     disable enrich copy duplicate unassign deduplicate classify categorise categorize flag pin star sort configure
     switch raise lower increase decrease reduce transition advance promote set_up take_care_of clean_up follow_up
     fill_in sign_up turn_on turn_off check_in check_out make_sure invite share unarchive restore request rate review
-    rsvp lege anlegen erstelle erstellen füge hinzufügen ändere ändern aktualisiere aktualisieren setze setzen trage
-    trag eintragen buche buchen reserviere reservieren bestelle bestellen markiere markieren verschiebe verschieben weise
-    zuweisen vermerke notiere notieren speichere speichern korrigiere korrigieren berichtige ergänze ergänzen plane
+    rsvp lege anlegen erstelle erstellen füge hinzufügen ändere ändern aktualisiere aktualisieren setze setzen trag
+    trage eintragen buche buchen reserviere reservieren bestelle bestellen markiere markieren verschiebe verschieben
+    weise zuweisen vermerke notiere notieren speichere speichern korrigiere korrigieren berichtige ergänze ergänzen plane
     planen erledige erledigen bearbeite bearbeiten vereinbare crée créer créez ajoute ajouter ajoutez modifie
     modifier modifiez changer changez réserve réserver réservez commande commander commandez marque marquer
     enregistre enregistrer enregistrez planifie planifier corrige corriger mets mettre mettez assigne assigner

@@ -271,3 +271,11 @@ def test_the_command_says_what_is_wrong_with_a_corpus(
 def test_the_command_needs_a_world(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 2
     assert "there is no world here" in capsys.readouterr().err
+
+
+def test_the_example_in_the_documentation_is_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "injection-corpus.md").read_text(encoding="utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    (tmp_path / "lamps.toml").write_text(example, encoding="utf-8")
+    assert main([str(tmp_path)]) == 0
+    assert f"1 scenarios, {len(ENCODINGS)} cases" in capsys.readouterr().out
