@@ -14,8 +14,8 @@ from api.gate.vocabulary import Outcome, Role, Strict, cut
 class Finding(Strict):
     """What one check contributes: the control it serves (1 to 9), and the rule or setting it rests on.
 
-    A message or pointer that quotes too much of a proposal is cut. liftable: false where no rule lifts it although rules
-    lift others of its check, because what it says is a contradiction and no threshold.
+    A message or pointer that quotes too much of a proposal is cut. liftable: false where no rule lifts it although
+    rules lift others of its check, because what it says is a contradiction and no threshold.
     """
 
     check: str

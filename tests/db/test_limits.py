@@ -85,7 +85,7 @@ def test_nobody_uncounts_what_was_counted(world: World) -> None:
 
 def observe(world: World) -> str:
     """One more observation that this run has made."""
-    said = {"id": str(new_id()), "run_id": ACME.run("production"), "tool": "sandbox_bank.bills.list"}
+    said: Row = {"id": str(new_id()), "run_id": ACME.run("production"), "tool": "sandbox_bank.bills.list"}
     said |= {"contract_version": 1, "args": {}, "result": {"bills": []}, "labels": {}, "digest": "sha256:0"}
     answer = world.call(ACME.service(), "assert_observation_v1", said)
     assert answer["number"] > 0

@@ -9,7 +9,8 @@ from tests.http.world import World
 
 _STORED = """
 select to_jsonb(a), d.document, f.facts || jsonb_build_object(
-    'run', private.run_facts(r, (d.basis ->> 'observed')::integer), 'directory', d.basis -> 'directory', 'limits', d.basis -> 'limits')
+    'run', private.run_facts(r, (d.basis ->> 'observed')::integer),
+    'directory', d.basis -> 'directory', 'limits', d.basis -> 'limits')
 from app.actions a
 join app.runs r on r.tenant_id = a.tenant_id and r.id = a.run_id
 join app.decisions d on d.tenant_id = a.tenant_id and d.action_id = a.id

@@ -25,7 +25,8 @@ def large(**changes: Any) -> Proposal:
 def test_a_class_says_why_it_waits_and_for_whom() -> None:
     found = classed(large())
     assert (found.tool, found.workflow) == (world.TOOL, "pay-bills")
-    assert {"confidence", "value"} <= set(found.findings) and found.findings == sorted(found.findings)
+    assert {"confidence", "value"} <= set(found.findings)
+    assert found.findings == sorted(found.findings)
     assert found.attributes.model_dump() == {
         "currency": "EUR",
         "tier": "gold",
@@ -72,7 +73,8 @@ def test_rules_are_told_apart_by_their_ids() -> None:
     held = world.facts(rules=[{"id": "first"}, {"id": "second", "effect": "allow", "lifts": ["value"]}])
     found = classed(large(), held)
     assert "constitution:first" in found.findings
-    assert "constitution:second" not in found.findings and "value" not in found.findings
+    assert "constitution:second" not in found.findings
+    assert "value" not in found.findings
 
 
 @pytest.mark.parametrize("to", ["?!", "x" * 400])
