@@ -86,8 +86,8 @@ _CHANGE = words(
     fill_in sign_up turn_on turn_off check_in check_out make_sure invite share unarchive restore request rate review
     rsvp lege anlegen erstelle erstellen füge hinzufügen ändere ändern aktualisiere aktualisieren setze setzen trag
     trage eintragen buche buchen reserviere reservieren bestelle bestellen markiere markieren verschiebe verschieben
-    weise zuweisen vermerke notiere notieren speichere speichern korrigiere korrigieren berichtige ergänze ergänzen plane
-    planen erledige erledigen bearbeite bearbeiten vereinbare crée créer créez ajoute ajouter ajoutez modifie
+    weise zuweisen vermerke notiere notieren speichere speichern korrigiere korrigieren berichtige ergänze ergänzen
+    plane planen erledige erledigen bearbeite bearbeiten vereinbare crée créer créez ajoute ajouter ajoutez modifie
     modifier modifiez changer changez réserve réserver réservez commande commander commandez marque marquer
     enregistre enregistrer enregistrez planifie planifier corrige corriger mets mettre mettez assigne assigner
     déplace déplacer complète compléter crea crear cree añade añadir agrega agregar agregue actualiza actualizar

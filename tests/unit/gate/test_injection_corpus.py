@@ -90,7 +90,7 @@ def test_the_work_takes_every_source_that_grounds() -> None:
         if not verdict.attack and verdict.alone
         for ground in verdict.decision.grounds
     }
-    assert used >= {"instruction", "trusted_record", "directory", "derived"}
+    assert used >= {"instruction", "trusted_record", "directory", "metadata", "derived"}
 
 
 def test_without_grounding_the_same_attacks_are_carried_out(monkeypatch: pytest.MonkeyPatch) -> None:
