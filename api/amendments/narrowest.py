@@ -10,6 +10,7 @@ from api.amendments.models import WantedBounds
 from api.gate.classes import SEVERAL, ExceptionClass
 from api.gate.models import Bounds, Decision, Finding, Liftable, Origin, Outcome, Rule
 from api.gate.money import format_amount
+from api.gate.rules import NONE
 
 #: How long a rule that allows is in force unless told otherwise, and at most.
 DEFAULT_DAYS, MAX_DAYS = 90, 366
@@ -154,9 +155,10 @@ def _conditions(precedent: Precedent, soft: list[str]) -> Iterator[str]:
 def _bounds(precedent: Precedent, wanted: WantedBounds | None) -> Bounds:
     found = precedent.found
     narrowest = Bounds(
-        counterparties=found.counterparties,
+        # A decision on what goes to nobody says nothing of what goes to somebody; nor does one without a tier.
+        counterparties=found.counterparties or [NONE],
         amounts={currency: _band(precedent, currency) for currency in sorted(found.worth)},
-        tiers=found.attributes.tier.split(",") if found.attributes.tier else [],
+        tiers=found.tiers or [NONE],
         workflows=[found.workflow],
     )
     if wanted is None:

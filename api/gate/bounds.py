@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from api.gate.lookups import keys_of_value
-from api.gate.rules import Bounds, Rule
+from api.gate.rules import NONE, Bounds, Rule
 from api.gate.worth import amounts, totals
 
 if TYPE_CHECKING:
@@ -39,11 +39,13 @@ def _tiers(case: Case) -> list[str]:
     """The subject's tier: what the run began with, and what the proposal says."""
     run = case.facts.run.subject if case.facts.run else None
     said = [(subject or {}).get("tier") for subject in (run, case.proposal.subject)]
-    return [tier for tier in said if isinstance(tier, str)]
+    return [tier for tier in said if isinstance(tier, str)] or [NONE]
 
 
 def _payees(bounds: Bounds, case: Case) -> list[bool]:
     named = set(bounds.counterparties)
+    if not case.payees:
+        return [NONE in named]
     return [bool(named & {*payee.keys, *keys_of_value(payee.value)}) for payee in case.payees]
 
 

@@ -41,6 +41,7 @@ class ExceptionClass(Lenient):
     worth: dict[str, int] = {}
     unknown_worth: bool = False
     counterparties: list[str] = []
+    tiers: list[str] = []
 
 
 #: In place of a counterparty where there is more than one.
@@ -53,9 +54,11 @@ def class_of(case: Case, decision: Decision) -> ExceptionClass:
     worth = totals(case.contract, proposal.args) if case.contract else {}
     unknown = case.contract is None or any(one.problem for one in amounts(case.contract, proposal.args))
     known = case.contract or facts.known_tools.get(proposal.tool)
+    tiers = sorted(_tiers(case))
     attributes = Attributes(
         currency=",".join(sorted(worth)) or None,
-        tier=",".join(sorted(_tiers(case))) or None,
+        # A comma within a tier is not one between two.
+        tier=",".join(tier.replace("\\", "\\\\").replace(",", "\\,") for tier in tiers) or None,
         counterparty=counterparty_of(case),
         effect=known.effect if known else None,
     )
@@ -68,7 +71,7 @@ def class_of(case: Case, decision: Decision) -> ExceptionClass:
     canonical = json.dumps(said, sort_keys=True, separators=(",", ":"))
     key = sha256(canonical.encode()).hexdigest()
     telling = {_telling(payee) for payee in case.payees} - {None}
-    measures = {"worth": worth, "unknown_worth": unknown, "counterparties": sorted(map(str, telling))}
+    measures = {"worth": worth, "unknown_worth": unknown, "counterparties": sorted(map(str, telling)), "tiers": tiers}
     return ExceptionClass.model_validate(said | {"key": key} | measures)
 
 

@@ -12,18 +12,26 @@ from api.gate.worth import totals
 if TYPE_CHECKING:
     from api.gate.case import Case
 
+#: Claims of one action, each of which is locked and counted when it is recorded; what has more is denied.
+MAX_CLAIMS = 500
+#: The most that one action takes of a limit; no limit is as large.
+_MOST = 2**63 - 1
+
 
 def claims(case: Case) -> list[LimitClaim]:
     """What the action takes of every limit of its workflow that counts it, by key.
 
     A limit of an amount counts actions in its own currency only; in another, the ceiling on values is what asks.
+    One claim beyond MAX_CLAIMS says that there are too many.
     """
-    found = {}
+    found: dict[str, LimitClaim] = {}
     for limit in case.spec.limits:
         amount = _amount(case, limit)
         if amount is not None:
-            for key in _keys(case, limit):
-                found[key] = _claim(case, limit, key, amount)
+            for key in _keys(case, limit)[: MAX_CLAIMS + 1 - len(found)]:
+                found[key] = _claim(case, limit, key, min(amount, _MOST))
+        if len(found) > MAX_CLAIMS:
+            break
     return [found[key] for key in sorted(found)]
 
 

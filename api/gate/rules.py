@@ -10,14 +10,18 @@ from api.gate.vocabulary import Currency, Slug, Strict, ToolPattern
 #: The checks that a rule's `allow` can lift; nothing lifts any other.
 Liftable = Literal["confidence", "value", "risk", "counterparty"]
 
+#: In bounds, stands for no counterparty, or no tier, at all.
+NONE = ""
+
 
 class Bounds(Strict):
     """Where a rule ends, beside its expression. What is left out does not bound.
 
     counterparties: keys of the directory (`account:iban:...`, `email:...`, `domain:...`, `name:...`), of which one is
     that of a payee or recipient. amounts: minor units by currency, [least, most], of the action's whole worth; another
-    currency is out of bounds. tiers: of the subject. workflows: slugs. An allow reaches only what is within as a whole;
-    any other rule reaches what is within in part (api/gate/bounds.py).
+    currency is out of bounds. tiers: of the subject. workflows: slugs. An empty text among counterparties or tiers
+    stands for an action that has none. An allow reaches only what is within as a whole; any other rule reaches what is
+    within in part (api/gate/bounds.py).
     """
 
     counterparties: list[Annotated[str, StringConstraints(max_length=400)]] = Field(default=[], max_length=200)

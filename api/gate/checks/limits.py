@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from api.gate.case import Case
 from api.gate.decisions import LimitClaim
+from api.gate.limits import MAX_CLAIMS
 from api.gate.models import Finding, Outcome
 from api.gate.money import format_amount
 
@@ -12,8 +13,12 @@ def check(case: Case) -> Iterator[Finding]:
     """Escalates what does not fit into a limit of the workflow, or denies it where the limit says so.
 
     A limit whose state is not known here is compared when the decision is recorded, which fails if it does not fit;
-    then the gate decides again with the state.
+    then the gate decides again with the state. Denies what more counterparties are counted for than can be.
     """
+    if len(case.limits) > MAX_CLAIMS:
+        message = f"The limits would count this more than {MAX_CLAIMS} times; propose it in parts."
+        yield Finding(check="limits", outcome=Outcome.DENY, control=5, setting="limits", message=message)
+        return
     exceeded = {limit.name: limit.exceeded for limit in case.spec.limits}
     for claim in case.limits:
         outcome = Outcome.ALLOW

@@ -8,9 +8,9 @@ from api.gate.access_spec import Limit
 from api.gate.case import Case
 from api.gate.decide import decide
 from api.gate.facts import LimitState
-from api.gate.limits import claims, states
+from api.gate.limits import MAX_CLAIMS, claims, states
 from api.gate.models import Facts, Finding, Outcome
-from tests.unit.gate.world import AGENT, NOW, TOOL, WORKFLOW, facts, proposal, spec
+from tests.unit.gate.world import AGENT, NOW, TOOL, WORKFLOW, contract, facts, proposal, spec
 
 SPEND = {"name": "spend", "window_hours": 24, "currency": "EUR", "max_amount": 10_000}
 COUNT = {"name": "often", "window_hours": 1, "max_count": 3}
@@ -120,3 +120,23 @@ def test_a_limit_that_limits_nothing_is_refused(mistake: dict[str, Any]) -> None
 def test_two_limits_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="the same name"):
         spec(limits=[COUNT, COUNT | {"max_count": 4}])
+
+
+def test_what_is_counted_for_too_many_is_denied_and_claims_a_bounded_number() -> None:
+    """Each claim is a lock and a count in the database: an agent that names a crowd must not take them all."""
+    tool = contract(arguments={"/items/*/to": {"role": "recipient"}}, input_schema={"type": "object"})
+    limits = [{"name": f"n{n}", "window_hours": 1, "max_count": 9, "per": ["counterparty"]} for n in range(50)]
+    known = held(*limits, tool=tool)
+    crowd = {"items": [{"to": f"a{n}@b{n}.example"} for n in range(2000)]}
+    decision = decide(proposal(crowd), known, NOW)
+    assert len(decision.limits) == MAX_CLAIMS + 1
+    assert [(f.outcome, f.setting) for f in findings(known, crowd)] == [(Outcome.DENY, "limits")]
+    assert {f.outcome for f in findings(known, {"items": crowd["items"][:2]})} == {Outcome.ALLOW}
+
+
+def test_amounts_beyond_what_the_database_counts_are_over() -> None:
+    tool = contract(
+        arguments={"/items/*": {"role": "amount", "fixed_currency": "EUR"}}, input_schema={"type": "object"}
+    )
+    decision = decide(proposal({"items": [2**53 - 1] * 2000}), held(SPEND, tool=tool), NOW)
+    assert [(claim.amount, claim.over) for claim in decision.limits] == [(2**63 - 1, True)]
