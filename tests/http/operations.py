@@ -23,7 +23,6 @@ WITHOUT_KEY = {
     "create_connection": "every call starts a sign-in of its own, and one that nobody ends creates nothing",
     "reconnect_connection": "every call starts a sign-in of its own, and one that nobody ends changes nothing",
     "score_risk": "a score records nothing",
-    "score_risk": "a score records nothing",
     "backtest_constitution": "a backtest records nothing",
     "validate_constitution": "it saves nothing",
     "simulate_constitution": "it records nothing",

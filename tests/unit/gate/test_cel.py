@@ -283,9 +283,7 @@ def test_every_member_can_be_named() -> None:
 
 
 def test_a_refusal_says_which_members_there_are() -> None:
-    with pytest.raises(
-        ExpressionError, match=r"action has no 'colour'; it has citations, confid"
-    ):
+    with pytest.raises(ExpressionError, match=r"action has no 'colour'; it has citations, confid"):
         compile_expression("action.colour == 'red'")
     with pytest.raises(ExpressionError, match=r"a limit has no 'spent'; it has amount, count"):
         compile_expression("limits.daily.spent > 1")
