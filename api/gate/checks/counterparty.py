@@ -22,8 +22,8 @@ def check(case: Case) -> Iterator[Finding]:
         yield _finding(Outcome.ALLOW, "The effect is none that goes to a payee.")
         return
     objections = [standing for standing in case.standings if standing.state != "known"]
-    for standing in objections[:_SHOWN]:
-        yield _objection(case, standing)
+    for n, standing in enumerate(objections[:_SHOWN]):
+        yield _objection(case, standing, first=n == 0)
     for pointer in islice(_unnamed(case), 1):
         yield _finding(Outcome.ESCALATE, "It does not name who it goes to.", pointer, _approvals(case))
         return
@@ -46,12 +46,10 @@ def _unnamed(case: Case) -> Iterator[str]:
         yield from (f"/args{at}" for at in patterns if at not in pinned)
 
 
-def _objection(case: Case, standing: Standing) -> Finding:
+def _objection(case: Case, standing: Standing, *, first: bool) -> Finding:
     message = standing.message
-    if standing.state == "new":
-        message += (
-            f" If this is one of our own, the workflow's reviewer lists it in tools.{case.proposal.tool}.records."
-        )
+    if first and standing.state == "new":
+        message += f" (Accounts of our own are listed in tools.{case.proposal.tool}.records.)"
     # That somebody is new may be as it should be. That bank details changed, or a name is nearly right, never is.
     liftable = standing.state in ("new", "cooling_off")
     return _finding(Outcome.ESCALATE, message, f"/args{standing.pointer}", _approvals(case), liftable=liftable)
