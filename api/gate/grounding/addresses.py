@@ -8,6 +8,7 @@ from typing import Literal
 from api.gate.grounding import keys
 from api.gate.grounding.disguise import UNSEEN, decoded, reveal, turned
 from api.gate.grounding.top_level import FILES, ROOT_ZONE
+from api.gate.grounding.word_list import words
 
 #: Characters of one text that are looked through; a longer one is not grounded at all.
 MAX_TEXT = 65_536
@@ -52,10 +53,24 @@ _SAID = re.compile(
     re.IGNORECASE,
 )
 _PHONE = re.compile(r"(?<![\w+])\+[1-9](?:[ ().\-/]{0,3}\d){6,14}(?!\d)")
+#: Without a country, only what is said to be called is a telephone number; a link to one says so itself.
+_CALLED = re.compile(
+    r"(?<!\w)(?:tel|sms|call|phone|telephone|telefon|ring|dial|fax|mobile|cell|hotline|whatsapp|text|sms|anrufen|rufnummer)"
+    r"[ \t.:#-]{0,4}(?:(?:me|us|at|on|now|is|number|no|nr|under|unter|him|her|them)[ \t.:#]{1,3}){0,3}"
+    r"(\(?\d(?:[ ().\-/]{0,3}\d){6,14})(?!\d)",
+    re.IGNORECASE,
+)
+_DOTTED_HOST = re.compile(
+    r"(?<![\w.@/-])(?:\d{1,3}\.){3}\d{1,3}(?::\d{1,5}(?:/[^\s<>\"']{0,2000})?|/[^\s<>\"']{1,2000})"
+)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d(?!\d)|\d{1,2}([./-])\d{1,2}\1\d{2,4}(?!\d)")
 _WALLET = re.compile(
     r"(?<![A-Za-z0-9])(?:0x[0-9a-fA-F]{40}|(?:bc|tb|ltc)1[a-z0-9]{25,62}|[13][1-9A-HJ-NP-Za-km-z]{25,34}"
     r"|T[1-9A-HJ-NP-Za-km-z]{33}|[48][1-9A-HJ-NP-Za-km-z]{94})(?![A-Za-z0-9])"
 )
+#: Endings of domains that no sentence begins with, and those of two letters that one does.
+_NO_WORD = frozenset(words("com net org info biz xyz online site app dev website icu"))
+_BEGINNING = frozenset(words("ad al am an as at be by de do dr es hr id im in is it la me mr my no pa so st to us we"))
 #: Characters on each side of where two texts meet, and what may go on behind it.
 _SEAM = 80
 _SEAMS = re.compile(r"@[\w.-]*$|://\S*$|[A-Za-z]{2}\d{2}[A-Za-z0-9 .-]{0,40}$")
@@ -137,6 +152,9 @@ def _without(text: str, found: list[Address]) -> str:
 
 
 def _urls(text: str) -> Iterator[Address]:
+    for match in _DOTTED_HOST.finditer(text):
+        link = _trimmed(match[0])
+        yield Address("url", link, (keys.url(f"http://{link}") or (f"url:{link}",))[:1], match.start(), match.end())
     if ":" not in text:
         return
     for match in _URL.finditer(text):
@@ -190,7 +208,8 @@ def _domains(text: str) -> Iterator[Address]:
         host = whole.replace("\\", "/").replace("?", "/").partition("/")[0]
         name, _, port = host.partition(":")
         bare = whole == name
-        if not (_ends_well(name) if bare or not port else _ends_well(name) or name.count(".") > 0):
+        # What has a path or port is no end of a sentence, however it is written.
+        if not (_ends_well(name) or (not bare and _ends_well(name.lower())) or (port and name.count(".") > 0)):
             continue
         if bare and name.count(".") == 1 and name.rpartition(".")[2].lower() in FILES:
             continue
@@ -210,7 +229,9 @@ def _ends_well(name: str) -> bool:
         return encoded is not None and encoded.rpartition(".")[2] in ROOT_ZONE
     if last.lower() not in ROOT_ZONE or (first.isdigit() and last.lower() in ("am", "pm")):
         return False
-    return last.lower() in ("com", "net", "org", "info", "biz", "io", "co") or last.islower() or name.isupper()
+    # "Done.So we" is a sentence without its space; "Evil.Ru" is not.
+    written = last.islower() or name.isupper() or not last.istitle() or name.count(".") > 1
+    return written or last.lower() in _NO_WORD or (len(last) == 2 and last.lower() not in _BEGINNING)
 
 
 def _accounts(text: str) -> Iterator[Address]:
@@ -268,6 +289,10 @@ def _numbers(text: str) -> Iterator[Address]:
 
 
 def _phones(text: str) -> Iterator[Address]:
+    for match in _CALLED.finditer(text):
+        if not _DAY.match(match[1]):
+            digits = "".join(filter(str.isdecimal, match[1]))
+            yield Address("recipient", match[1], (f"number:{digits}",), match.start(1), match.end(1))
     if "+" not in text:
         return
     for match in _PHONE.finditer(text):

@@ -84,6 +84,8 @@ class _Grounder:
             found = self._listed(sink) or self._anywhere(sink.role, want, ("metadata",))
         else:
             found = self._listed(sink) or self._by_role(sink, want)
+        if found is not None and found.source == "metadata" and self._is_stranger(sink):
+            found = None
         self._keep(sink.pointer, sink.role, found, want, sink.value)
 
     def _text(self, sink: Sink, before: Sink | None) -> None:
@@ -145,6 +147,14 @@ class _Grounder:
             return self._setting(sink, want)
         return self._anywhere(sink.role, want)
 
+    def _is_stranger(self, sink: Sink) -> bool:
+        """Whether an address is an outsider's, for whom a write would open something.
+
+        Of messages `outbound` asks that; nothing else does of what merely adds somebody, and "her" may be anybody.
+        """
+        address = sink.role == "recipient" and "@" in str(sink.value) and not self.case.effects & MESSAGES
+        return address and bool(self.case.spec.insiders) and not _among(str(sink.value), self.case.spec.insiders)
+
     def _speaks_of_senders(self) -> bool:
         """Whoever wrote is whom an answer goes to. What else is done to them has to be asked for."""
         return bool(self.case.effects & MESSAGES) or self.sources.reading.says(lexicon.SENDERS)
@@ -172,12 +182,14 @@ class _Grounder:
             return Found("trusted_record", why)
         reading = self.sources.reading
         if isinstance(sink.value, bool):
-            told = [word for part in keys.name_parts(sink.name) for word in words_of(part)]
-            return Found("instruction", "named there") if any(stem(word) in reading.stems for word in told) else None
+            told = [word for word in keys.words_of_name(sink.name) if word not in lexicon.STOP]
+            return Found("instruction", "named there") if reading.switches(told, sink.value) else None
         number = keys.decimal(sink.value)
         if number is not None and match.numbers_in_instruction(reading, number):
             return Found("instruction", "named there")
         if isinstance(sink.value, str):
+            if reading.rules_out(sink.value):
+                return self._anywhere("setting", want, ("instruction",))
             if match.date_in_instruction(reading, sink.value, self.case.now):
                 return Found("instruction", "the date that it names")
             parts = words_of(sink.value.replace("_", " "))

@@ -65,6 +65,24 @@ class Reading:
                     break
         return False
 
+    def switches(self, told: Iterable[str], on: bool) -> bool:
+        """Whether all words of a switch's name are said, as what it is set to: "notify" turns it off in "do not"."""
+        wanted = {stem(word) for word in told}
+        if not wanted or not wanted <= self.stems:
+            return False
+        if on:
+            return wanted <= self._stems(False)
+        return not wanted.isdisjoint(self._stems(True)) or self.says(lexicon.OFF)
+
+    def rules_out(self, text: str) -> bool:
+        """Whether the text is one word that the instruction says only to deny it."""
+        said = {stem(word) for word in words_of(text)}
+        return len(said) == 1 and said <= self._stems(True) and not said <= self._stems(False)
+
+    def _stems(self, denied: bool) -> frozenset[str]:
+        spoken = (word for word, is_denied in self.spoken if is_denied is denied)
+        return frozenset(stem(part) for word in spoken for part in words_of(word))
+
     def is_nobody(self, text: str) -> bool:
         """Whether the text is too little to name anything: a letter, or words that every sentence has."""
         wanted = words_of(text)

@@ -143,3 +143,8 @@ def whole(text: str) -> list[str]:
 def name_parts(name: str) -> set[str]:
     """The words in the name of a member: of `vendorId` and `vendor_id` they are vendor and id."""
     return {part.lower() for part in _NAME.findall(name[:100])} | {name.lower()}
+
+
+def words_of_name(name: str) -> list[str]:
+    """Each word in the name of a member, without the name as a whole."""
+    return [part.lower() for part in _NAME.findall(name[:100])]

@@ -175,6 +175,8 @@ NEGATORS = frozenset(
     """
     )
 )
+#: By which something is switched off that is not denied.
+OFF = frozenset(words("off disable deactivate skip false omit aus deaktiviere désactive desactiva uit"))
 #: Those that stand behind what they deny as well.
 TRAILING = frozenset(["nicht", "niet", "pas", "jamais"])
 
