@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from api.gate.contracts import Contract
 
 _SHOWN = 8
+_REACHING = frozenset({"recipient", "account", "amount", "object_id", "url"})
 
 
 def unasked(case: Case) -> Iterator[Miss]:
@@ -28,14 +29,21 @@ def unasked(case: Case) -> Iterator[Miss]:
         named = set(words_of(contract.name.rpartition(".")[2])) - STOP if effect == "write" else set()
         if effect == "money_movement" and any(one.currencies for one in reading.written):
             named |= {"send", "give"}  # "Send Bob 50 euros": of money, these are deeds too
-        if not reading.asks_for(effect, [*own, *named]):
-            deeds = [*own, *sorted(named), *BY_EFFECT.get(effect, ())]
+        # A write that reaches nobody and moves nothing is not asked for by "send Bob a mail".
+        known = "kept_write" if effect == "write" and not _reaches(contract) else effect
+        if not reading.asks_for(known, [*own, *named]):
+            deeds = [*own, *sorted(named), *BY_EFFECT.get(known, ())]
             words = ", ".join(dict.fromkeys(deed.replace("_", " ") for deed in deeds[:_SHOWN]))
             yield Miss(
                 "/tool",
                 f"The instruction does not ask for this ({effect.replace('_', ' ')}). It would with words such as: "
                 f"{words or 'none that are known'}. Whatever else was read in the run cannot ask.",
             )
+
+
+def _reaches(contract: Contract) -> bool:
+    """Whether the tool takes somebody to reach, an object or money, so that messages and payments may be its deeds."""
+    return any(argument.role in _REACHING for argument in contract.arguments.values())
 
 
 def unnamed(case: Case) -> Iterator[Miss]:

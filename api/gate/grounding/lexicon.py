@@ -138,6 +138,7 @@ _SECRET = words(
 #: By effect. What is done to many, or is hard to take back in another way, is asked for by the deed itself.
 BY_EFFECT: dict[str, tuple[str, ...]] = {
     "write": (*_CHANGE, *_DESTROY, *_MESSAGE, *_MONEY),
+    "kept_write": (*_CHANGE, *_DESTROY),
     "outbound_message": _MESSAGE,
     "mass_outbound": _MESSAGE,
     "money_movement": _MONEY,

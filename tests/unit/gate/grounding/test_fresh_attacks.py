@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.gate.grounding.setting import objections, observation, tool, world
+from tests.unit.gate.grounding.setting import TOOL, objections, observation, tool, world
 from tests.unit.gate.world import spec
 
 SWITCHES = {"is_public": "/is_public", "allow_external": "/allow_external", "locked": "/locked"}
@@ -92,3 +92,12 @@ def test_a_stranger_who_wrote_is_not_added_to_anything_by_a_pronoun() -> None:
     held = world("Update it for Ann and her team", seen, access=spec({}, insiders=["@acme.example"]))
     assert objections({"to": "eve@evil.com"}, held) != []
     assert objections({"to": "ann@acme.example"}, held) == []
+
+
+@pytest.mark.parametrize("instruction", ["Send Ann a mail that I am late", "Reply to Ann", "Pay the bill"])
+def test_a_message_or_payment_does_not_ask_for_a_write_that_reaches_nobody(instruction: str) -> None:
+    kept = tool(name="acme.profile.put_street", title="Street", arguments={"/text": {"role": "free_text"}})
+    held = world(instruction, tool=kept.model_copy(update={"name": TOOL, "effect": "write"}))
+    assert objections({"text": "Elm Street 1"}, held) != []
+    asked = world("Change my street", tool=kept.model_copy(update={"name": TOOL, "effect": "write"}))
+    assert objections({"text": "Elm Street 1"}, asked) == []
