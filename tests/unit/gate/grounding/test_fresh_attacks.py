@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.gate.grounding.setting import TOOL, objections, observation, tool, world
+from api.gate.grounding.deed import unasked
+from tests.unit.gate.grounding.setting import TOOL, case, objections, observation, tool, world
 from tests.unit.gate.world import spec
 
 SWITCHES = {"is_public": "/is_public", "allow_external": "/allow_external", "locked": "/locked"}
@@ -101,3 +102,15 @@ def test_a_message_or_payment_does_not_ask_for_a_write_that_reaches_nobody(instr
     assert objections({"text": "Elm Street 1"}, held) != []
     asked = world("Change my street", tool=kept.model_copy(update={"name": TOOL, "effect": "write"}))
     assert objections({"text": "Elm Street 1"}, asked) == []
+
+
+def test_the_thing_in_a_tools_name_does_not_ask_for_its_deed() -> None:
+    reserve = tool(title="Reserve hotel").model_copy(update={"name": "acme.hotels.reserve_hotel", "effect": "write"})
+
+    def missed(instruction: str) -> int:
+        held = world(instruction, tool=tool(effect="write"))
+        held.contracts[TOOL] = reserve
+        return len(list(unasked(case({}, held))))
+
+    assert missed("Find hotel reviews") == 1
+    assert missed("Reserve the hotel") == 0
