@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from api.gate.grounding.explain import Miss
 from api.gate.grounding.instruction import words_of
-from api.gate.grounding.lexicon import BOOKING, BY_EFFECT, DEEDS, STOP
+from api.gate.grounding.lexicon import BOOKING, BY_EFFECT, DEEDS, EITHER, STOP
 from api.gate.grounding.sources import sources_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def unasked(case: Case) -> Iterator[Miss]:
     for effect in sorted(case.effects):
         named = set(words_of(contract.name.rpartition(".")[2])) - STOP if effect == "write" else set()
         # Of `reserve_hotel` the deed asks, not the thing: "find hotel reviews" is no reservation.
-        named = named & DEEDS["write"] or named
+        named = named & (DEEDS["write"] | EITHER) or named
         if effect == "money_movement" and any(one.currencies for one in reading.written):
             named |= {"send", "give"}  # "Send Bob 50 euros": of money, these are deeds too
         # A write that reaches nobody and moves nothing is not asked for by "send Bob a mail".
