@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from api.gate.decisions import Risk, RiskFactor
 from api.gate.payees import EFFECTS as TO_A_PAYEE
+from api.gate.payees import NOBODY
+from api.gate.pointer import covers
 from api.gate.vocabulary import HARD_GATES
 from api.gate.worth import amounts
 
@@ -146,7 +148,7 @@ def _mitigations(case: Case) -> list[Mitigation]:
         found.append("idempotency")
     if case.effects & {"outbound_message", "mass_outbound"} and not case.review.gaps:
         found.append("reviewed_templates")
-    if case.effects & TO_A_PAYEE and case.standings and all(one.state == "known" for one in case.standings):
+    if case.effects & TO_A_PAYEE and _goes_to(case) and all(one.state == "known" for one in case.standings):
         found.append("known_counterparty")
     if grant.records:
         found.append("records_pinned")
@@ -154,6 +156,17 @@ def _mitigations(case: Case) -> list[Mitigation]:
     if case.effects & HARD_GATES:
         found.append("approvals")
     return found
+
+
+def _goes_to(case: Case) -> bool:
+    """Whether the action names somebody it goes to; an insider is no less known than who is in the directory."""
+    pinned = case.grant.records if case.grant else {}
+    return any(
+        one.argument.role in ("account", "recipient")
+        and one.value not in NOBODY
+        and not any(covers(pattern, one.pointer) for pattern in pinned)
+        for one in case.roled
+    )
 
 
 def _factors(picture: Picture) -> list[RiskFactor]:

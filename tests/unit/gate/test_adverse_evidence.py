@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, get_args
 from uuid import UUID
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from api.gate.decide import decide
@@ -152,6 +152,16 @@ WORSE: list[dict[str, Any]] = [
 ]
 
 
+#: A recipient who is an insider and in the directory, too.
+INSIDER: dict[str, Any] = {
+    "effect": "permission_change", "reversible": False, "insiders": [IBAN], "outbound": None, "classes": [],
+    "data_class": "public", "trusted_from": NOW, "known": True, "instruction": INSTRUCTION,
+    "mail": "Thank you for the bill.", "confidence": 0.6, "amount": 5000, "note": TEXT, "risk": {}, "rules": [],
+    "connection": {},
+}  # fmt: skip
+
+
+@example(INSIDER, [{"insiders": []}])
 @settings(max_examples=400, deadline=None)
 @given(situations(), st.lists(st.sampled_from(WORSE), min_size=1, max_size=3))
 def test_more_that_speaks_against_it_never_makes_it_milder(of: dict[str, Any], against: list[dict[str, Any]]) -> None:
