@@ -1,9 +1,12 @@
 """Runs, and reading through the gateway: scoped, minimised, labelled."""
 
 import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
-from typing import Any
+from math import ceil
+from typing import Any, Literal
 from uuid import UUID
 
 import psycopg
@@ -84,10 +87,25 @@ async def _workflow_of(principal: Principal, run_id: UUID, once: Idempotency | N
     return row["slug"], row["answer"]
 
 
-async def observe(principal: Principal, run_id: UUID, body: NewObservation, once: Idempotency | None) -> Answer:
+@dataclass(frozen=True, slots=True)
+class ForAction:
+    """A read that serves one action: before its call, after it, or to find out what became of it."""
+
+    action_id: UUID
+    purpose: Literal["premise", "before", "after", "read_back"]
+
+
+async def observe(
+    principal: Principal,
+    run_id: UUID,
+    body: NewObservation,
+    once: Idempotency | None,
+    serves: ForAction | None = None,
+) -> Answer:
     """Reads through the gateway, or takes what the client says it read, and keeps what the access spec names.
 
-    A failed read is an observation with status `failed`, not an error: it never blocks the run.
+    A failed read is an observation with status `failed`, not an error: it never blocks the run. Raises Problem 429 with
+    `Retry-After` when the connection takes no call now.
     """
     workflow, stored = await _workflow_of(principal, run_id, once)
     if stored is not None:
@@ -115,14 +133,24 @@ async def observe(principal: Principal, run_id: UUID, body: NewObservation, once
                 "connection_id": connection_id,
                 "args": body.args,
                 "lease_seconds": 60,
+                "action_id": serves.action_id if serves else None,
+                "purpose": serves.purpose if serves else None,
             },
         )
         if "credential" in claimed.result:
             return await _read(principal, contract, grant, body.args, claimed.result, once)
+        if claimed.result.get("until"):
+            raise _held(claimed.result)
         if attempt == 0:
             facts, _ = await workflow_facts.load(principal, workflow)
             contract, grant = _granted(facts, body)
     raise Problem(409, "epoch_moved", "The rules changed twice while this was read; try again.")
+
+
+def _held(claimed: dict[str, Any]) -> Problem:
+    wait = max(1, ceil((datetime.fromisoformat(claimed["until"]) - datetime.now(UTC)).total_seconds()))
+    detail = f"This connection takes no call now ({claimed['reason']}); try again in {wait} s."
+    return Problem(429, claimed["reason"], detail, headers={"Retry-After": str(wait)})
 
 
 def _remembered(principal: Principal, answer: Answer) -> Answer:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from api.execution.service import sanitize
+from api.execution.execute import sanitize
 from api.providers import client
 from api.providers.client import Lease, Outcome, TokenError, Tokens
 from api.providers.manifest import manifests
