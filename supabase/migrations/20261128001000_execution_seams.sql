@@ -415,49 +415,67 @@ begin
 end
 $$;
 
--- Proposes an action again, unedited, on the world as it is now, and lets it take the place of the old one: of an attempt whose
--- premises moved before it was sent, or of a dead letter that a person requeues. Writes nothing and answers with what is new when
--- the facts have moved meanwhile. args: {action_id, attempt_id?, fence?, reason, action: as record_action_v1, with moved}
-create function app.repropose_action_v1(p_args jsonb) returns jsonb
+-- Proposes an action again, unedited, on the world as it is now, and lets it take the place of the old one. Writes nothing and
+-- answers with what is new when the facts have moved meanwhile. p_args: {reason, action: as record_action_v1, with moved}
+create function private.repropose(p_principal private.principal, p_old app.actions, p_attempt app.attempts, p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    v_principal private.principal := private.require(case when p_args ? 'attempt_id' then 'actions.execute' else 'actions.requeue' end);
-    v_attempt app.attempts;
-    v_old app.actions;
     v_run app.runs;
     v_answer jsonb;
 begin
-    if p_args ? 'attempt_id' then
-        select * into v_attempt from app.attempts where tenant_id = v_principal.tenant_id
-            and id = (p_args ->> 'attempt_id')::uuid and fence = (p_args ->> 'fence')::uuid for update;
-        if not found or v_attempt.status <> 'executing' or v_attempt.sent_at is not null or v_attempt.lease_expires_at <= clock_timestamp() then
-            perform private.fail(409, 'lease_lost', 'The attempt is over, or was sent already.');
-        end if;
-    end if;
-    select * into v_old from app.actions where tenant_id = v_principal.tenant_id
-        and id = coalesce(v_attempt.action_id, (p_args ->> 'action_id')::uuid) for update;
-    if not found then
-        perform private.fail(404, 'not_found', 'There is no such action.');
-    elsif v_attempt.id is null and v_old.status <> 'dead_letter' then
-        perform private.fail(409, 'not_a_dead_letter', format('The action is %s; only a dead letter is requeued.', v_old.status));
-    elsif coalesce(jsonb_typeof(p_args -> 'action' -> 'moved'), 'null') <> 'array' then
+    if coalesce(jsonb_typeof(p_args -> 'action' -> 'moved'), 'null') <> 'array' then
         perform private.fail(422, 'nothing_moved', 'An action is proposed again because something moved: say what.');
     end if;
-    perform private.require_environment(v_principal, v_old.environment);
-    select * into v_run from app.runs where tenant_id = v_old.tenant_id and id = v_old.run_id;
-    v_answer := private.stale_answer(v_principal, v_run, p_args -> 'action', v_old.id);
+    perform private.require_environment(p_principal, p_old.environment);
+    select * into v_run from app.runs where tenant_id = p_old.tenant_id and id = p_old.run_id;
+    v_answer := private.stale_answer(p_principal, v_run, p_args -> 'action', p_old.id);
     if v_answer is not null then
         return v_answer;
     end if;
-    if v_attempt.id is not null then
+    if p_attempt.id is not null then
         update app.attempts set status = 'failed', error = p_args ->> 'reason', finished_at = now(),
             response = jsonb_build_object('status', null, 'reached', 'no', 'body', null)
-            where tenant_id = v_attempt.tenant_id and id = v_attempt.id;
+            where tenant_id = p_attempt.tenant_id and id = p_attempt.id;
     end if;
     update app.actions set status = 'superseded', status_reason = p_args ->> 'reason', next_attempt_at = null, updated_at = now()
-        where tenant_id = v_old.tenant_id and id = v_old.id;
-    return private.insert_action(v_principal, v_run, p_args -> 'action', v_old.edited_by, v_old)
-        || jsonb_build_object('supersedes', v_old.id);
+        where tenant_id = p_old.tenant_id and id = p_old.id;
+    return private.insert_action(p_principal, v_run, p_args -> 'action', p_old.edited_by, p_old)
+        || jsonb_build_object('supersedes', p_old.id);
+end
+$$;
+
+-- Of an attempt that was not sent, because what its action rests on has moved. args: {attempt_id, fence, reason, action}
+create function app.repropose_action_v1(p_args jsonb) returns jsonb
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_principal private.principal := private.require('actions.execute');
+    v_attempt app.attempts;
+    v_old app.actions;
+begin
+    select * into v_attempt from app.attempts where tenant_id = v_principal.tenant_id
+        and id = (p_args ->> 'attempt_id')::uuid and fence = (p_args ->> 'fence')::uuid for update;
+    if not found or v_attempt.status <> 'executing' or v_attempt.sent_at is not null or v_attempt.lease_expires_at <= clock_timestamp() then
+        perform private.fail(409, 'lease_lost', 'The attempt is over, or was sent already.');
+    end if;
+    select * into v_old from app.actions where tenant_id = v_attempt.tenant_id and id = v_attempt.action_id for update;
+    return private.repropose(v_principal, v_old, v_attempt, p_args);
+end
+$$;
+
+-- Of a dead letter that a person requeues after something moved. args: {action_id, reason, action}
+create function app.repropose_dead_letter_v1(p_args jsonb) returns jsonb
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_principal private.principal := private.require('actions.requeue');
+    v_old app.actions;
+begin
+    select * into v_old from app.actions where tenant_id = v_principal.tenant_id and id = (p_args ->> 'action_id')::uuid for update;
+    if not found then
+        perform private.fail(404, 'not_found', 'There is no such action.');
+    elsif v_old.status <> 'dead_letter' then
+        perform private.fail(409, 'not_a_dead_letter', format('The action is %s; only a dead letter is requeued.', v_old.status));
+    end if;
+    return private.repropose(v_principal, v_old, null::app.attempts, p_args);
 end
 $$;
 
@@ -465,4 +483,4 @@ select private.guard_table('app.actions');
 select private.guard_table('app.attempts');
 select private.guard_table('app.observations');
 revoke all on all functions in schema app, private from public;
-grant execute on function app.send_attempt_v1, app.repropose_action_v1 to authenticated;
+grant execute on function app.send_attempt_v1, app.repropose_action_v1, app.repropose_dead_letter_v1 to authenticated;

@@ -7,6 +7,7 @@ tests/db/founding.py makes (`here.id`). Aimed at one's own place it must succeed
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
@@ -62,7 +63,7 @@ class Here:
         return {"connections": connections, "tools": {PAY: {"access": "write"}}}
 
     def attempt(self) -> Row:
-        live = "status = 'executing' and lease_expires_at > now()"
+        live = "status = 'executing' and lease_expires_at > now() and sent_at is not null"
         return {"attempt_id": self.id("app.attempts", live), "fence": str(self.value("app.attempts", live, "fence"))}
 
     def authorized(self) -> str:
@@ -99,6 +100,20 @@ def _evaluated(here: Here) -> Row:
 def _edited(here: Here) -> Row:
     action = here.world.proposal(here.tenant, environment=here.environment, by=here.tenant.system())
     return {"exception_id": here.waiting["id"], "digest": here.waiting["digest"], "reason": "edited", "action": action}
+
+
+def _again(here: Here, action: str) -> Row:
+    """An action proposed once more, with the arguments that it has."""
+    tool, payload = (here.value("app.actions", f"id = '{action}'", column) for column in ("tool", "payload"))
+    args = json.loads(payload)["args"]
+    again = here.world.proposal(here.tenant, tool, args, environment=here.environment, by=here.tenant.system())
+    return {"action_id": action, "reason": "mine", "action": again | {"moved": [{"what": "mine"}]}}
+
+
+def _stale(here: Here) -> Row:
+    unsent = "status = 'executing' and sent_at is null"
+    attempt, fence, action = (here.value("app.attempts", unsent, column) for column in ("id", "fence", "action_id"))
+    return {"attempt_id": str(attempt), "fence": str(fence)} | _again(here, str(action))
 
 
 def _key(here: Here) -> Row:
@@ -266,6 +281,8 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "release_kill_switch_v1": lambda h: {"id": h.id("app.kill_switches", "status = 'engaged'"), "reason": "mine"},
     "remove_member_v1": lambda h: {"user_id": h.tenant.person("operator")},
     "requeue_action_v1": lambda h: {"id": h.id("app.actions", "status = 'dead_letter'"), "reason": "mine"},
+    "repropose_action_v1": _stale,
+    "repropose_dead_letter_v1": lambda h: _again(h, h.id("app.actions", "status = 'dead_letter'")),
     "resend_invitation_v1": _invitation,
     "resolve_alert_v1": lambda h: {"id": h.id("app.alerts", "status = 'open'"), "reason": "mine"},
     "revoke_api_key_v1": lambda h: {"id": h.tenant.key(h.environment)},
@@ -273,6 +290,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "rotate_api_key_v1": lambda h: _new() | {
         "old_id": h.tenant.key(h.environment), "prefix": "cs_mine", "secret_hash": "22" * 32, "grace_seconds": 0,
     },
+    "send_attempt_v1": lambda h: h.attempt(),
     "set_confidence_threshold_v1": lambda h: {"workflow": h.slug, "tool": NOTE, "threshold": 0.9, "reason": "mine"},
     "start_run_v1": lambda h: _new() | {
         "workflow": h.slug, "trigger": "call", "instruction": "mine", "subject": None,

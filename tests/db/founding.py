@@ -78,6 +78,8 @@ def _work(world: World, tenant: Tenant) -> None:
         said = {"rationale": tenant.mark(environment), "summary": tenant.mark(environment)}
         world.payment(tenant, environment=environment, **said)
         world.claim(world.authorized(tenant, environment=environment, **said), lease_seconds=86400)
+        unsent = world.claim(world.note(tenant, environment=environment, **said), lease_seconds=86400)
+        world.owner.execute("update app.attempts set sent_at = null where id = %s", (unsent["attempt_id"],))
         for outcome in ("succeeded", "dead_letter", "unknown"):
             world.finish(tenant, world.claim(world.note(tenant, environment=environment, **said)), outcome)
         world.note(tenant, environment=environment, **said)

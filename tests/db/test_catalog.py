@@ -50,6 +50,7 @@ CALLABLE = {
     "expire_sign_in_v1", "grant_lives_on_v1",
     "set_confidence_threshold_v1", "tighten_confidence_v1",
     "register_tool_v1",
+    "repropose_action_v1", "repropose_dead_letter_v1", "send_attempt_v1",
 }  # fmt: skip
 #: What policies and the doors themselves need.
 INTERNAL = {

@@ -14,9 +14,10 @@ ALLOWED = {
     "awaiting_approval": {"authorized", "rejected", "expired", "superseded", "cancelled"},
     # `unknown` for what an earlier attempt may have done already.
     "authorized": {"executing", "cancelled", "expired", "unknown"},
-    "executing": {"authorized", "succeeded", "failed", "unknown", "dead_letter"},
+    # `superseded`: proposed again, because what it rests on has moved.
+    "executing": {"authorized", "succeeded", "failed", "unknown", "dead_letter", "superseded"},
     "unknown": {"succeeded", "failed", "authorized"},
-    "dead_letter": {"authorized", "cancelled"},
+    "dead_letter": {"authorized", "cancelled", "superseded"},
 }
 FINAL = ("succeeded", "failed", "rejected", "expired", "superseded", "cancelled", "denied")
 STATUSES = (*ALLOWED, *FINAL)
@@ -106,6 +107,7 @@ def test_an_action_is_never_removed_or_rewritten(shared_world: World) -> None:
             "required_roles": "'{auditor}'", "proposed_by": "gen_random_uuid()", "supersedes": "b.id",
             "tool": f"'{NOTE}'", "contract_version": "2", "workflow_version": "2", "rationale": "'other'",
             "citations": "'[1]'", "evidence": "'[1]'", "expires_at": "a.expires_at + interval '1 day'",
+            "moved": "'[]'", "compensates": "b.id",
         }  # fmt: skip
         if column in values:
             statement = f"update app.actions a set {column} = {values[column]}"
