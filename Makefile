@@ -4,7 +4,7 @@
 #     make test ARGS=tests/db   arguments of pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench migrate clean setup
+.PHONY: help demo test check bench chaos migrate clean setup
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,13 +23,16 @@ check: setup ## lint, check the formatting, check the types
 bench: setup ## measure what a decision costs, by rules and observations
 	.venv/bin/python -m tests.bench.decide
 
+chaos: setup ## the fault campaign: 2,000 actions while everything goes wrong (ARGS="--actions 500 --seed 7")
+	@exec .venv/bin/python -m tests.chaos $(ARGS)
+
 migrate: setup ## migrate MIGRATIONS_DATABASE_URL and publish the tool contracts
 	.venv/bin/python -m scripts.migrate
 	.venv/bin/python -m scripts.publish_tools
 
 clean: ## stop the demo, remove its state, .venv and all caches
 	@if [ -x .venv/bin/python ]; then .venv/bin/python -m sandbox.demo --remove && .venv/bin/python -m sandbox.postgres destroy; fi
-	rm -rf .venv .state .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .state build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup:

@@ -140,6 +140,11 @@ class World(Outside):
         }
         return self.proposal(SEND, mail)
 
+    def note(self) -> dict[str, Any]:
+        """The body of a proposed note with a text of its own."""
+        body = f"She was called ({self.mark}-{next(self._numbers)})."
+        return self.proposal(NOTE, {"contact_id": "con_ada", "body": body})
+
     def propose(self, body: dict[str, Any]) -> dict[str, Any]:
         key = once()
         action: dict[str, Any] = persistently(lambda: self.agent.post("/v1/actions", json=body, headers=key))

@@ -1,0 +1,25 @@
+"""Where a campaign is carried out: a stack of its own on a durable Postgres of its own, gone afterwards."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sandbox import postgres
+from sandbox.stack import prepare
+from tests.concurrency.world import World, running
+
+
+@contextmanager
+def standing(state: Path | None = None) -> Iterator[World]:
+    """A running stack with an organisation that is ready to pay."""
+    with tempfile.TemporaryDirectory(prefix="countersign-chaos-") as made:
+        where = (state or Path(made)).resolve()
+        server = postgres.start(where)
+        try:
+            with running(where, prepare(server), server.url()) as world:
+                yield world
+        finally:
+            postgres.destroy(where)
