@@ -36,7 +36,14 @@ _VARIABLES = {name: cel.Type("map<string, dyn>") for name in (*FIELDS, "args")} 
     "limits": cel.Type("map<string, map<string, int>>"),
     "now": cel.Type.TIMESTAMP,
 }
-_ENVIRONMENT = cel.NewEnv(config=cel.NewEnvConfigFromYaml(_CONFIG), variables=_VARIABLES)
+
+
+def environment(variables: Mapping[str, Any]) -> Any:
+    """An environment of the same few functions, and macros off, over variables of one's own: types by name."""
+    return cel.NewEnv(config=cel.NewEnvConfigFromYaml(_CONFIG), variables=dict(variables))
+
+
+_ENVIRONMENT = environment(_VARIABLES)
 
 
 # As in the IANA database, or an offset. Without dots and a leading slash it is a file of that database.
@@ -63,16 +70,17 @@ def compile_expression(text: str) -> Any:
 def _compiled(text: str) -> Any:
     """The program, or the ExpressionError that it is instead: both are kept, so that neither is worked out twice."""
     try:
-        return _compile(text)
+        return compile_in(_ENVIRONMENT, text)
     except ExpressionError as error:
         return ExpressionError(str(error))
 
 
-def _compile(text: str) -> Any:
+def compile_in(where: Any, text: str) -> Any:
+    """As compile_expression, in an environment of one's own, and not kept."""
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"The expression is longer than {MAX_LENGTH} characters.")
     try:
-        program = _ENVIRONMENT.compile(text)
+        program = where.compile(text)
         answers = program.return_type()
         written = program.serialize()
         called, read = list(calls(written)), list(paths(written))
@@ -144,7 +152,12 @@ def activation(values: Mapping[str, Any]) -> Any:
 
 def answer(text: str, ready: Any) -> bool:
     """As `evaluate`, on values that were made ready."""
-    found = _run(compile_expression(text), ready)
+    return truth(compile_expression(text), ready)
+
+
+def truth(program: Any, ready: Any) -> bool:
+    """What a program answers, for values that were made ready; raises ExpressionError as `evaluate` does."""
+    found = _run(program, ready)
     kind, plain = found.type(), found.plain_value()
     if kind != cel.Type.BOOL:
         raise ExpressionError(str(plain)[:300])
