@@ -87,7 +87,9 @@ class Campaign:
         with self._lock:
             self.actions[action] = Done(kind, args.get("amount", 0), str(args.get("client_reference", "")))
             if len(self.actions) % 100 == 0:
-                self.say(f"{len(self.actions)} authorized; so far went wrong: {dict(self.happened)}")
+                killed = sum(count for name, count in self.happened.items() if name.endswith("killed"))
+                wrong = sum(self.happened.values()) - killed
+                self.say(f"{len(self.actions)} authorized, {wrong} faults ordered, {killed} processes killed")
 
     def _body(self, kind: str, number: int) -> dict[str, Any]:
         if kind == "payment":
