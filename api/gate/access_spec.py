@@ -3,9 +3,21 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
+from pydantic import Field, StrictBool, StringConstraints, ValidationInfo, field_validator, model_validator
 
-from api.gate.vocabulary import Access, Currency, DataClass, Days, Pointer, Role, Slug, Strict, ToolName
+from api.gate.vocabulary import (
+    PSEUDONYMS,
+    Access,
+    Currency,
+    DataClass,
+    Days,
+    Pointer,
+    Pseudonym,
+    Role,
+    Slug,
+    Strict,
+    ToolName,
+)
 
 
 class Approvals(Strict):
@@ -118,6 +130,7 @@ class AccessSpec(Strict):
     limits: ceilings over windows of time. risk: thresholds of the risk score.
     counterparty_approvals: how many people approve what goes to a new payee or to new bank details.
     insiders: who is no outsider, for messages: addresses, `@domain`, names of channels.
+    pseudonyms: what an agent and a model are shown as tokens (`<IBAN_1_1>`) instead of what was read; true: all kinds.
     """
 
     purpose: str = Field(min_length=1, max_length=2000)
@@ -137,6 +150,14 @@ class AccessSpec(Strict):
     risk: RiskThresholds = RiskThresholds()
     counterparty_approvals: int = Field(default=2, ge=1, le=10)
     insiders: list[Recipient] = Field(default=[], max_length=500)
+    pseudonyms: StrictBool | list[Pseudonym] = False
+
+    @property
+    def hidden(self) -> frozenset[Pseudonym]:
+        """The kinds of values that are shown as tokens."""
+        if isinstance(self.pseudonyms, bool):
+            return PSEUDONYMS if self.pseudonyms else frozenset()
+        return frozenset(self.pseudonyms)
 
     @field_validator("retention")
     @classmethod

@@ -3,7 +3,7 @@
 import re
 from enum import StrEnum
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -18,8 +18,16 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 ToolPattern = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.*?]+$", max_length=120)]
 #: An object of JSON, as it is read back from its stored form; see arguments.canonical.
 Arguments = Annotated[dict[str, Any], AfterValidator(canonical)]
-#: A class of data as a contract labels the parts of an answer with; what it leaves unlabelled is `internal`.
-DataClass = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]{0,39}$")]
+#: A class of data as a contract labels the parts of an answer with; what it leaves unlabelled is `internal`. Published
+#: contracts and the database say `personal`; `pii` is taken for the same word, here and nowhere else (ADR 16).
+DataClass = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z][a-z_]{0,39}$"),
+    AfterValidator(lambda name: "personal" if name == "pii" else name),
+]
+#: What can be shown as a token instead of its value; `personal`: short fields that a contract labels so, as names.
+Pseudonym = Literal["iban", "card", "account", "email", "phone", "national_id", "ip", "personal"]
+PSEUDONYMS: frozenset[Pseudonym] = frozenset(get_args(Pseudonym))
 Days = Annotated[int, Field(ge=1, le=3650)]
 Role = Literal["owner", "admin", "approver", "operator", "developer", "auditor"]
 Environment = Literal["sandbox", "production"]

@@ -244,3 +244,15 @@ def _data(before: AccessSpec, after: AccessSpec) -> Iterator[Change]:
             ends = [spec.retention.get(data_class, spec.retention_days) for spec in (before, after)]
             what = f"{data_class} data is kept for {{}} days"
             yield from number(f"/retention/{data_class}", what, *ends, always=True)
+    yield from _pseudonyms(before, after)
+
+
+def _pseudonyms(before: AccessSpec, after: AccessSpec) -> Iterator[Change]:
+    """Whoever is shown less as a token sees more."""
+    at, was, now = "/pseudonyms", before.pseudonyms, after.pseudonyms
+    for kind in sorted(before.hidden ^ after.hidden):
+        bare = kind in before.hidden
+        how = "now see" if bare else "no longer see"
+        yield by(bare, at, was, now, f"an agent may {how} values of the kind {kind} as they are")
+    if was != now and before.hidden == after.hidden:
+        yield same(at, was, now, "hides the same kinds of values as before")

@@ -55,6 +55,7 @@ def document(
             "insiders": spec.insiders,
         },
         "data_classes": spec.data_classes,
+        "pseudonyms": sorted(spec.hidden),
         "retention": {"days": spec.retention_days, "by_class": spec.retention},
         "can_read": [_reading(read) for read in reads],
         "can_write": [write["tool"] for write in writes],

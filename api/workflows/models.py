@@ -19,6 +19,7 @@ from api.gate.models import (
     Strict,
     Title,
 )
+from api.gate.vocabulary import Pseudonym
 from api.workflows.changes import Change
 
 
@@ -247,6 +248,7 @@ class AccessSpecDocument(BaseModel):
     connections: list[BoundConnection]
     limits: Limits
     data_classes: list[DataClass]
+    pseudonyms: list[Pseudonym]
     retention: Retention
     compared_with: int | None
     changes: list[Change]

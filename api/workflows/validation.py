@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from api.gate.data_classes import NAMES
 from api.gate.models import AccessSpec, Contract, ToolGrant, unseen
 from api.gate.pointer import escape
 from api.workflows.data_classes import undeclared
@@ -22,6 +23,7 @@ def mistakes(spec: AccessSpec, contracts: Mapping[str, Contract]) -> list[Mistak
             for mistake in _of_tool(spec, name, grant, contracts.get(name))
         ),
         *_of_words(spec),
+        *_of_names(spec, contracts),
         *_of_classes(spec),
         *_of_retention(spec),
     ]
@@ -71,6 +73,15 @@ def _of_words(spec: AccessSpec) -> Iterator[Mistake]:
     for name, lines in (("purpose", True), ("owner", False), ("escalation_contact", False)):
         if why := unseen(getattr(spec, name), lines=lines):
             yield _mistake(f"/{name}", f"This is not what it looks like: {why}.")
+
+
+def _of_names(spec: AccessSpec, contracts: Mapping[str, Contract]) -> Iterator[Mistake]:
+    """A class that is none protects nothing: it is one of ours, or one that a contract in use labels with."""
+    known = NAMES.union(*(contract.output.data_classes.values() for contract in contracts.values()))
+    for number, data_class in enumerate(spec.data_classes):
+        if data_class not in known:
+            there_are = ", ".join(sorted(known))
+            yield _mistake(f"/data_classes/{number}", f"There is no class {data_class}; there are {there_are}.")
 
 
 def _of_classes(spec: AccessSpec) -> Iterator[Mistake]:

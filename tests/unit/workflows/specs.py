@@ -54,6 +54,7 @@ _APPROVALS = st.fixed_dictionaries(
     }
 )
 _INSIDERS = st.lists(st.sampled_from(["a@ours.example", "@ours.example"]), unique=True, max_size=2)
+_PSEUDONYMS = st.booleans() | st.lists(st.sampled_from(["iban", "email"]), unique=True, max_size=2)
 _OUTBOUND = st.fixed_dictionaries(
     {
         "recipients": _INSIDERS,
@@ -117,6 +118,7 @@ def specs(draw: st.DrawFn) -> AccessSpec:
             "risk": {"escalate_at": draw(st.sampled_from([40, 60])), "deny_at": draw(st.sampled_from([80, 101]))},
             "counterparty_approvals": draw(st.integers(1, 2)),
             "insiders": draw(_INSIDERS),
+            "pseudonyms": draw(_PSEUDONYMS),
             "retention": draw(st.dictionaries(st.sampled_from(["personal", "internal"]), st.integers(9, days))),
         }
     )

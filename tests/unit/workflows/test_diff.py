@@ -81,6 +81,8 @@ def permitted(spec: AccessSpec) -> dict[Any, Any]:
         found["days", data_class] = spec.retention.get(data_class, spec.retention_days)
     found["new payees"] = -spec.counterparty_approvals
     found["risk, waits"], found["risk, refused"] = spec.risk.escalate_at, spec.risk.deny_at
+    for kind in ("iban", "email", "card"):
+        found["bare", kind] = int(kind not in spec.hidden)
     for insider in spec.insiders:
         found["insider", insider] = 1
     return found | {key: value for name in ("one", "two") for key, value in let_through(spec, name).items()}
@@ -177,6 +179,8 @@ WIDENED: dict[str, tuple[AccessSpec, AccessSpec]] = {
     "a higher risk at all": (a_spec(risk={"deny_at": 90}), a_spec()),
     "fewer people for a new payee": (a_spec(), a_spec(counterparty_approvals=1)),
     "an insider": (a_spec(), a_spec(insiders=["@ours.example"])),
+    "values as they are": (a_spec(pseudonyms=True), a_spec()),
+    "some values as they are": (a_spec(pseudonyms=["iban", "email"]), a_spec(pseudonyms=["email"])),
     "what cannot be undone": (with_tool(NOTE, irreversible_alone=False), a_spec()),
 }
 

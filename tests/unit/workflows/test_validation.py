@@ -44,6 +44,15 @@ def test_what_may_be_sent_is_what_may_be_held() -> None:
     assert list(found(with_tool(BILLS, data_classes=["internal"]))) == [f"/spec/tools/{BILLS}/data_classes/0"]
 
 
+def test_a_class_that_is_none_is_refused_and_pii_is_what_contracts_call_personal() -> None:
+    known = ["internal", "financial", "personal"]
+    assert list(found(a_spec(data_classes=[*known, "finnancial"]))) == ["/spec/data_classes/3"]
+    assert found(a_spec(data_classes=[*known, "regulated", "confidential", "public", "secret"])) == {}
+    spec = a_spec(data_classes=["internal", "financial", "pii"], retention={"pii": 30})
+    assert (spec.data_classes[2], spec.retention) == ("personal", {"personal": 30})
+    assert found(spec) == {}
+
+
 def test_unknown_tools_missing_connections_and_wrong_access_are_named() -> None:
     spec = a_spec().model_dump()
     spec["connections"].pop("sandbox_crm")
