@@ -19,6 +19,7 @@ from api.constitution.routes import router as constitution
 from api.directory.routes import router as directory
 from api.docs import router as docs
 from api.exceptions.routes import router as exceptions
+from api.execution.routes import router as execution
 from api.ids import new_id
 from api.monitoring.routes import alerts
 from api.monitoring.routes import router as monitoring
@@ -99,7 +100,7 @@ def create_app() -> FastAPI:
     app.add_middleware(RequestContext)
     for router in (
         tenants, providers, tools, connections, callback_router, workflows, workflow_assets, constitution, risk, replay,
-        runs, actions, exceptions, amendments, confidence, directory, audit, alerts, monitoring, docs,
+        runs, actions, execution, exceptions, amendments, confidence, directory, audit, alerts, monitoring, docs,
     ):  # fmt: skip
         app.include_router(router)
     openapi.install(app)

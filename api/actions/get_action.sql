@@ -1,7 +1,10 @@
 -- One action with its decision, exception, approvals and attempts.
 select a.id, a.status, a.status_reason, a.digest, a.environment, a.run_id, w.slug as workflow, a.tool, a.effect,
     a.payload::jsonb -> 'args' as args, a.confidence::float8 as confidence, a.rationale, a.citations, a.evidence, a.subject,
-    d.document as decision, a.supersedes, a.expires_at, a.created_at, a.updated_at,
+    d.document as decision, a.supersedes, a.moved, a.compensates,
+    (select u.id from app.actions u where u.tenant_id = a.tenant_id and u.compensates = a.id
+        and u.status not in ('denied', 'rejected', 'expired', 'superseded', 'cancelled', 'failed')) as compensated_by,
+    a.expires_at, a.created_at, a.updated_at,
     (select jsonb_build_object('id', e.id, 'status', e.status, 'expires_at', e.expires_at)
         from app.exceptions e where e.tenant_id = a.tenant_id and e.action_id = a.id) as exception,
     (select coalesce(jsonb_agg(jsonb_build_object('id', p.id, 'user_id', p.user_id, 'role', p.role, 'aal', p.aal, 'verdict', p.verdict,

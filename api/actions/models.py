@@ -43,6 +43,11 @@ class Cancellation(Strict):
 
 
 class Action(BaseModel):
+    """An action. moved: what had changed where it was proposed again in place of what it supersedes.
+
+    compensates: what it undoes; compensated_by: its own undo, under way or done.
+    """
+
     id: UUID
     status: str
     status_reason: str | None
@@ -63,6 +68,9 @@ class Action(BaseModel):
     approvals: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
     supersedes: UUID | None
+    moved: list[dict[str, Any]] | None
+    compensates: UUID | None
+    compensated_by: UUID | None
     expires_at: datetime
     created_at: datetime
     updated_at: datetime

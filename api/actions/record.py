@@ -10,7 +10,7 @@ from api.directory.service import questions_of
 from api.gate.case import Case
 from api.gate.classes import class_of
 from api.gate.lookups import keys_of
-from api.gate.models import Decision, Facts, Outcome, Proposal
+from api.gate.models import Contract, Decision, Facts, Outcome, Proposal
 from api.gate.money import format_amount
 from api.gate.pointer import resolve
 from api.ids import new_id
@@ -102,15 +102,18 @@ def _severity(decision: Decision) -> str:
 def summary_of(proposal: Proposal, facts: Facts) -> str:
     """One line for the queue: the tool's title, and every amount with its currency."""
     contract = facts.contracts.get(proposal.tool)
-    if contract is None:
-        return proposal.tool
+    return line_of(contract, proposal.args) if contract else proposal.tool
+
+
+def line_of(contract: Contract, args: dict[str, Any]) -> str:
+    """What is done, in one line: the tool's title, and every amount with its currency."""
     amounts = []
     for pattern, argument in contract.arguments.items():
         if argument.role == "amount":
-            currency = [v for _, v in resolve(proposal.args, argument.currency)] if argument.currency else []
+            currency = [v for _, v in resolve(args, argument.currency)] if argument.currency else []
             amounts += [
                 format_amount(value, str(currency[0]))
-                for _, value in resolve(proposal.args, pattern)
+                for _, value in resolve(args, pattern)
                 if isinstance(value, int) and currency
             ]
     return ": ".join([contract.title, ", ".join(amounts)] if amounts else [contract.title])

@@ -10,7 +10,7 @@ from api.actions import service
 from api.actions.models import Action, ActionSummary, Cancellation, NewAction, Proposed
 from api.auth import Caller
 from api.execution import service as execution
-from api.execution.models import Reconciliation, Requeue
+from api.execution.models import Reconciliation, Requeue, Requeued
 from api.gate.models import Decision
 from api.idempotency import Once, result_of
 from api.pagination import Page, Paging
@@ -84,7 +84,7 @@ async def reconcile_action(
     return result_of(await execution.reconcile(caller, action_id, body, once), response)
 
 
-@router.post("/actions/{action_id}/requeue", operation_id="requeue_action")
+@router.post("/actions/{action_id}/requeue", operation_id="requeue_action", response_model=Requeued)
 async def requeue_action(
     action_id: UUID,
     body: Requeue,
@@ -93,8 +93,8 @@ async def requeue_action(
     response: Response,
     background: BackgroundTasks,
 ) -> Any:
-    """Takes an action out of the dead-letter queue; its approvals must still hold."""
-    answer = await execution.requeue(caller, action_id, body, once)
-    if not answer.replayed:
-        background.add_task(execution.execute_soon, caller, str(action_id))
+    """Takes an action out of the dead letters; where something has moved since, it is decided anew as a new action."""
+    answer = await execution.requeue(caller, action_id, body.reason, once)
+    if answer.result["status"] == "authorized" and not answer.replayed:
+        background.add_task(execution.execute_soon, caller, answer.result["id"])
     return result_of(answer, response)

@@ -1,6 +1,9 @@
-"""What closes an action whose end is open."""
+"""What closes an action whose end is open, or takes it up again."""
 
-from typing import Literal
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel
 
 from api.gate.models import Reason, Strict
 
@@ -14,3 +17,13 @@ class Reconciliation(Strict):
 
 class Requeue(Strict):
     reason: Reason
+
+
+class Requeued(BaseModel):
+    """The action that goes on: the same one, or the new one that took its place (`supersedes`) and was decided anew."""
+
+    id: UUID
+    status: str
+    supersedes: UUID | None = None
+    digest: str | None = None
+    exception: dict[str, Any] | None = None

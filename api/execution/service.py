@@ -1,15 +1,26 @@
 """What other slices and the routes ask of execution."""
 
-from uuid import UUID
-
-from api.auth import Principal
-from api.db import Answer, Idempotency, database
+from api.execution.compensate import compensate
+from api.execution.dead_letters import get as get_dead_letter
+from api.execution.dead_letters import list_dead_letters, requeue, requeue_many
 from api.execution.execute import execute, execute_soon, expire
-from api.execution.models import Requeue
 from api.execution.reconcile import reconcile
+from api.execution.undo_runs import pursue, pursue_due, pursue_soon, undo_run
+from api.execution.undo_runs import report as undo_report
 
-__all__ = ["execute", "execute_soon", "expire", "reconcile", "requeue"]
-
-
-async def requeue(principal: Principal, action_id: UUID, body: Requeue, once: Idempotency) -> Answer:
-    return await database().call(principal, "requeue_action_v1", {"id": action_id, "reason": body.reason}, once)
+__all__ = [
+    "compensate",
+    "execute",
+    "execute_soon",
+    "expire",
+    "get_dead_letter",
+    "list_dead_letters",
+    "pursue",
+    "pursue_due",
+    "pursue_soon",
+    "reconcile",
+    "requeue",
+    "requeue_many",
+    "undo_report",
+    "undo_run",
+]

@@ -33,6 +33,9 @@ QUERYING = {
     # The operations of the connections' service, which each have a file.
     "api.connections.sign_in", "api.connections.refresh", "api.connections.disconnect", "api.connections.rotation",
     "api.connections.give_back",
+    # And those of execution's.
+    "api.execution.compensate", "api.execution.dead_letters", "api.execution.execute", "api.execution.reconcile",
+    "api.execution.undo_runs",
 }  # fmt: skip
 
 #: Modules of the shared kit that know the database's types.

@@ -38,9 +38,9 @@ class Here:
         )
         return found[0][0]
 
-    def id(self, table: str, where: str = "true") -> str:
-        """The id of one row."""
-        return str(self.value(table, where))
+    def id(self, table: str, where: str = "true", column: str = "id") -> str:
+        """The id of one row, or one that it names."""
+        return str(self.value(table, where, column))
 
     @property
     def slug(self) -> str:
@@ -181,10 +181,19 @@ def _invitation(here: Here) -> Row:
     return {"id": here.id("app.invitations", "status = 'open'")}
 
 
+def _dead(here: Here) -> Row:
+    return {"id": here.id("app.actions", "status = 'dead_letter'")}
+
+
+def _plan(here: Here) -> Row:
+    return {"plan_id": here.id("app.undo_plans", "status = 'running'")}
+
+
 EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "accept_invitation_v1": _invitation,
     "acknowledge_alert_v1": lambda h: {"id": h.id("app.alerts", "status = 'open'"), "note": "mine"},
     "adopt_amendment_v1": lambda h: _amendment(h) | {"acknowledge": False, "reason": "mine"},
+    "advance_undo_v1": _plan,
     "approve_workflow_version_v1": lambda h: {"slug": h.slug, "version": 2, "reason": "mine"},
     "assert_observation_v1": _observed,
     "assign_exception_v1": lambda h: {"id": h.waiting["id"], "user_id": h.tenant.person("approver")},
@@ -225,6 +234,8 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
         "approval_id": str(new_id()), "verdict": "approve", "reason": "mine", "approval_expires_at": soon(),
     },
     "defer_action_v1": lambda h: {"action_id": h.authorized(), "seconds": 3600},
+    "describe_dead_letter_v1": _dead,
+    "describe_undo_v1": lambda h: {"id": h.id("app.actions", "status = 'succeeded'")},
     "describe_service_account_v1": lambda h: {"id": h.tenant.agent, "description": "mine"},
     "disable_service_account_v1": lambda h: {"id": h.tenant.agent},
     "edit_exception_v1": _edited,
@@ -251,6 +262,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "invite_v1": lambda h: _new() | {"email": "mine@example.com", "role": "auditor", "name": "mine"},
     "leave_tenant_v1": lambda h: {"id": h.tenant.id},
     "list_connections_v1": lambda h: {"id": h.tenant.connection("bank/read", h.environment)},
+    "list_dead_letters_v1": lambda h: {"workflow": h.slug, "limit": 50},
     "list_invitations_v1": lambda h: {"id": h.tenant.id},
     "list_kill_switches_v1": lambda h: {},
     "list_my_invitations_v1": lambda h: {"id": h.tenant.id},
@@ -261,6 +273,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "me_v1": lambda h: {"tenant_id": h.tenant.id, "id": h.tenant.person("owner")},
     "narrow_api_key_v1": lambda h: {"id": h.tenant.key(h.environment), "scopes": ["tenant.read"]},
     "note_invitation_mail_v1": lambda h: _invitation(h) | {"mail": "sent"},
+    "note_requeues_v1": lambda h: {"results": [_dead(h)]},
     "propose_amendment_v1": _amended,
     "propose_directory_change_v1": lambda h: directory.change(h.environment),
     "publish_constitution_v1": lambda h: {"rules": [], "reason": "mine", "expected_version": 1},
@@ -292,6 +305,10 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     },
     "send_attempt_v1": lambda h: h.attempt(),
     "set_confidence_threshold_v1": lambda h: {"workflow": h.slug, "tool": NOTE, "threshold": 0.9, "reason": "mine"},
+    "settle_undo_step_v1": lambda h: _plan(h) | {
+        "action_id": h.id("app.undo_steps", "status = 'waiting'", "action_id"), "code": "irreversible",
+        "reason": "mine",
+    },
     "start_run_v1": lambda h: _new() | {
         "workflow": h.slug, "trigger": "call", "instruction": "mine", "subject": None,
     },
@@ -305,6 +322,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
         "evidence": {"judged": 20}, "seen_version": 1,
     },
     "transfer_ownership_v1": lambda h: {"user_id": h.tenant.person("operator")},
+    "undo_run_v1": lambda h: _new() | {"run_id": h.tenant.run(h.environment), "reason": "mine"},
     "update_constitution_draft_v1": lambda h: constitutions.draft(id=_draft(h, "draft")["id"]) | {"if_match": None},
     "update_tenant_v1": lambda h: {"if_match": None, "name": "mine"},
     "verify_audit_v1": lambda h: {"tenant_id": h.tenant.id},

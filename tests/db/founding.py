@@ -83,6 +83,7 @@ def _work(world: World, tenant: Tenant) -> None:
         for outcome in ("succeeded", "dead_letter", "unknown"):
             world.finish(tenant, world.claim(world.note(tenant, environment=environment, **said)), outcome)
         world.note(tenant, environment=environment, **said)
+        _undo(world, tenant, environment)
         by, observation = tenant.service(environment), world.observation(tenant, environment, lease_seconds=86400)
         world.call(by, "claim_observation_v1", observation)
         world.call(by, "list_tools_v1", {"name": PAY}, key="read once", request="tools")
@@ -110,6 +111,20 @@ def _work(world: World, tenant: Tenant) -> None:
         " select tenant_id, seq, hash, 'signed', 'k1' from app.audit_heads where tenant_id = %s",
         (tenant.id,),
     )
+
+
+def _undo(world: World, tenant: Tenant, environment: Environment) -> None:
+    """A run is being undone, of which nothing can be; and a dead letter was requeued."""
+    said = {"rationale": tenant.mark(environment), "summary": tenant.mark(environment)}
+    run = {"id": tenant.undone(environment), "workflow": tenant.slug(environment), "trigger": "call", "subject": None}
+    world.call(tenant.service(environment), "start_run_v1", run | {"instruction": tenant.mark(environment)})
+    written = world.note(tenant, environment=environment, run_id=run["id"], **said)
+    world.finish(tenant, world.claim(written))
+    plan = {"id": str(new_id()), "run_id": run["id"], "reason": tenant.mark(environment)}
+    world.call(tenant.service(environment), "undo_run_v1", plan)
+    dead = world.note(tenant, environment=environment, **said)
+    world.finish(tenant, world.claim(dead), "dead_letter")
+    world.call(tenant.user(), "requeue_action_v1", {"id": dead.id, "reason": tenant.mark(environment)})
 
 
 def _end_connections(world: World, tenant: Tenant, environment: Environment) -> None:

@@ -88,6 +88,10 @@ class Tenant:
     def run(self, environment: str = "production") -> str:
         return named(self.name, "run", environment)
 
+    def undone(self, environment: str = "production") -> str:
+        """A run that is being undone."""
+        return named(self.name, "undone run", environment)
+
     def mark(self, environment: str = "") -> str:
         """Text to put into rows, by which a leak is recognised (tests/db/matrix.py)."""
         return f"marked:{self.name}/{environment}" if environment else f"marked:{self.name}"

@@ -15,6 +15,7 @@ WORKER = {
     "claim_calibrations_v1(text,integer)",
     "claim_connection_upkeep_v1(integer)",
     "claim_due_actions_v1(integer)",
+    "claim_due_undo_plans_v1(integer)",
     "claim_expired_exceptions_v1(integer)",
     "claim_expired_observations_v1(integer)",
     "claim_oauth_flow_v1(bytea,bytea)",
@@ -51,6 +52,8 @@ CALLABLE = {
     "set_confidence_threshold_v1", "tighten_confidence_v1",
     "register_tool_v1",
     "repropose_action_v1", "repropose_dead_letter_v1", "send_attempt_v1",
+    "advance_undo_v1", "compensate_action_v1", "describe_dead_letter_v1", "describe_undo_v1",
+    "list_dead_letters_v1", "note_requeues_v1", "settle_undo_step_v1", "undo_run_v1",
 }  # fmt: skip
 #: What policies and the doors themselves need.
 INTERNAL = {
@@ -63,7 +66,7 @@ INTERNAL = {
 APPEND_ONLY = {
     "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.confidence_thresholds",
     "app.constitution_versions", "app.credential_releases", "app.decisions", "app.directory_settings",
-    "app.gate_facts", "app.limit_reservations", "app.tenant_settings", "app.tenant_tools",
+    "app.gate_facts", "app.limit_reservations", "app.requeues", "app.tenant_settings", "app.tenant_tools",
     "app.workflow_versions", "private.tool_catalog",
 }  # fmt: skip
 #: Ids without a foreign key, and why a row cannot point into another tenant by them all the same.

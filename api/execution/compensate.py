@@ -1,0 +1,166 @@
+"""Undoing what was done: the contract's own compensating call, proposed like any other action."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from api.actions.record import record_of
+from api.actions.service import Recording, decide_and_record
+from api.auth import Principal, system
+from api.db import Answer, Idempotency, database
+from api.errors import Problem
+from api.execution.undo_args import Known, UnmadeError, differences, undo_args
+from api.gate.models import Contract, Decision, Facts, Proposal, Proposer
+from api.runs import service as runs
+from api.runs.models import NewObservation
+from api.workflows import facts as workflow_facts
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """An undo that may be proposed: its tool and arguments, and the observations that they were made from."""
+
+    tool: str
+    args: dict[str, Any]
+    evidence: list[dict[str, Any]]
+
+
+async def compensate(principal: Principal, action_id: UUID, reason: str, once: Idempotency) -> Answer:
+    """Proposes the undo of an action that succeeded; the answer is the undo, an action of its own.
+
+    Raises Problem 404 without such an action, 409 when it cannot be undone: `not_succeeded`, `outcome_unknown`,
+    `undo_under_way`, `undone_already`, `undo_of_undo`, `no_compensating_tool`, `irreversible`, `undo_not_granted`,
+    `workflow_version_moved`, `changed_since`, `state_not_kept`, `undo_not_made`.
+    """
+    stored = await database().stored(principal, "actions.propose", once)
+    if stored is not None:
+        return stored
+    return await propose_undo(principal, action_id, reason, once=once)
+
+
+async def propose_undo(
+    principal: Principal,
+    action_id: UUID | str,
+    reason: str,
+    *,
+    once: Idempotency | None = None,
+    plan: dict[str, Any] | None = None,
+) -> Answer:
+    """As `compensate`; with a plan it is that plan's step, proposed by whoever asked for the plan: {plan_id, asked}."""
+    done = (await database().call(principal, "describe_undo_v1", {"id": action_id})).result
+    undo = await _made(principal, done)
+
+    def propose(proposer: Proposer) -> Proposal:
+        return Proposal(
+            run_id=done["run_id"],
+            tool=undo.tool,
+            args=undo.args,
+            # Nothing here was guessed: the arguments are those of the contract, out of what was recorded.
+            confidence=1.0,
+            rationale=f"Undoes the action {action_id} ({done['tool']}): {reason}",
+            citations=[],
+            evidence=undo.evidence,
+            subject=done["subject"],
+            principal=Proposer.model_validate(plan["asked"]) if plan else proposer,
+        )
+
+    def arguments(proposal: Proposal, facts: Facts, decision: Decision, now: datetime) -> dict[str, Any]:
+        recorded = {"action_id": action_id, "action": record_of(proposal, facts, decision, now)}
+        return recorded | ({"plan_id": plan["plan_id"]} if plan else {})
+
+    recording = Recording("compensate_action_v1", "actions.propose", arguments)
+    asked = workflow_facts.Asked.by(UUID(done["run_id"]), undo.args)
+    return await decide_and_record(principal, done["workflow"], asked, propose, recording, once)
+
+
+async def _made(principal: Principal, done: dict[str, Any]) -> Undo:
+    """The undo of an action, as the world is now; Problem 409 says why there is none."""
+    contract = Contract.model_validate(done["contract"])
+    _undoable(done, contract)
+    compensation = contract.compensate
+    if compensation is None:
+        raise _irreversible(contract)
+    await _granted(principal, done["workflow"], compensation.tool, contract.state.tool if contract.state else None)
+    now = await _unchanged(done, contract)
+    known = Known(
+        args=done["args"],
+        names=frozenset(contract.input_schema.get("properties", {})),
+        result=done["result"],
+        before=(done["before"] or {}).get("result"),
+        now=now.get("result"),
+    )
+    try:
+        args = undo_args(compensation.args, known)
+    except UnmadeError as error:
+        raise Problem(409, "undo_not_made", f"{error} Undo it by hand.") from error
+    seen = [one["id"] for one in (done["before"], done["after"], now) if one]
+    return Undo(compensation.tool, args, [{"observation_id": str(one)} for one in seen])
+
+
+def _undoable(done: dict[str, Any], contract: Contract) -> None:
+    if done["compensates"] is not None:
+        raise Problem(409, "undo_of_undo", "This action is an undo itself; propose again what it has undone.")
+    if done["undo"] is not None:
+        undo = done["undo"]
+        code = "undone_already" if undo["status"] == "succeeded" else "undo_under_way"
+        raise Problem(409, code, f"The action {undo['id']} is the undo of it, and is {undo['status']}.")
+    if done["status"] == "unknown":
+        detail = "Whether it happened is not known: reconcile it first, then undo it."
+        raise Problem(409, "outcome_unknown", detail)
+    if done["status"] != "succeeded":
+        raise Problem(409, "not_succeeded", f"The action is {done['status']}; only what succeeded is undone.")
+    if contract.compensate is not None and done["workflow_moved"]:
+        raise Problem(
+            409,
+            "workflow_version_moved",
+            "The workflow went live with a new version since; undo it in a new run, or by hand.",
+        )
+
+
+def _irreversible(contract: Contract) -> Problem:
+    if contract.effect == "money_movement":
+        detail = (
+            f"{contract.title}: money that has left is not called back. A refund is a payment of its own: "
+            "ask whoever received it, or propose the tool that pays back."
+        )
+        return Problem(409, "irreversible", detail)
+    if not contract.reversible:
+        detail = f"{contract.title}: the provider has no call that takes this back. Put it right by hand."
+        return Problem(409, "irreversible", detail)
+    detail = f"{contract.title}: its contract names no call that undoes it. Propose the change that puts it right."
+    return Problem(409, "no_compensating_tool", detail)
+
+
+async def _granted(principal: Principal, workflow: str, *tools: str | None) -> None:
+    def verdict(facts: Facts, _: Proposer) -> None:
+        for tool in filter(None, tools):
+            if tool not in facts.workflow.spec.tools or tool not in facts.contracts:
+                detail = f"Undoing it takes {tool}, which the workflow {workflow} may not use; undo it by hand."
+                raise Problem(409, "undo_not_granted", detail)
+
+    await workflow_facts.judge(principal, workflow, verdict)
+
+
+async def _unchanged(done: dict[str, Any], contract: Contract) -> dict[str, Any]:
+    """The state as it is now, as an observation; empty where the contract has none.
+
+    Raises Problem 409 when it is not what the action left behind: an undo does not overwrite what others did later.
+    """
+    state = contract.state
+    if state is None:
+        return {}
+    if done["after"] is None or done["after"].get("erased_at"):
+        detail = "What the action left behind was not read, or is not kept any more, so a later change would go unseen."
+        raise Problem(409, "state_not_kept", f"{detail} Undo it by hand.")
+    reader = system(done["tenant_id"], "compensate")
+    body = NewObservation(tool=state.tool, args=done["after"]["args"])
+    seen = (await runs.observe(reader, done["run_id"], body, None, runs.ForAction(done["id"], "premise"))).result
+    if seen["status"] != "succeeded":
+        detail = f"What is there now could not be read ({seen['error']}), so a later change would go unseen."
+        raise Problem(409, "state_not_read", f"{detail} Try again, or undo it by hand.")
+    moved = differences(state.fields, done["after"]["result"], seen["result"])
+    if moved:
+        detail = "Somebody has changed it since, and the undo would overwrite that. Look at it, and undo it by hand."
+        raise Problem(409, "changed_since", detail, [{"pointer": p, "message": "This changed since."} for p in moved])
+    return dict(seen)

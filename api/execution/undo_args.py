@@ -1,0 +1,99 @@
+"""The arguments of an undo, made from what an action did and what was there before. Pure."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from api.gate.pointer import resolve
+
+#: `{argument}`, or a place in what was answered (`result`), read before (`before`), or read just now (`now`).
+PLACEHOLDER = re.compile(r"{(\w+|(?:result|before|now)(?:/[^{}/]+)+)}")
+
+
+class UnmadeError(ValueError):
+    """A value that the undo needs is not known; the message says which, for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What an undo is made from. None: nothing was read, or nothing is kept.
+
+    names: every argument that the tool has. before, now: the state as it was read before the action, and just now.
+    """
+
+    args: dict[str, Any]
+    names: frozenset[str]
+    result: Any = None
+    before: Any = None
+    now: Any = None
+
+
+_MISSING = {
+    "result": "The provider's answer did not say it, or it is not kept",
+    "before": "It was not read before the change, or it is not kept any more",
+    "now": "It cannot be read now",
+}
+
+
+def undo_args(template: dict[str, Any], known: Known) -> dict[str, Any]:
+    """A contract's `compensate.args` with their values.
+
+    A member that puts back an argument's former value (`title = "{before/title}"`) is left out where the action did
+    not give that argument: what it did not change stays as it is. Raises UnmadeError for a value that is not known.
+    """
+    made = {}
+    for name, part in template.items():
+        unchanged = name in known.names and name not in known.args
+        if unchanged and isinstance(part, str) and part.startswith("{before/"):
+            continue
+        value = _fill(part, known)
+        if value is not _ABSENT:
+            made[name] = value
+    return made
+
+
+_ABSENT = object()
+
+
+def _fill(part: Any, known: Known) -> Any:
+    if isinstance(part, dict):
+        members = {name: _fill(inner, known) for name, inner in part.items()}
+        return {name: value for name, value in members.items() if value is not _ABSENT}
+    if isinstance(part, list):
+        return [value for value in (_fill(inner, known) for inner in part) if value is not _ABSENT]
+    if not isinstance(part, str):
+        return part
+    whole = PLACEHOLDER.fullmatch(part)
+    if whole:
+        return _value(whole[1], known)
+    return PLACEHOLDER.sub(lambda found: _text(_value(found[1], known)), part)
+
+
+def _value(name: str, known: Known) -> Any:
+    source, slash, pointer = name.partition("/")
+    if not slash:
+        if name in known.args:
+            return known.args[name]
+        if name in known.names:
+            return _ABSENT
+        raise UnmadeError(f"The action has no argument named {name}.")
+    found = [value for _, value in resolve(getattr(known, source), f"/{pointer}")]
+    if not found or found[0] is None:
+        raise UnmadeError(f"What the undo needs is not known: {name}. {_MISSING[source]}.")
+    return found[0]
+
+
+def _text(value: Any) -> str:
+    if value is _ABSENT:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def differences(fields: list[str], wanted: Any, found: Any) -> list[str]:
+    """The pointers at which two states of the same thing differ, of those that count."""
+    return [field for field in fields if _at(wanted, field) != _at(found, field)]
+
+
+def _at(document: Any, pointer: str) -> list[tuple[str, Any]]:
+    return list(resolve(document, pointer))
