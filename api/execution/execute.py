@@ -14,7 +14,7 @@ import psycopg
 from api.auth import Principal, system
 from api.config import settings
 from api.db import database
-from api.execution.retry import settle
+from api.execution.retry import MAX_ATTEMPTS, settle
 from api.gate.models import Contract
 from api.ids import new_id
 from api.providers.client import Lease, Outcome
@@ -95,12 +95,24 @@ async def _is_forgotten(executor: Principal, contract: Contract, claimed: dict[s
     return age is None or age + KEY_RESERVE > contract.idempotency_seconds
 
 
+async def _tries(executor: Principal, action_id: str, number: int) -> int:
+    """Which attempt this is since a person requeued the action; asked for only where it may be the last one."""
+    if number < MAX_ATTEMPTS:
+        return number
+    try:
+        async with database().tenant_transaction(executor, "actions.read") as connection:
+            cursor = await connection.execute(query("execution/attempts_before"), {"id": action_id})
+            row = await cursor.fetchone()
+    except psycopg.OperationalError:
+        return number  # the outcome is what has to be recorded; a dead letter can be requeued again
+    return number - row["attempts"] if row else number
+
+
 async def _finish(
     executor: Principal, contract: Contract, claimed: dict[str, Any], ended: Outcome, lease: Lease
 ) -> dict[str, Any]:
-    settlement = settle(
-        ended, contract.idempotency, claimed["number"], claimed["maybe_reached"], datetime.now(UTC), _rng
-    )
+    tries = await _tries(executor, claimed["action_id"], claimed["number"])
+    settlement = settle(ended, contract.idempotency, tries, claimed["maybe_reached"], datetime.now(UTC), _rng)
     finish = {
         "attempt_id": claimed["attempt_id"],
         "fence": claimed["fence"],

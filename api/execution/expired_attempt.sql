@@ -1,4 +1,5 @@
--- An attempt under way, with its action's tool.
-select t.number, a.tool, a.contract_version from app.attempts t
+-- An attempt under way, with its action's tool. number: which one it is since the action was last requeued.
+select t.number - coalesce((select max(r.attempts) from app.requeues r where r.tenant_id = t.tenant_id and r.action_id = t.action_id), 0) as number,
+    a.tool, a.contract_version from app.attempts t
 join app.actions a on a.tenant_id = t.tenant_id and a.id = t.action_id
 where t.id = %(id)s and t.status = 'executing'
