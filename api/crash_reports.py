@@ -4,6 +4,8 @@ import os
 from functools import cache
 from typing import Any
 
+from api.redaction import scrubbed
+
 
 @cache
 def _sentry() -> Any:
@@ -20,6 +22,7 @@ def _sentry() -> Any:
         include_source_context=False,
         max_request_body_size="never",
         max_breadcrumbs=0,
+        before_send=scrubbed,
     )
     return sentry_sdk
 

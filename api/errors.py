@@ -18,6 +18,7 @@ from starlette.routing import Match
 
 from api.crash_reports import report
 from api.gate.pointer import escape
+from api.gate.redaction import redact, redacted
 
 log = logging.getLogger("countersign")
 #: RFC 6750 section 3: what a request whose credential is not accepted is told.
@@ -97,10 +98,10 @@ def respond(request: Request, problem: Problem) -> JSONResponse:
         type=f"urn:countersign:problem:{problem.code}",
         title=HTTPStatus(problem.status_code).phrase,
         status=problem.status_code,
-        detail=str(problem.detail),
+        detail=redact(str(problem.detail)),
         code=problem.code,
         request_id=getattr(request.state, "request_id", None),
-        errors=jsonable_encoder(problem.errors),
+        errors=redacted(jsonable_encoder(problem.errors)),
     )
     return JSONResponse(
         document.model_dump(),

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import errors, openapi
+from api import errors, openapi, redaction
 from api.actions.routes import router as actions
 from api.amendments.routes import router as amendments
 from api.audit.routes import router as audit
@@ -23,6 +23,8 @@ from api.execution.routes import router as execution
 from api.ids import new_id
 from api.monitoring.routes import alerts
 from api.monitoring.routes import router as monitoring
+from api.permits.routes import keys_router
+from api.permits.routes import router as permits
 from api.providers.routes import router as providers
 from api.replay.routes import router as replay
 from api.risk.routes import router as risk
@@ -96,11 +98,12 @@ def create_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    redaction.install()
     errors.install(app)
     app.add_middleware(RequestContext)
     for router in (
         tenants, providers, tools, connections, callback_router, workflows, workflow_assets, constitution, risk, replay,
-        runs, actions, execution, exceptions, amendments, confidence, directory, audit, alerts, monitoring, docs,
+        runs, actions, permits, keys_router, execution, exceptions, amendments, confidence, directory, audit, alerts, monitoring, docs,
     ):  # fmt: skip
         app.include_router(router)
     openapi.install(app)

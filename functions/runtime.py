@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 
 import psycopg
 
+from api import redaction
 from api.crash_reports import report
 from api.db import database
 
 log = logging.getLogger("countersign.functions")
+redaction.install()
 T = TypeVar("T")
 
 

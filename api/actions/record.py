@@ -13,6 +13,7 @@ from api.gate.lookups import keys_of
 from api.gate.models import Contract, Decision, Facts, Outcome, Proposal
 from api.gate.money import format_amount
 from api.gate.pointer import resolve
+from api.gate.redaction import redact
 from api.ids import new_id
 
 
@@ -79,8 +80,12 @@ def record_of(proposal: Proposal, facts: Facts, decision: Decision, now: datetim
 
 
 def reasons_of(decision: Decision) -> list[dict[str, Any]]:
-    """The findings that did not allow: what the audit record keeps of a decision."""
-    return [f.model_dump(mode="json", exclude_none=True) for f in decision.findings if f.outcome is not Outcome.ALLOW]
+    """The findings that did not allow: what the audit record keeps of a decision, and so without personal values.
+
+    The chain is kept for ever: it names the place (`pointer`), and never the value that is there.
+    """
+    found = [f.model_dump(mode="json", exclude_none=True) for f in decision.findings if f.outcome is not Outcome.ALLOW]
+    return [f | {"message": redact(f["message"])} for f in found]
 
 
 def _class(proposal: Proposal, facts: Facts, decision: Decision) -> dict[str, Any] | None:

@@ -150,7 +150,7 @@ class AccessSpec(Strict):
     risk: RiskThresholds = RiskThresholds()
     counterparty_approvals: int = Field(default=2, ge=1, le=10)
     insiders: list[Recipient] = Field(default=[], max_length=500)
-    pseudonyms: StrictBool | list[Pseudonym] = False
+    pseudonyms: StrictBool | list[Pseudonym] = Field(default=False, exclude_if=lambda value: value is False)
 
     @property
     def hidden(self) -> frozenset[Pseudonym]:

@@ -57,6 +57,21 @@ _CREDENTIALS: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = tuple(
             "bearer",
             r"(?i:(?<![a-z])bearer)[ \t]{1,4}(?=[A-Za-z._~+/-]{0,100}\d)[A-Za-z0-9._~+/-]{20}",
         ),
+        (
+            "a basic authorization",
+            "basic",
+            r"(?i:(?<![a-z])basic)[ \t]{1,4}(?=[A-Za-z+/]{0,100}[A-Z0-9])[A-Za-z0-9+/]{15,}={0,2}(?![A-Za-z0-9+/])",
+        ),
+        (
+            "a token of a package registry",
+            "npm_ pypi-",
+            r"(?<![A-Za-z0-9])(?:npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{40})",
+        ),
+        (
+            "a token of a hosting service",
+            "hf_ dop_v1_ shpat_ sbp_ accountkey=",
+            r"(?<![A-Za-z0-9])(?:hf_\w{30}|dop_v1_[0-9a-f]{64}|shpat_[0-9a-f]{32}|sbp_\w{40}|AccountKey=[\w+/]{40})",
+        ),
         ("a password in an address", "://", r"[a-z][a-z0-9+.-]{1,15}://[^\s/:@]{1,100}:[^\s/:@]{3,200}@"),
     )
 )
@@ -68,6 +83,9 @@ _SAID = re.compile(
     r"(?=[^\s\"']{0,60}\d)(?=[^\s\"']{0,60}[a-z])[^\s\"']{8}",
     re.IGNORECASE,
 )
+_UNTIL_SPACE = re.compile(r"[^\s\"'<>,;)}\]]{0,4000}")
+_REST = re.compile(r"[A-Za-z0-9._~+/=-]{0,8000}")
+_KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,50}-----|Private-MAC: \S{1,100}")
 _SAID_MARKS = ("pass", "kennwort", "contrase", "key", "secret", "token")
 #: Members whose value is a secret, whatever it looks like.
 _NAMES = re.compile(
@@ -81,7 +99,7 @@ _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?=[ -]?[A-Za-z0-9])")
 _PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _BLOB = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 #: What nobody sees in a text, and can be put between the characters of a secret.
-_UNSEEN = re.compile(
+UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
 )
 
@@ -106,7 +124,7 @@ _COUNTRIES = {
     32: "LC",
     33: "RU",
 }
-_LENGTHS = {country: length for length, countries in _COUNTRIES.items() for country in countries.split()}
+LENGTHS = {country: length for length, countries in _COUNTRIES.items() for country in countries.split()}
 
 
 def credentials(text: str) -> list[str]:
@@ -117,6 +135,37 @@ def credentials(text: str) -> list[str]:
     for reading in decoded(text):
         found |= dict.fromkeys(_credentials(reading))
     return list(found)
+
+
+def spans(text: str) -> Iterator[tuple[str, int, int]]:
+    """Every credential of a text as (kind, start, end), to its last character and in no particular order.
+
+    The text is searched as it is; api/gate/detectors/reading.py takes out of it what nobody sees. What is in base64 or
+    in hexadecimal digits is one where it says a credential.
+    """
+    lowered = text.lower()
+    for kind, marks, pattern in _CREDENTIALS:
+        if any(mark in lowered for mark in marks):
+            for match in pattern.finditer(text):
+                yield kind, match.start(), _last(text, kind, match)
+    if any(mark in lowered for mark in _SAID_MARKS):
+        for match in _SAID.finditer(text):
+            rest = _UNTIL_SPACE.match(text, match.end())
+            yield f"a value that is called {match[1].lower()}", match.end() - 8, rest.end() if rest else match.end()
+    for blob in _BLOB.finditer(text):
+        if len(blob[0]) >= 16 and any(any(_credentials(plain)) for raw in _raw(blob[0]) if (plain := _readable(raw))):
+            yield "an encoded credential", blob.start(), blob.end()
+
+
+def _last(text: str, kind: str, match: re.Match[str]) -> int:
+    """Where a credential ends of which a pattern finds the beginning."""
+    if kind == "a private key":
+        ended = _KEY_ENDS.search(text, match.end())
+        return ended.end() if ended else len(text)
+    if kind == "a password in an address":
+        return match.end()
+    found = _REST.match(text, match.end())
+    return found.end() if found else match.end()
 
 
 def names_a_secret(name: str) -> bool:
@@ -139,7 +188,7 @@ def shown(text: str) -> str:
     """The text as it is seen: compatible characters in their plain form (NFKC), and none that are not seen."""
     if text.isascii():
         return text
-    return unicodedata.normalize("NFKC", _UNSEEN.sub("", text))
+    return unicodedata.normalize("NFKC", UNSEEN.sub("", text))
 
 
 def decoded(text: str) -> Iterator[str]:
@@ -170,18 +219,18 @@ def _is_card(text: str, following: str) -> bool:
         after = text[end : end + 1] or following
         if not after.isalnum():
             digits = "".join(filter(str.isdecimal, text[:end]))
-            if 13 <= len(digits) <= 19 and len(set(digits)) > 1 and _luhn(digits):
+            if 13 <= len(digits) <= 19 and len(set(digits)) > 1 and luhn(digits):
                 return True
     return False
 
 
-def _luhn(digits: str) -> bool:
+def luhn(digits: str) -> bool:
     doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
     return (sum(doubled) + sum(int(digit) for digit in digits[-1::-2])) % 10 == 0
 
 
 def _is_iban(text: str, start: int) -> bool:
-    length = _LENGTHS.get(text[start : start + 2].upper())
+    length = LENGTHS.get(text[start : start + 2].upper())
     if length is None:
         return False
     # Groups of four, parted by one space or hyphen each.
