@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from api.ids import new_id
-from tests.db import amendments, constitutions, directory
+from tests.db import amendments, constitutions, directory, undo
 from tests.db.matrix import Place
 from tests.db.names import BILLS, NOTE, PAY, PROVIDERS, Row, soon
 from tests.db.tools import refund
@@ -185,6 +185,11 @@ def _dead(here: Here) -> Row:
     return {"id": here.id("app.actions", "status = 'dead_letter'")}
 
 
+def _undone(here: Here) -> Row:
+    done = here.id("app.actions", f"status = 'succeeded' and tool = '{undo.TAG}'")
+    return undo.undoing(here.world, done, here.tenant, here.environment)
+
+
 def _plan(here: Here) -> Row:
     return {"plan_id": here.id("app.undo_plans", "status = 'running'")}
 
@@ -213,6 +218,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
         "subject_type": "connection", "subject_id": h.tenant.connection("crm/read", h.environment),
         "resolution": "mine",
     },
+    "compensate_action_v1": _undone,
     "complete_reconnect_v1": _signed_in_again,
     "count_down_connection_v1": _connection,
     "expire_sign_in_v1": _connection,

@@ -11,7 +11,7 @@ from api.ids import new_id
 from sandbox.postgres import Server
 from tests import cluster as clusters
 from tests.cluster import Database
-from tests.db import amendments, constitutions, directory, tools
+from tests.db import amendments, constitutions, directory, tools, undo
 from tests.db.names import (
     BILLS,
     DELETE,
@@ -67,6 +67,7 @@ def build(database: Database) -> None:
 def work(database: Database) -> None:
     """Adds business of every kind to both tenants, so that no table of theirs is empty."""
     world = World(database)
+    undo.publish(world)
     for name in TENANTS:
         _work(world, Tenant(name))
     world.close()
@@ -114,9 +115,10 @@ def _work(world: World, tenant: Tenant) -> None:
 
 
 def _undo(world: World, tenant: Tenant, environment: Environment) -> None:
-    """A run is being undone, of which nothing can be; and a dead letter was requeued."""
+    """Something can be undone; a run is being undone, of which nothing can be; and a dead letter was requeued."""
     said = {"rationale": tenant.mark(environment), "summary": tenant.mark(environment)}
     run = {"id": tenant.undone(environment), "workflow": tenant.slug(environment), "trigger": "call", "subject": None}
+    undo.tagged(world, tenant, environment, **said)
     world.call(tenant.service(environment), "start_run_v1", run | {"instruction": tenant.mark(environment)})
     written = world.note(tenant, environment=environment, run_id=run["id"], **said)
     world.finish(tenant, world.claim(written))
