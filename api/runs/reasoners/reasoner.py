@@ -98,10 +98,19 @@ class Thought:
     calls: list[ModelCall] = field(default_factory=list)
 
 
-#: `budget`: no call was made. `not_configured`: no provider, model or key that may be used here. `rate_limited` and
-#: `unavailable` pass by themselves, and say when; the others do not.
+#: `budget`: no call was made. `stopped`: a kill switch covers the workflow, or the run is over. `not_configured`: no
+#: provider, model or key that may be used here. `rate_limited` and `unavailable` pass by themselves, and say when; the
+#: others do not.
 ErrorKind = Literal[
-    "budget", "not_configured", "forbidden", "rate_limited", "unavailable", "refused", "truncated", "invalid_output"
+    "budget",
+    "stopped",
+    "not_configured",
+    "forbidden",
+    "rate_limited",
+    "unavailable",
+    "refused",
+    "truncated",
+    "invalid_output",
 ]
 
 

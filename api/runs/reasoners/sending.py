@@ -1,0 +1,148 @@
+"""Makes one HTTP request to a model provider and says how it ended, whatever the provider does."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from api.gate.reasoner_spec import ModelReasoner
+from api.runs.reasoners import anthropic, openai
+from api.runs.reasoners.address import UnreachableError, target
+from api.runs.reasoners.reasoner import CallOutcome, ErrorKind
+from api.runs.reasoners.reply import MalformedError, Reply
+
+INTERFACES = {"anthropic": anthropic, "openai": openai}
+#: Of an answer no more than this is read, in bytes; what 64,000 tokens can be is less.
+MAX_ANSWER = 2_000_000
+#: Seconds until a provider that names none is asked again, and the most that one may name.
+_RATE_PAUSE, _PAUSE, _LONGEST_PAUSE = 15.0, 30.0, 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a call ended. reply: None where there is none. text: what was answered, to be sealed.
+
+    free: the provider did no work that it could charge for. kind: what the reasoner fails with; None where it may go
+    on. pause: seconds after which it may be asked again.
+    """
+
+    outcome: CallOutcome
+    error: str | None = None
+    reply: Reply | None = None
+    text: str | None = None
+    free: bool = False
+    kind: ErrorKind | None = None
+    pause: float | None = None
+
+
+async def send(spec: ModelReasoner, base_url: str, key: str, body: bytes) -> Ended:
+    """One request. Raises nothing for what a provider, a network or a name can do; nothing it says holds the key."""
+    import httpx
+
+    interface = INTERFACES[spec.kind]
+    try:
+        there = await target(base_url + interface.PATH)
+    except UnreachableError as error:
+        kind: ErrorKind = "not_configured" if error.private else "unavailable"
+        return Ended("unavailable", str(error), free=True, kind=kind, pause=None if error.private else _PAUSE)
+    headers = interface.headers(key) | {"content-type": "application/json", "accept": "application/json"}
+    # The address was looked at, so it is called and no other; the certificate still has to be the name's.
+    extensions = {"sni_hostname": there.host} if there.host else {}
+    if there.host:
+        headers["host"] = there.host
+    timeout = httpx.Timeout(spec.timeout_seconds, connect=min(5, spec.timeout_seconds))
+    try:
+        async with (
+            asyncio.timeout(spec.timeout_seconds),
+            httpx.AsyncClient(timeout=timeout, follow_redirects=False) as client,
+            client.stream("POST", there.url, headers=headers, content=body, extensions=extensions) as answer,
+        ):
+            content = await _bounded(answer)
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+        said = f"The model provider could not be reached ({type(error).__name__})."
+        return Ended("unavailable", said, free=True, kind="unavailable", pause=_PAUSE)
+    except (httpx.HTTPError, TimeoutError) as error:
+        said = f"The model provider gave no answer ({type(error).__name__})."
+        return Ended("unanswered", said, kind="unavailable", pause=_PAUSE)
+    if answer.status_code != 200:
+        return _refusal(answer.status_code, content or b"", answer.headers.get("retry-after"))
+    return _success(spec, content, key)
+
+
+async def _bounded(answer: Any) -> bytes | None:
+    """The whole answer; None when it is larger than MAX_ANSWER."""
+    content = b""
+    async for chunk in answer.aiter_bytes():
+        content += chunk
+        if len(content) > MAX_ANSWER:
+            return None
+    return content
+
+
+def _success(spec: ModelReasoner, content: bytes | None, key: str) -> Ended:
+    if content is None:
+        return Ended("oversize", f"The answer is larger than {MAX_ANSWER:,} bytes.", kind="invalid_output")
+    text = content.decode(errors="replace")
+    if key in text:
+        # Nobody is shown what the call was made with.
+        return Ended("malformed", "The answer holds the key that the call was made with; it is not kept.")
+    try:
+        reply = INTERFACES[spec.kind].read(json.loads(content))
+    except MalformedError as error:
+        return Ended("malformed", str(error), text=text)
+    except (ValueError, RecursionError):
+        return Ended("malformed", "The answer is not JSON.", text=text)
+    if reply.stop == "truncated":
+        said = f"The answer was cut off at {spec.max_tokens} tokens; raise max_tokens, or show the model less."
+        return Ended("truncated", said, reply, text, kind="truncated")
+    if reply.stop == "refused":
+        return Ended(
+            "refused", "The model, or a filter of its provider, refused to answer.", reply, text, kind="refused"
+        )
+    return Ended("suggested", None, reply, text)
+
+
+def _refusal(status: int, content: bytes, retry_after: str | None) -> Ended:
+    """What an answer that is no success means. None of them is charged for."""
+    code = _code(content)
+    said = f"The model provider answered {status}{f' ({code})' if code else ''}."
+    pause = _seconds(retry_after)
+    if status == 429:
+        return Ended("rate_limited", said, free=True, kind="rate_limited", pause=pause or _RATE_PAUSE)
+    if status >= 500:
+        return Ended("unavailable", said, free=True, kind="unavailable", pause=pause or _PAUSE)
+    if status in (401, 403):
+        return Ended(
+            "forbidden", f"{said} Its key is not accepted; give the provider a new one.", free=True, kind="forbidden"
+        )
+    if code == "content_filter":
+        return Ended("refused", "A filter of the provider refused the prompt.", free=True, kind="refused")
+    return Ended("rejected", f"{said} It does not take this request; look at its model and base_url.", free=True,
+        kind="not_configured")  # fmt: skip
+
+
+def _code(content: bytes) -> str:
+    """The error's code as either interface gives it, if it is a short word."""
+    try:
+        error = json.loads(content)["error"]
+        code = error.get("code") or error.get("type")
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        return ""
+    return code if isinstance(code, str) and code.replace("_", "").isalnum() and len(code) <= 60 else ""
+
+
+def _seconds(value: str | None) -> float | None:
+    """`Retry-After` (RFC 9110 section 10.2.3) in seconds, an hour at most; None where there is none to be read."""
+    if value is None:
+        return None
+    try:
+        if value.strip().isdecimal():
+            seconds = float(value)
+        else:
+            date = parsedate_to_datetime(value)
+            seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), _LONGEST_PAUSE)
