@@ -13,7 +13,7 @@ demo: setup ## watch the whole job: propose, decide, countersign, execute once, 
 	@exec .venv/bin/python -m sandbox.demo $(ARGS)
 
 test: setup ## run the tests
-	@exec .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@exec .venv/bin/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 check: setup ## lint, check the formatting, check the types
 	.venv/bin/ruff check .
