@@ -21,6 +21,7 @@ from api.docs import router as docs
 from api.exceptions.routes import router as exceptions
 from api.execution.routes import router as execution
 from api.ids import new_id
+from api.model_providers.routes import router as model_providers
 from api.monitoring.routes import alerts
 from api.monitoring.routes import router as monitoring
 from api.permits.routes import keys_router
@@ -103,6 +104,7 @@ def create_app() -> FastAPI:
     app.add_middleware(RequestContext)
     for router in (
         tenants, providers, tools, connections, callback_router, workflows, workflow_assets, constitution, risk, replay,
+        model_providers,
         runs, actions, permits, keys_router, execution, exceptions, amendments, confidence, directory, audit, alerts, monitoring, docs,
     ):  # fmt: skip
         app.include_router(router)

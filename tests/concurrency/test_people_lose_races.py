@@ -26,6 +26,7 @@ WAITING = [
     "engage_kill_switch_v1", "invite_v1", "narrow_api_key_v1", "publish_constitution_v1", "register_tool_v1",
     "reject_amendment_v1", "release_kill_switch_v1",
     "remove_member_v1", "revoke_api_key_v1", "revoke_connection_v1", "rotate_api_key_v1",
+    "change_model_provider_v1", "register_model_provider_v1", "revoke_model_provider_v1",
     "set_confidence_threshold_v1", "transfer_ownership_v1", "update_tenant_v1",
 ]  # fmt: skip
 #: Those that need no permission of the tenant's: who founds one, who joins by an invitation, and who leaves.

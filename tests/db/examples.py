@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from api.ids import new_id
-from tests.db import amendments, constitutions, directory, undo
+from tests.db import amendments, constitutions, directory, models, undo
 from tests.db.matrix import Place
 from tests.db.names import BILLS, NOTE, PAY, PROVIDERS, Row, soon
 from tests.db.tools import refund
@@ -202,7 +202,9 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "approve_workflow_version_v1": lambda h: {"slug": h.slug, "version": 2, "reason": "mine"},
     "assert_observation_v1": _observed,
     "assign_exception_v1": lambda h: {"id": h.waiting["id"], "user_id": h.tenant.person("approver")},
+    "begin_model_call_v1": lambda h: models.asking(h.tenant, h.environment),
     "begin_reconnect_v1": _sign_in_again,
+    "change_model_provider_v1": lambda h: {"id": h.id("app.model_providers"), "region": "mine"},
     "cancel_action_v1": lambda h: {"id": h.authorized(), "reason": "mine"},
     "change_role_v1": lambda h: {"user_id": h.tenant.person("operator"), "role": "auditor"},
     "claim_attempt_v1": lambda h: {"action_id": h.authorized(), "attempt_id": str(new_id()), "lease_seconds": 60},
@@ -293,6 +295,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     },
     "record_action_v1": lambda h: h.world.proposal(h.tenant, environment=h.environment, by=h.tenant.system()),
     "record_evaluation_v1": _evaluated,
+    "register_model_provider_v1": lambda h: models.provider(h.tenant, h.environment, name="mine"),
     "register_tool_v1": lambda h: _new() | {"contract": refund(title="mine")},
     "record_amendment_backtest_v1": lambda h: _amendment(h) | {"backtest": {"flips": []}, "backtest_version": 1},
     "reject_amendment_v1": lambda h: _amendment(h) | {"reason": "mine"},
@@ -305,10 +308,14 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "resend_invitation_v1": _invitation,
     "resolve_alert_v1": lambda h: {"id": h.id("app.alerts", "status = 'open'"), "reason": "mine"},
     "revoke_api_key_v1": lambda h: {"id": h.tenant.key(h.environment)},
+    "revoke_model_provider_v1": lambda h: {"id": h.id("app.model_providers")},
     "revoke_connection_v1": lambda h: {"id": h.tenant.connection("crm/write", h.environment)},
     "rotate_api_key_v1": lambda h: _new() | {
         "old_id": h.tenant.key(h.environment), "prefix": "cs_mine", "secret_hash": "22" * 32, "grace_seconds": 0,
     },
+    "settle_model_call_v1": lambda h: models.ended(
+        h.id("app.model_reservations", "id not in (select id from app.model_calls)")
+    ),
     "send_attempt_v1": lambda h: h.attempt(),
     "set_confidence_threshold_v1": lambda h: {"workflow": h.slug, "tool": NOTE, "threshold": 0.9, "reason": "mine"},
     "settle_undo_step_v1": lambda h: _plan(h) | {

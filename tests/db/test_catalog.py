@@ -51,6 +51,8 @@ CALLABLE = {
     "expire_sign_in_v1", "grant_lives_on_v1",
     "set_confidence_threshold_v1", "tighten_confidence_v1",
     "register_tool_v1",
+    "begin_model_call_v1", "change_model_provider_v1", "register_model_provider_v1", "revoke_model_provider_v1",
+    "settle_model_call_v1",
     "repropose_action_v1", "repropose_dead_letter_v1", "send_attempt_v1",
     "advance_undo_v1", "compensate_action_v1", "describe_dead_letter_v1", "describe_undo_v1",
     "list_dead_letters_v1", "note_requeues_v1", "settle_undo_step_v1", "undo_run_v1",
@@ -66,7 +68,8 @@ INTERNAL = {
 APPEND_ONLY = {
     "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.confidence_thresholds",
     "app.constitution_versions", "app.credential_releases", "app.decisions", "app.directory_settings",
-    "app.gate_facts", "app.limit_reservations", "app.requeues", "app.tenant_settings", "app.tenant_tools",
+    "app.gate_facts", "app.model_calls", "app.model_reservations",
+    "app.limit_reservations", "app.requeues", "app.tenant_settings", "app.tenant_tools",
     "app.workflow_versions", "private.tool_catalog",
 }  # fmt: skip
 #: Ids without a foreign key, and why a row cannot point into another tenant by them all the same.

@@ -48,6 +48,8 @@ _PATTERNS = {
     r"^[a-z0-9_]+(\.[a-z0-9_]+){1,3}$": "sandbox_crm.notes.create",
     "^[!-?A-~]+@[!-?A-~]+$": "somebody@example.test",
     "^[A-Z]{3}$": "EUR",
+    r"^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*$": "https://models.example.com/v1",
+    "^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$": "a-model",
     "^[a-z0-9_.*?]+$": "*",
 }
 _DOCUMENT: dict[str, Any] = app.openapi()
