@@ -25,6 +25,8 @@ class Settings:
     pool_size: database connections per process.
     provider_timeout: seconds that one call to a provider may take.
     lease_seconds: how long an attempt belongs to the function that claimed it; longer than the timeout.
+    signing_keys: Ed25519 seeds, 32 bytes each; the first signs permits, all are published. Empty: no permits here.
+    permit_seconds: how long a permit may be acted on.
     service_key: the secret key of Supabase Auth, which mails invitations and looks people up; '' when there is none.
     """
 
@@ -36,6 +38,8 @@ class Settings:
     pool_size: int
     provider_timeout: float
     lease_seconds: int
+    signing_keys: tuple[bytes, ...] = field(repr=False)
+    permit_seconds: int
     service_key: str = field(repr=False)
 
     @property
@@ -72,6 +76,27 @@ def _keys(name: str) -> dict[str, bytes]:
     return keys
 
 
+def _signing_keys(name: str) -> tuple[bytes, ...]:
+    """Reads 64 hex digits, several separated by commas; none when the setting is missing."""
+    keys = []
+    for part in filter(None, os.environ.get(name, "").strip().split(",")):
+        try:
+            key = bytes.fromhex(part.strip())
+        except ValueError:
+            key = b""
+        if len(key) != 32:
+            raise ConfigurationError(f"{name} must read 64 hex digits, several separated by commas.")
+        keys.append(key)
+    return tuple(keys)
+
+
+def _permit_seconds(name: str) -> int:
+    seconds = int(_number(name, 300))
+    if not 30 <= seconds <= 900:
+        raise ConfigurationError(f"{name} must be from 30 to 900.")
+    return seconds
+
+
 @lru_cache(maxsize=1)
 def settings() -> Settings:
     """The settings of this process.
@@ -87,6 +112,8 @@ def settings() -> Settings:
         pool_size=int(_number("COUNTERSIGN_POOL_SIZE", 8)),
         provider_timeout=_number("COUNTERSIGN_PROVIDER_TIMEOUT", 20),
         lease_seconds=int(_number("COUNTERSIGN_LEASE_SECONDS", 60)),
+        signing_keys=_signing_keys("COUNTERSIGN_SIGNING_KEYS"),
+        permit_seconds=_permit_seconds("COUNTERSIGN_PERMIT_SECONDS"),
         # Asked for where people are invited and join, and nowhere else.
         service_key=os.environ.get("SUPABASE_SERVICE_KEY", "").strip(),
     )

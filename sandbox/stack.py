@@ -97,7 +97,8 @@ class Stack:
             "SUPABASE_URL": self.url["auth"],
             "SUPABASE_SERVICE_KEY": keys.service_key(self.state),
             "COUNTERSIGN_PUBLIC_URL": self.url["api"],
-            "COUNTERSIGN_KEK": f"local:{_kek(self.state)}",
+            "COUNTERSIGN_KEK": f"local:{_made_once(self.state / 'kek.hex')}",
+            "COUNTERSIGN_SIGNING_KEYS": _made_once(self.state / "signing.hex"),
             "CRON_SECRET": self.cron_secret,
         }
         for name in PROVIDERS:
@@ -255,8 +256,8 @@ def _undisturbed() -> Iterator[None]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _kek(state: Path) -> str:
-    file = state / "kek.hex"
+def _made_once(file: Path) -> str:
+    """32 random bytes in hexadecimal, kept in a file that is made when it is missing."""
     if not file.exists():
         write_private(file, secrets.token_hex(32))
     return file.read_text()

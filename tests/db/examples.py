@@ -74,6 +74,22 @@ def _new() -> Row:
     return {"id": str(new_id())}
 
 
+def _new_permit(here: Here) -> Row:
+    """For what the tenant's own client executes."""
+    return {
+        "action_id": here.id("app.actions", f"status = 'authorized' and tool = '{TOOL}'"),
+        "attempt_id": str(new_id()),
+    }
+
+
+def _outcome(here: Here) -> Row:
+    """Of a permit that the client has."""
+    permit = here.id("app.attempts", "status = 'executing' and kind = 'client'")
+    action = here.id("app.attempts", f"id = '{permit}'", "action_id")
+    digest = here.value("app.actions", f"id = '{action}'", "digest")
+    return {"action_id": action, "attempt_id": permit, "digest": digest, "outcome": "succeeded"}
+
+
 def _tokens(here: Here) -> Row:
     connection = here.tenant.connection("bank/write", here.environment)
     return {"connection_id": connection, "replaces": 1, "envelope": "mine", "token_expires_at": soon()}
@@ -210,6 +226,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "claim_attempt_v1": lambda h: {"action_id": h.authorized(), "attempt_id": str(new_id()), "lease_seconds": 60},
     "claim_keep_alive_v1": _connection,
     "claim_observation_v1": lambda h: h.world.observation(h.tenant, h.environment),
+    "claim_permit_v1": lambda h: _new_permit(h),
     "claim_refresh_v1": lambda h: {
         "connection_id": h.tenant.connection("bank/write", h.environment), "generation": 1,
         "claimed_for": h.attempt()["attempt_id"],
@@ -304,6 +321,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "remove_member_v1": lambda h: {"user_id": h.tenant.person("operator")},
     "requeue_action_v1": lambda h: {"id": h.id("app.actions", "status = 'dead_letter'"), "reason": "mine"},
     "repropose_action_v1": _stale,
+    "report_outcome_v1": lambda h: _outcome(h),
     "repropose_dead_letter_v1": lambda h: _again(h, h.id("app.actions", "status = 'dead_letter'")),
     "resend_invitation_v1": _invitation,
     "resolve_alert_v1": lambda h: {"id": h.id("app.alerts", "status = 'open'"), "reason": "mine"},

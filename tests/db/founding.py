@@ -102,6 +102,8 @@ def _work(world: World, tenant: Tenant) -> None:
     tools.register(world, tenant, title=tenant.mark())
     # The owner's draft waits for somebody to decide it; the admin has one under way.
     constitutions.submitted(world, tenant, constitutions.draft(reason=tenant.mark()))
+    for environment in ENVIRONMENTS:
+        _permit(world, tenant, environment)
     world.call(tenant.user("admin"), constitutions.CREATE, constitutions.draft(reason=tenant.mark()))
     invitation = {"id": str(new_id()), "email": tenant.invited, "role": "auditor", "name": tenant.mark()}
     world.call(tenant.user(), "invite_v1", invitation)
@@ -132,6 +134,21 @@ def _undo(world: World, tenant: Tenant, environment: Environment) -> None:
 
 def _end_connections(world: World, tenant: Tenant, environment: Environment) -> None:
     """One connection is closed, one is being revoked, one is signed in anew, and an alert is open."""
+def _permit(world: World, tenant: Tenant, environment: Environment) -> None:
+    """The client may do one thing, is doing another, and has reported a third."""
+    for step in ("authorized", "permitted", "reported"):
+        said = {"rationale": tenant.mark(environment), "summary": tenant.mark(environment)}
+        made = tools.proposal(world, tenant, environment=environment, outcome="allow", **said)
+        world.call(tenant.service(environment), "record_action_v1", made)
+        if step != "authorized":
+            permit = {"action_id": made["id"], "attempt_id": str(new_id()), "permit_seconds": 900}
+            world.call(tenant.service(environment), "claim_permit_v1", permit)
+        if step == "reported":
+            outcome = {"action_id": made["id"], "attempt_id": permit["attempt_id"], "digest": made["digest"]}
+            outcome |= {"outcome": "failed", "error": tenant.mark(environment)}
+            world.call(tenant.service(environment), "report_outcome_v1", outcome)
+
+
     for kind in ("closed/read", "leaving/read"):
         connect(world, tenant, kind, environment, "sandbox_crm")
         world.call(tenant.user(), "revoke_connection_v1", {"id": tenant.connection(kind, environment)})

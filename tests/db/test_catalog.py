@@ -20,6 +20,7 @@ WORKER = {
     "claim_expired_observations_v1(integer)",
     "claim_oauth_flow_v1(bytea,bytea)",
     "claim_rewraps_v1(text,text[],integer)",
+    "claim_run_key_rewraps_v1(text,text[],integer)",
     "note_function_run_v1(text,timestamp with time zone,boolean)",
 }
 #: What people, keys and scheduled functions may call through a door; each takes one JSON document.
@@ -54,6 +55,7 @@ CALLABLE = {
     "begin_model_call_v1", "change_model_provider_v1", "register_model_provider_v1", "revoke_model_provider_v1",
     "settle_model_call_v1",
     "repropose_action_v1", "repropose_dead_letter_v1", "send_attempt_v1",
+    "claim_permit_v1", "report_outcome_v1",
     "advance_undo_v1", "compensate_action_v1", "describe_dead_letter_v1", "describe_undo_v1",
     "list_dead_letters_v1", "note_requeues_v1", "settle_undo_step_v1", "undo_run_v1",
 }  # fmt: skip
@@ -69,8 +71,8 @@ APPEND_ONLY = {
     "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.confidence_thresholds",
     "app.constitution_versions", "app.credential_releases", "app.decisions", "app.directory_settings",
     "app.gate_facts", "app.model_calls", "app.model_reservations",
-    "app.limit_reservations", "app.requeues", "app.tenant_settings", "app.tenant_tools",
-    "app.workflow_versions", "private.tool_catalog",
+    "app.limit_reservations", "app.permit_outcomes", "app.requeues", "app.tenant_settings",
+    "app.tenant_tools", "app.workflow_versions", "private.tool_catalog",
 }  # fmt: skip
 #: Ids without a foreign key, and why a row cannot point into another tenant by them all the same.
 UNREFERENCED = {

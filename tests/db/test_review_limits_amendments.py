@@ -3,7 +3,7 @@
 import pytest
 
 from api.ids import new_id
-from tests.db import amendments, tools
+from tests.db import amendments, permits, tools
 from tests.db.attacks import refused_everywhere
 from tests.db.names import ACME, NOTE, Row
 from tests.db.world import Action, World, refusal
@@ -30,24 +30,42 @@ def cancel(world: World, action: Action) -> Row:
     return world.call(ACME.service(), "cancel_action_v1", {"id": action.id, "reason": "never mind"})
 
 
+def permitted(world: World, action: Action) -> Row:
+    """The client has a permit: from now on it may have acted."""
+    permit = {"action_id": action.id, "attempt_id": str(new_id()), "permit_seconds": 300}
+    return world.call(ACME.service(), "claim_permit_v1", permit)
+
+
 def test_an_agent_does_not_empty_a_limit_by_cancelling_what_its_client_may_have_done(world: World) -> None:
-    assert cancel(world, external(world, "cancelled"))["status"] == "cancelled"
+    action = external(world, "cancelled")
+    permitted(world, action)
+    with refusal("invalid_transition"):
+        cancel(world, action)
     assert counted(world, "cancelled") == 900
 
 
-def test_nor_does_anybody_by_letting_authorizations_end(world: World) -> None:
-    action = external(world, "lapsed")
-    tools.register(world, ACME, title="Another title")
-    attempt = {"action_id": action.id, "attempt_id": str(new_id()), "lease_seconds": 10}
-    assert world.call(ACME.system(), "claim_attempt_v1", attempt)["status"] == "expired"
-    assert counted(world, "lapsed") == 900
+def test_nor_by_not_saying_what_it_did(world: World) -> None:
+    action = external(world, "unreported")
+    permit = permitted(world, action)
+    permits.end_the_time_of(world, permit["attempt_id"])
+    expired = {"attempt_id": permit["attempt_id"], "outcome": "retry", "error": "died", "response": None}
+    assert world.call(ACME.system(), "expire_attempt_v1", expired)["status"] == "unknown"
+    assert counted(world, "unreported") == 900
 
 
-def test_what_a_person_approved_for_the_client_counts_as_well(world: World) -> None:
-    action = external(world, "approved", "escalate")
-    world.approve(action)
+@pytest.mark.parametrize("outcome", ["allow", "escalate"])
+def test_what_no_permit_was_given_for_never_happened(world: World, outcome: str) -> None:
+    action = external(world, outcome, outcome)
+    if outcome == "escalate":
+        world.approve(action)
     cancel(world, action)
-    assert counted(world, "approved") == 900
+    assert counted(world, outcome) == 0
+
+
+def test_nor_did_what_the_client_says_it_did_not_do(world: World) -> None:
+    action = external(world, "failed")
+    permits.report(world, action, permitted(world, action), "failed")
+    assert (world.status(action), counted(world, "failed")) == ("failed", 0)
 
 
 def test_what_the_client_was_never_told_to_do_is_given_back(world: World) -> None:

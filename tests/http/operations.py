@@ -14,8 +14,8 @@ from fastapi.routing import iter_route_contexts
 
 from api.index import app
 
-#: Answers without a credential: the liveness probe says nothing but that the process lives.
-OPEN = {"get_health"}
+#: Answer without a credential: the liveness probe says nothing but that the process lives, and public keys are public.
+OPEN = {"get_health", "get_signing_keys"}
 #: A place that a browser or a scheduler calls; each has tests of its own, and neither takes a bearer token of ours.
 UNDESCRIBED = {"/oauth/{provider}/callback", "/cron/{function}", "/assets/access-spec.css"}
 #: Unsafe and yet without an Idempotency-Key, each for a reason.
