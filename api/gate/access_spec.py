@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import Field, StrictBool, StringConstraints, ValidationInfo, field_validator, model_validator
 
+from api.gate.loop_spec import LoopSpec
 from api.gate.vocabulary import (
     PSEUDONYMS,
     Access,
@@ -130,6 +131,7 @@ class AccessSpec(Strict):
     limits: ceilings over windows of time. risk: thresholds of the risk score.
     counterparty_approvals: how many people approve what goes to a new payee or to new bank details.
     insiders: who is no outsider, for messages: addresses, `@domain`, names of channels.
+    loop: what drives its runs here, without an agent of the tenant's own; without it, a client drives them.
     pseudonyms: what an agent and a model are shown as tokens (`<IBAN_1_1>`) instead of what was read; true: all kinds.
     """
 
@@ -150,6 +152,7 @@ class AccessSpec(Strict):
     risk: RiskThresholds = RiskThresholds()
     counterparty_approvals: int = Field(default=2, ge=1, le=10)
     insiders: list[Recipient] = Field(default=[], max_length=500)
+    loop: LoopSpec | None = Field(default=None, exclude_if=lambda value: value is None)
     pseudonyms: StrictBool | list[Pseudonym] = Field(default=False, exclude_if=lambda value: value is False)
 
     @property
