@@ -16,7 +16,7 @@ from api.ids import new_id
 from tests.db import amendments, constitutions, directory, models, undo
 from tests.db.matrix import Place
 from tests.db.names import BILLS, NOTE, PAY, PROVIDERS, Row, soon
-from tests.db.tools import refund
+from tests.db.tools import TOOL, refund
 from tests.db.world import World
 
 
