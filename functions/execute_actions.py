@@ -41,6 +41,8 @@ async def run(now: datetime) -> dict[str, int]:
 
     for expired in (True, False):
         await asyncio.gather(*(one(item) for item in work if (item["attempt_id"] is not None) is expired))
+    if time.monotonic() < begin_until:
+        await service.pursue_due(BATCH)  # what ended just now may be what the next undo of a run waited for
     return counts
 
 

@@ -10,7 +10,16 @@ from api.actions.service import Recording, decide_and_record
 from api.auth import Principal, system
 from api.db import Answer, Idempotency, database
 from api.errors import Problem
-from api.execution.undo_args import Known, UnmadeError, differences, undo_args
+from api.execution.undo_args import (
+    Known,
+    UnmadeError,
+    differences,
+    left_behind,
+    names_of,
+    read_args,
+    strings,
+    undo_args,
+)
 from api.gate.models import Contract, Decision, Facts, Proposal, Proposer
 from api.runs import service as runs
 from api.runs.models import NewObservation
@@ -39,6 +48,12 @@ async def compensate(principal: Principal, action_id: UUID, reason: str, once: I
     return await propose_undo(principal, action_id, reason, once=once)
 
 
+async def described(principal: Principal, action_id: UUID | str) -> dict[str, Any]:
+    """Everything that an undo of this action is made of, as describe_undo_v1 says."""
+    done: dict[str, Any] = (await database().call(principal, "describe_undo_v1", {"id": action_id})).result
+    return done
+
+
 async def propose_undo(
     principal: Principal,
     action_id: UUID | str,
@@ -48,7 +63,7 @@ async def propose_undo(
     plan: dict[str, Any] | None = None,
 ) -> Answer:
     """As `compensate`; with a plan it is that plan's step, proposed by whoever asked for the plan: {plan_id, asked}."""
-    done = (await database().call(principal, "describe_undo_v1", {"id": action_id})).result
+    done = await described(principal, action_id)
     undo = await _made(principal, done)
 
     def propose(proposer: Proposer) -> Proposal:
@@ -85,7 +100,7 @@ async def _made(principal: Principal, done: dict[str, Any]) -> Undo:
     now = await _unchanged(done, contract)
     known = Known(
         args=done["args"],
-        names=frozenset(contract.input_schema.get("properties", {})),
+        names=names_of(contract),
         result=done["result"],
         before=(done["before"] or {}).get("result"),
         now=now.get("result"),
@@ -142,6 +157,28 @@ async def _granted(principal: Principal, workflow: str, *tools: str | None) -> N
     await workflow_facts.judge(principal, workflow, verdict)
 
 
+def left_by(done: dict[str, Any], contract: Contract) -> tuple[Any, dict[str, Any] | None]:
+    """What an action left behind, and the arguments by which that is read; (None, None) where nothing of it is kept.
+
+    Where the read after the write failed or is still to come, it is what was there before, or nothing where it created
+    something, with what the action was asked to change.
+    """
+    state, after, before = contract.state, done["after"], done["before"]
+    if state is None or any(one is not None and one.get("erased_at") for one in (after, before)):
+        return None, None
+    if after is not None:
+        return after["result"], after["args"]
+    if before is not None:
+        return left_behind(state.fields, done["args"], before["result"]), before["args"]
+    try:
+        args = read_args(state.args, Known(done["args"], names_of(contract), done["result"]))
+    except UnmadeError:
+        return None, None
+    # Without a placeholder of its answer it changed something, and what that was is not known.
+    created = any("{result/" in text for text in strings(state.args))
+    return (left_behind(state.fields, done["args"], {}), args) if created else (None, None)
+
+
 async def _unchanged(done: dict[str, Any], contract: Contract) -> dict[str, Any]:
     """The state as it is now, as an observation; empty where the contract has none.
 
@@ -150,16 +187,17 @@ async def _unchanged(done: dict[str, Any], contract: Contract) -> dict[str, Any]
     state = contract.state
     if state is None:
         return {}
-    if done["after"] is None or done["after"].get("erased_at"):
+    left, args = left_by(done, contract)
+    if args is None:
         detail = "What the action left behind was not read, or is not kept any more, so a later change would go unseen."
         raise Problem(409, "state_not_kept", f"{detail} Undo it by hand.")
     reader = system(done["tenant_id"], "compensate")
-    body = NewObservation(tool=state.tool, args=done["after"]["args"])
+    body = NewObservation(tool=state.tool, args=args)
     seen = (await runs.observe(reader, done["run_id"], body, None, runs.ForAction(done["id"], "premise"))).result
     if seen["status"] != "succeeded":
         detail = f"What is there now could not be read ({seen['error']}), so a later change would go unseen."
         raise Problem(409, "state_not_read", f"{detail} Try again, or undo it by hand.")
-    moved = differences(state.fields, done["after"]["result"], seen["result"])
+    moved = differences(state.fields, left, seen["result"])
     if moved:
         detail = "Somebody has changed it since, and the undo would overwrite that. Look at it, and undo it by hand."
         raise Problem(409, "changed_since", detail, [{"pointer": p, "message": "This changed since."} for p in moved])

@@ -14,7 +14,8 @@ import psycopg
 from api.auth import Principal, system
 from api.config import settings
 from api.db import database
-from api.execution.retry import MAX_ATTEMPTS, settle
+from api.execution import prepare
+from api.execution.retry import MAX_ATTEMPTS, Settlement, settle
 from api.gate.models import Contract
 from api.ids import new_id
 from api.providers.client import Lease, Outcome
@@ -66,6 +67,13 @@ async def execute(tenant_id: UUID | str, action_id: UUID | str) -> dict[str, Any
         contract = contract.model_copy(update={"idempotency": "none"})
         return await _finish(executor, contract, claimed, ended, lease)
     try:
+        await prepare.before(executor, contract, claimed)
+    except prepare.NotReadError as error:
+        return await _finish(executor, contract, claimed, Outcome("no", error=str(error)), lease)
+    except prepare.ChangedError as error:
+        ended = Outcome("no", error=str(error))
+        return await _finish(executor, contract, claimed, ended, lease, Settlement("failed"))
+    try:
         if not claimed["sent"]:
             fenced = {"attempt_id": claimed["attempt_id"], "fence": claimed["fence"]}
             leave = (await database().call(executor, "send_attempt_v1", fenced)).result
@@ -78,7 +86,10 @@ async def execute(tenant_id: UUID | str, action_id: UUID | str) -> dict[str, Any
         # Our own mistake, at a point that nobody knows: it may have been sent.
         log.exception("attempt %s broke", claimed["attempt_id"])
         ended = Outcome("maybe", error="The call broke on our side; it was logged.")
-    return await _finish(executor, contract, claimed, ended, lease)
+    finished = await _finish(executor, contract, claimed, ended, lease)
+    if finished.get("status") == "succeeded":
+        await prepare.after(executor, contract, claimed, ended.body)
+    return finished
 
 
 async def _is_forgotten(executor: Principal, contract: Contract, claimed: dict[str, Any]) -> bool:
@@ -109,10 +120,17 @@ async def _tries(executor: Principal, action_id: str, number: int) -> int:
 
 
 async def _finish(
-    executor: Principal, contract: Contract, claimed: dict[str, Any], ended: Outcome, lease: Lease
+    executor: Principal,
+    contract: Contract,
+    claimed: dict[str, Any],
+    ended: Outcome,
+    lease: Lease,
+    settlement: Settlement | None = None,
 ) -> dict[str, Any]:
+    """Records how the attempt ended; settlement: as what, where that does not follow from how the call ended."""
     tries = await _tries(executor, claimed["action_id"], claimed["number"])
-    settlement = settle(ended, contract.idempotency, tries, claimed["maybe_reached"], datetime.now(UTC), _rng)
+    if settlement is None:
+        settlement = settle(ended, contract.idempotency, tries, claimed["maybe_reached"], datetime.now(UTC), _rng)
     finish = {
         "attempt_id": claimed["attempt_id"],
         "fence": claimed["fence"],

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from api.gate.models import Contract
 from api.gate.pointer import resolve
 
 #: `{argument}`, or a place in what was answered (`result`), read before (`before`), or read just now (`now`).
@@ -53,6 +54,30 @@ def undo_args(template: dict[str, Any], known: Known) -> dict[str, Any]:
     return made
 
 
+def names_of(contract: Contract) -> frozenset[str]:
+    """Every argument that a tool has."""
+    return frozenset(contract.input_schema.get("properties", {}))
+
+
+def strings(template: Any) -> list[str]:
+    """Every text in a template."""
+    if isinstance(template, str):
+        return [template]
+    parts = template.values() if isinstance(template, dict) else template if isinstance(template, list) else ()
+    return [text for part in parts for text in strings(part)]
+
+
+def read_args(template: dict[str, Any], known: Known) -> dict[str, Any]:
+    """The arguments with which a contract's `state` is read; UnmadeError where one of them is not known (yet)."""
+    return {name: value for name, part in template.items() if (value := _fill(part, known)) is not _ABSENT}
+
+
+def left_behind(fields: list[str], args: dict[str, Any], before: Any) -> dict[str, Any]:
+    """What a change leaves behind by what it was asked for: for when nobody read it. Of fields of the first level."""
+    names = [field[1:] for field in fields]
+    return {name: args.get(name, before.get(name)) for name in names if name in args or name in before}
+
+
 _ABSENT = object()
 
 
@@ -91,9 +116,9 @@ def _text(value: Any) -> str:
 
 
 def differences(fields: list[str], wanted: Any, found: Any) -> list[str]:
-    """The pointers at which two states of the same thing differ, of those that count."""
+    """The pointers at which two states of the same thing differ, of those that count; what is empty is as not there."""
     return [field for field in fields if _at(wanted, field) != _at(found, field)]
 
 
 def _at(document: Any, pointer: str) -> list[tuple[str, Any]]:
-    return list(resolve(document, pointer))
+    return [(at, value) for at, value in resolve(document, pointer) if value not in ("", None)]

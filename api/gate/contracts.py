@@ -44,6 +44,29 @@ class ReadBack(Lenient):
     equals: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
+class State(Lenient):
+    """What a write changes: read before it and after it, so that what it did is known, and can be undone.
+
+    fields: pointers into the answer of `tool` that count. args: templates of the write's arguments; with
+    `{result/...}` (the write's own answer) there is nothing before it.
+    """
+
+    tool: ToolName
+    args: dict[str, Any] = {}
+    fields: list[Pointer] = []
+
+
+class Compensation(Lenient):
+    """The write that undoes a write.
+
+    args: templates over its arguments (`{argument}`), its answer (`{result/...}`), the state before it (`{before/...}`)
+    and the state as it is when it is undone (`{now/...}`).
+    """
+
+    tool: ToolName
+    args: dict[str, Any] = {}
+
+
 class Execution(Lenient):
     """How a tool is called: an HTTP request through a connection, or by the client itself, `external`.
 
@@ -86,4 +109,6 @@ class Contract(Lenient):
     output: Output = Output()
     execution: Execution
     read_back: ReadBack | None = None
+    state: State | None = Field(default=None, exclude_if=lambda value: value is None)
+    compensate: Compensation | None = Field(default=None, exclude_if=lambda value: value is None)
     intents: list[str] = Field(default=[], exclude_if=lambda value: value == [])

@@ -1,7 +1,17 @@
 """What the gate reads and what it answers. Nothing here touches a database, a clock or a network."""
 
 from api.gate.access_spec import AccessSpec, Approvals, Binding, Limit, Outbound, Recipient, RiskThresholds, ToolGrant
-from api.gate.contracts import Argument, ArgumentRole, Contract, Execution, Output, ReadBack, Trust
+from api.gate.contracts import (
+    Argument,
+    ArgumentRole,
+    Compensation,
+    Contract,
+    Execution,
+    Output,
+    ReadBack,
+    State,
+    Trust,
+)
 from api.gate.decisions import (
     Decision,
     Finding,
@@ -67,6 +77,7 @@ __all__ = [
     "Arguments",
     "Binding",
     "Bounds",
+    "Compensation",
     "Confidence",
     "ConnectionFacts",
     "ConstitutionFacts",
@@ -113,6 +124,7 @@ __all__ = [
     "Signal",
     "Slug",
     "Source",
+    "State",
     "Strict",
     "Title",
     "ToolGrant",

@@ -9,6 +9,7 @@ from api.providers.template import IDEMPOTENCY, PLACEHOLDER
 from api.providers.toml_lines import Place
 from api.providers.tool import Tool
 from api.providers.tool_checks import contradictions_of, unreadable
+from api.providers.undo_checks import undo_mistakes
 
 if TYPE_CHECKING:
     from api.providers.manifest import Manifest
@@ -42,6 +43,8 @@ def contradictions(manifest: "Manifest") -> Mistakes:
         if tool.read_back is not None:
             for place, message in unreadable(tool, tool.read_back, tools.get(tool.read_back.tool)):
                 yield ("tools", number, "read_back", *place), message
+        for place, message in undo_mistakes(tool, tools):
+            yield ("tools", number, *place), message
 
 
 def _values(manifest: "Manifest") -> Mistakes:

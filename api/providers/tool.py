@@ -6,7 +6,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, field_validator
 
-from api.gate.models import Access, Argument, Contract, Effect, Execution, Output, Pointer, ReadBack
+from api.gate.models import (
+    Access,
+    Argument,
+    Compensation,
+    Contract,
+    Effect,
+    Execution,
+    Output,
+    Pointer,
+    ReadBack,
+    State,
+)
 from api.providers.parts import Answers, Name, Part
 
 #: Headers that the request itself needs, or that carry the credential.
@@ -73,6 +84,14 @@ class _ReadBack(ReadBack):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class _State(State):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Compensation(Compensation):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
 class Tool(Part):
     """One operation of a provider; becomes the contract `<provider>.<name>`."""
 
@@ -90,6 +109,8 @@ class Tool(Part):
     answers: Answers | None = None
     http: Http
     read_back: _ReadBack | None = None
+    state: _State | None = None
+    compensate: _Compensation | None = None
 
     @field_validator("input_schema")
     @classmethod

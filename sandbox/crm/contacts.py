@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -9,7 +10,8 @@ from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
-from sandbox.oauth.guard import Db, require
+from sandbox.oauth import idempotency
+from sandbox.oauth.guard import Bearer, Db, require
 from sandbox.oauth.refusals import RefusedError
 
 router = APIRouter()
@@ -27,6 +29,18 @@ class Change(BaseModel):
     phone: str | None = Field(default=None, pattern=r"^\+?[0-9 ()-]{5,30}$")
     title: str | None = Field(default=None, max_length=100)
     version: int | None = Field(default=None, ge=1)
+
+
+class NewContact(BaseModel):
+    """A contact of a company that is known."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    company_id: str = Field(min_length=1, max_length=40)
+    name: str = Field(min_length=1, max_length=100)
+    email: str = Field(max_length=254, pattern=EMAIL)
+    phone: str = Field(default="", pattern=r"^$|^\+?[0-9 ()-]{5,30}$")
+    title: str = Field(default="", max_length=100)
 
 
 @router.get("/v1/contacts", operation_id="contacts.list", dependencies=[require("contacts:read")])
@@ -51,6 +65,26 @@ def show_contact(contact_id: str, database: Db) -> JSONResponse:
     """One contact with its version, also as `ETag`."""
     with database.read() as connection:
         return _answer(_contact(connection, contact_id))
+
+
+@router.post("/v1/contacts", operation_id="contacts.create", dependencies=[require("contacts:write")])
+def create_contact(contact: NewContact, key: idempotency.Key, database: Db, token: Bearer) -> JSONResponse:
+    """Add a contact, once per `Idempotency-Key`: 201, the same again when replayed, 422 for another body."""
+    body = contact.model_dump()
+    with database.write() as connection:
+        known = idempotency.recall(connection, "contacts.create", token.username, key, body)
+        if known is not None:
+            return known
+        if connection.execute("select 1 from companies where id = ?", (contact.company_id,)).fetchone() is None:
+            raise RefusedError(400, "unknown_company", "No such company.")
+        made = {"id": f"con_{uuid.uuid4().hex}", "updated_at": datetime.now(UTC).isoformat()} | body
+        connection.execute(
+            "insert into contacts (id, company_id, name, email, phone, title, updated_at)"
+            " values (:id, :company_id, :name, :email, :phone, :title, :updated_at)",
+            made,
+        )
+        shown = dict(_contact(connection, made["id"]))
+        return idempotency.remember(connection, "contacts.create", token.username, key, body, shown)
 
 
 @router.patch("/v1/contacts/{contact_id}", operation_id="contacts.update", dependencies=[require("contacts:write")])

@@ -37,6 +37,16 @@ def test_every_tool_works_as_its_manifest_says(crm: Sandbox) -> None:
                         "email": "n@o.example",
                     },
                 ),
+                (
+                    "contacts.create",
+                    {
+                        "company_id": "com_juniper",
+                        "name": "Ilse Maas",
+                        "email": "ilse@juniper.example",
+                        "phone": "+31 20 555 0190",
+                        "title": "Planner",
+                    },
+                ),
                 ("deals.list", {"company_id": "com_juniper", "stage": "negotiation"}),
                 ("notes.create", {"contact_id": "con_piet", "body": "Asked for a refund."}),
                 ("notes.find", {"idempotency_key": "notes.create"}),

@@ -1,0 +1,218 @@
+"""Undoing, end to end: back to what it was, through the gate, once, and never over somebody else's change."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from sandbox.organisation import Organisation, ok, once
+from tests.http.integrator import NOTE, PAY, Agent, access_spec, at_work, decide, new_organisation, note, payment
+from tests.http.world import World
+
+UPDATE, GET = "sandbox_crm.contacts.update", "sandbox_crm.contacts.get"
+CREATE, DELETE = "sandbox_crm.contacts.create", "sandbox_crm.contacts.delete"
+READ = [f"/{name}" for name in ("id", "company_id", "name", "email", "phone", "title", "version")]
+WRITES = {"access": "write", "data_classes": ["personal", "internal"]}
+
+
+def keeps_contacts(organisation: Organisation, **more: Any) -> dict[str, Any]:
+    """An access spec that also reads, changes, adds and deletes contacts."""
+    spec = access_spec(organisation)
+    tools = spec["tools"] | {
+        GET: {"access": "read", "read_fields": READ},
+        UPDATE: WRITES | {"irreversible_alone": True},
+        CREATE: WRITES | {"irreversible_alone": True},
+        DELETE: WRITES,
+    }
+    return spec | {"tools": tools} | more
+
+
+@pytest.fixture(scope="module")
+def house(world: World) -> Organisation:
+    made = new_organisation(world)
+    made.go_live("keep-contacts", "Keep contacts", keeps_contacts(made))
+    return made
+
+
+@pytest.fixture
+def agent(house: Organisation) -> Iterator[Agent]:
+    with at_work(house, "keep-contacts") as working:
+        yield working
+
+
+def contact(world: World, identity: str) -> dict[str, Any]:
+    """A contact as the CRM's own file has it."""
+    with sqlite3.connect(f"file:{world.stack.state / 'sandbox_crm.sqlite3'}?mode=ro", uri=True, timeout=30) as crm:
+        crm.row_factory = sqlite3.Row
+        return dict(crm.execute("select * from contacts where id = ?", (identity,)).fetchone())
+
+
+def change_behind_our_back(world: World, identity: str, **fields: str) -> None:
+    with sqlite3.connect(world.stack.state / "sandbox_crm.sqlite3", timeout=30) as crm:
+        for name, value in fields.items():
+            crm.execute(f"update contacts set {name} = ?, version = version + 1 where id = ?", (value, identity))
+
+
+def carried_out(house: Organisation, agent: Agent, action: dict[str, Any]) -> dict[str, Any]:
+    """Approved where it waits, and done."""
+    if action["status"] == "awaiting_approval":
+        ok(decide(house.approver, action))
+    return agent.settled(action["id"])
+
+
+def changed(house: Organisation, agent: Agent, world: World, identity: str, **fields: str) -> dict[str, Any]:
+    """A change of a contact that was made."""
+    args = {"contact_id": identity, "version": contact(world, identity)["version"]} | fields
+    done = carried_out(house, agent, agent.propose(UPDATE, args))
+    assert done["status"] == "succeeded", done
+    return done
+
+
+def compensate(caller: httpx.Client, action_id: str, **more: Any) -> httpx.Response:
+    headers = more.pop("headers", once())
+    return caller.post(f"/v1/actions/{action_id}/compensate", json={"reason": "a mistake"} | more, headers=headers)
+
+
+def refused(answer: httpx.Response) -> str:
+    assert answer.status_code == 409, answer.text
+    return str(answer.json()["code"])
+
+
+def finished(house: Organisation, agent: Agent, world: World) -> dict[str, Any]:
+    """The report on undoing the agent's run when it is over; whatever waits for a person meanwhile is approved."""
+    path = f"/v1/runs/{agent.run_id}/compensation"
+    for _ in range(40):
+        report: dict[str, Any] = ok(house.owner.api.get(path))
+        if report["status"] == "finished":
+            return report
+        for step in report["steps"]:
+            if step["undo"] and step["undo"]["status"] == "awaiting_approval":
+                ok(decide(house.approver, agent.action(step["undo"]["id"])))
+        world.stack.tick()
+        time.sleep(0.1)
+    raise AssertionError(report)
+
+
+def test_a_change_is_put_back_to_what_it_was(agent: Agent, house: Organisation, world: World) -> None:
+    before = contact(world, "con_noor")
+    done = changed(house, agent, world, "con_noor", title="Head of practice", phone="+44 20 5550 0999")
+    key = once()
+    undo = ok(compensate(agent.api, done["id"], headers=key))
+    assert undo["compensates"] == done["id"]
+    assert ok(compensate(agent.api, done["id"], headers=key))["id"] == undo["id"]
+    shown = agent.action(undo["id"])
+    assert (shown["tool"], shown["compensates"]) == (UPDATE, done["id"])
+    # What was changed, and nothing else; by the version that is there now.
+    assert shown["args"] == {
+        "contact_id": "con_noor", "version": before["version"] + 1,
+        "title": before["title"], "phone": before["phone"],
+    }  # fmt: skip
+    assert carried_out(house, agent, undo)["status"] == "succeeded"
+    after = contact(world, "con_noor")
+    assert {n: after[n] for n in ("name", "email", "phone", "title")} == {
+        n: before[n] for n in ("name", "email", "phone", "title")
+    }
+    assert agent.action(done["id"])["compensated_by"] == undo["id"]
+    assert refused(compensate(agent.api, done["id"])) == "undone_already"
+    assert refused(compensate(agent.api, undo["id"])) == "undo_of_undo"
+
+
+def test_what_was_created_is_deleted_by_a_person_s_word_only(agent: Agent, house: Organisation, world: World) -> None:
+    args = {"company_id": "com_juniper", "name": "Ilse Maas", "email": "ilse@juniper.example"}
+    done = carried_out(house, agent, agent.propose(CREATE, args))
+    made = done["attempts"][-1]["response"]["body"]["id"]
+    undo = ok(compensate(house.owner.api, done["id"]))
+    assert undo["status"] == "awaiting_approval"
+    assert agent.action(undo["id"])["args"] == {"contact_id": made}
+    grounds = [g["source"] for g in undo["decision"]["grounds"] if g["pointer"].endswith("/contact_id")]
+    assert grounds == ["trusted_record"]
+    own = decide(house.owner, undo)
+    assert (own.status_code, own.json()["code"]) == (403, "own_payload")
+    assert refused(compensate(agent.api, done["id"])) == "undo_under_way"
+    assert contact(world, made)["deleted_at"] is None
+    assert carried_out(house, agent, undo)["status"] == "succeeded"
+    assert contact(world, made)["deleted_at"] is not None
+
+
+def test_what_cannot_be_undone_says_so(agent: Agent, house: Organisation, world: World) -> None:
+    written = carried_out(house, agent, agent.propose(NOTE, note("Called back")))
+    answer = compensate(agent.api, written["id"])
+    assert refused(answer) == "irreversible"
+    assert "no call that takes this back" in answer.json()["detail"]
+    paid = carried_out(house, agent, agent.propose(PAY, payment(1300)))
+    answer = compensate(house.owner.api, paid["id"])
+    assert refused(answer) == "irreversible"
+    assert "A refund is a payment of its own" in answer.json()["detail"]
+    waiting = agent.propose(PAY, payment(1301))
+    assert refused(compensate(agent.api, waiting["id"])) == "not_succeeded"
+    assert compensate(house.approver.api, paid["id"]).status_code == 403
+    stranger = new_organisation(world, connected=False, name="Strangers Ltd")
+    assert compensate(stranger.owner.api, paid["id"]).status_code == 404
+
+
+def test_a_later_change_is_not_overwritten(agent: Agent, house: Organisation, world: World) -> None:
+    """Neither when the undo is proposed, nor when it was approved before the change."""
+    done = changed(house, agent, world, "con_emil", title="Chief producer")
+    change_behind_our_back(world, "con_emil", title="Director")
+    answer = compensate(agent.api, done["id"])
+    assert refused(answer) == "changed_since"
+    assert answer.json()["errors"] == [{"pointer": "/title", "message": "This changed since."}]
+    change_behind_our_back(world, "con_emil", title="Chief producer")
+
+    args = {"company_id": "com_marlow", "name": "Tom Reed", "email": "tom@marlowfinch.example"}
+    made = carried_out(house, agent, agent.propose(CREATE, args))
+    identity = made["attempts"][-1]["response"]["body"]["id"]
+    second = changed(house, agent, world, identity, title="Clerk")
+    undo = ok(compensate(agent.api, second["id"], reason="wrong title"))
+    if undo["status"] == "awaiting_approval":
+        change_behind_our_back(world, identity, title="Partner")
+        assert carried_out(house, agent, undo)["status"] == "failed"
+        assert contact(world, identity)["title"] == "Partner"
+
+
+def test_a_whole_run_is_undone_from_its_end(agent: Agent, house: Organisation, world: World) -> None:
+    before = contact(world, "con_ada")
+    first = changed(house, agent, world, "con_ada", title="Buyer")
+    wrote = carried_out(house, agent, agent.propose(NOTE, note("Called back")))
+    second = changed(house, agent, world, "con_ada", title="Head buyer", phone="+31 20 555 0199")
+    pending = agent.propose(PAY, payment(1302))
+    path = f"/v1/runs/{agent.run_id}/compensate"
+    assert house.owner.api.get(f"/v1/runs/{agent.run_id}/compensation").status_code == 404
+    plan = house.owner.api.post(path, json={"reason": "the wrong Ada"}, headers=once())
+    assert (plan.status_code, plan.headers["Location"]) == (202, f"/v1/runs/{agent.run_id}/compensation")
+    report = finished(house, agent, world)
+    assert [(s["action"]["id"], s["code"]) for s in report["steps"]] == [
+        (pending["id"], "not_done"), (second["id"], "undone"), (wrote["id"], "irreversible"), (first["id"], "undone"),
+    ]  # fmt: skip
+    assert report["counts"] == {"not_done": 1, "undone": 2, "irreversible": 1}
+    undone = contact(world, "con_ada")
+    assert {n: undone[n] for n in ("title", "phone")} == {n: before[n] for n in ("title", "phone")}
+    # In reverse: the undo of the first began when that of the second had ended.
+    undos = [s["undo"]["id"] for s in report["steps"] if s["code"] == "undone"]
+    latest, earliest = (agent.action(one) for one in undos)
+    assert latest["attempts"][-1]["finished_at"] <= earliest["created_at"]
+    ((kind, asker),) = world.rows("select proposed_by_kind, proposed_by::text from app.actions where id = %s", undos[1])
+    assert (kind, asker) == ("user", house.owner.user_id)
+    ok(house.owner.api.post(f"/v1/actions/{pending['id']}/cancel", json={"reason": "x"}, headers=once()))
+    # Asked again, it says of each that it was undone already.
+    ok(house.owner.api.post(path, json={"reason": "once more"}, headers=once()))
+    codes = [s["code"] for s in finished(house, agent, world)["steps"]]
+    assert codes == ["undone_already", "irreversible", "undone_already"]
+
+
+def test_a_new_version_of_the_workflow_ends_undoing(agent: Agent, house: Organisation, world: World) -> None:
+    done = changed(house, agent, world, "con_piet", title="Payables")
+    path = "/v1/workflows/keep-contacts/versions"
+    version = ok(house.owner.api.post(path, json={"spec": keeps_contacts(house)}, headers=once()))["version"]
+    ok(house.owner.api.post(f"{path}/{version}/submit", headers=once()))
+    ok(house.approver.api.post(f"{path}/{version}/approve", json={"reason": "read"}, headers=once()))
+    assert refused(compensate(agent.api, done["id"])) == "workflow_version_moved"
+    ok(house.owner.api.post(f"/v1/runs/{agent.run_id}/compensate", json={"reason": "x"}, headers=once()))
+    (step,) = finished(house, agent, world)["steps"]
+    assert (step["code"], step["undo"]) == ("workflow_version_moved", None)
+    assert "new version" in step["reason"]

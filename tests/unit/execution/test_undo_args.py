@@ -1,0 +1,75 @@
+"""What an undo is made of: values with their types, nothing that was not changed, and nothing that is not known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from api.execution.undo_args import Known, UnmadeError, differences, left_behind, undo_args
+
+NAMES = frozenset({"id", "version", "title", "email"})
+
+
+def known(**more: Any) -> Known:
+    parts: dict[str, Any] = {
+        "args": {"id": "c1", "version": 3, "title": "New"},
+        "names": NAMES,
+        "result": {"id": "c1", "items": [{"id": 7}], "gone": None},
+        "before": {"title": "Old", "email": "old@example.test", "a/b": {"c": True}},
+        "now": {"version": 9},
+    }
+    return Known(**(parts | more))
+
+
+def test_values_keep_their_types_and_the_unchanged_is_left_out() -> None:
+    template = {"id": "{id}", "version": "{now/version}", "title": "{before/title}", "email": "{before/email}"}
+    assert undo_args(template, known()) == {"id": "c1", "version": 9, "title": "Old"}
+
+
+@pytest.mark.parametrize(
+    ("template", "made"),
+    [
+        ({"x": "{result/items/0/id}"}, {"x": 7}),
+        ({"x": "of {id} by {result/items/0/id}"}, {"x": "of c1 by 7"}),
+        ({"x": {"inner": ["{title}", "{email}"]}}, {"x": {"inner": ["New"]}}),
+        ({"x": "{before/a~1b/c}"}, {"x": True}),
+        ({"x": "{email}"}, {}),
+        ({"x": 5, "y": None}, {"x": 5, "y": None}),
+    ],
+)
+def test_templates(template: dict[str, Any], made: dict[str, Any]) -> None:
+    assert undo_args(template, known()) == made
+
+
+@pytest.mark.parametrize("part", ["{result/nothing}", "{result/gone}", "{before/phone}", "{now/id}", "{unknown}"])
+def test_what_is_not_known_makes_no_undo(part: str) -> None:
+    with pytest.raises(UnmadeError, match=part[1:-1]):
+        undo_args({"x": part}, known())
+
+
+@pytest.mark.parametrize("source", ["result", "before", "now"])
+def test_nothing_kept_makes_no_undo(source: str) -> None:
+    with pytest.raises(UnmadeError):
+        undo_args({"x": f"{{{source}/id}}"}, known(**{source: None}))
+
+
+def test_a_value_adds_no_placeholder() -> None:
+    """What a provider answers is put in once, and not read again as a template."""
+    assert undo_args({"x": "{result/id} "}, known(result={"id": "{title}"})) == {"x": "{title} "}
+
+
+def test_differences_are_of_the_fields_that_count() -> None:
+    left, now = {"a": 1, "b": "", "v": 1}, {"a": 2, "v": 2}
+    assert differences(["/a", "/b"], left, now) == ["/a"]
+    assert differences(["/a"], left, {"a": 1, "v": 9}) == []
+    assert differences(["/a"], left, {}) == ["/a"]
+
+
+def test_what_a_change_leaves_behind() -> None:
+    args = {"id": "c1", "title": "New", "email": ""}
+    assert left_behind(["/title", "/email", "/phone"], args, {"title": "Old", "phone": "1", "id": "c1"}) == {
+        "title": "New",
+        "email": "",
+        "phone": "1",
+    }
