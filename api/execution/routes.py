@@ -78,7 +78,7 @@ async def requeue_dead_letters(
     return result_of(answer, response)
 
 
-@router.get("/dead-letters/{action_id}", operation_id="get_dead_letter", response_model=DeadLetterDetail)
+@router.get("/dead-letters/{action_id:uuid}", operation_id="get_dead_letter", response_model=DeadLetterDetail)
 async def get_dead_letter(action_id: UUID, caller: Caller) -> Any:
     """One dead letter: every attempt, why it ended here, what has moved since, and what can be done now."""
     return await service.get_dead_letter(caller, action_id)

@@ -34,8 +34,8 @@ QUERYING = {
     "api.connections.sign_in", "api.connections.refresh", "api.connections.disconnect", "api.connections.rotation",
     "api.connections.give_back",
     # And those of execution's.
-    "api.execution.compensate", "api.execution.dead_letters", "api.execution.execute", "api.execution.reconcile",
-    "api.execution.undo_runs",
+    "api.execution.compensate", "api.execution.dead_letters", "api.execution.execute", "api.execution.prepare",
+    "api.execution.reconcile", "api.execution.undo_runs",
 }  # fmt: skip
 
 #: Modules of the shared kit that know the database's types.

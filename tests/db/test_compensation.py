@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from psycopg.errors import UniqueViolation
@@ -75,6 +76,23 @@ def test_nothing_is_undone_twice(world: World) -> None:
         undo(world, done)
     with world.refuses("undone_already"):
         as_owner(world, ACME.service(), FORGED, done.id, forged.id)
+
+
+def test_of_two_undos_at_once_the_second_waits_and_is_refused(world: World) -> None:
+    done = tagged(world, ACME)
+    mine, theirs = (undoing(world, done.id, ACME, "production") for _ in range(2))
+    with (
+        world.database.connect("countersign_api", autocommit=False) as first,
+        world.database.connect("countersign_api") as second,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        world.call(ACME.service(), "compensate_action_v1", mine, connection=first)
+        late = pool.submit(world.call, ACME.user(), "compensate_action_v1", theirs, connection=second)
+        with pytest.raises(TimeoutError):
+            late.result(timeout=0.3)
+        first.commit()
+        with refusal("undo_under_way"):
+            late.result(timeout=10)
 
 
 def test_what_came_to_nothing_may_be_tried_again(world: World) -> None:
