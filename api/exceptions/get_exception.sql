@@ -16,7 +16,9 @@ select e.id, e.status, e.severity, e.summary, e.action_id, e.run_id, w.slug as w
             'edited', count(*) filter (where c.status = 'edited'), 'answered', count(*) filter (where c.status = 'answered'),
             'expired', count(*) filter (where c.status = 'expired'), 'first_seen', min(c.created_at), 'last_seen', max(c.created_at))
         from app.exceptions c where c.tenant_id = e.tenant_id and c.class_key = e.class_key
-            and (c.id = e.id or c.created_at > now() - make_interval(days => %(days)s::integer))) end as recurrence
+            and (c.id = e.id or c.created_at > now() - make_interval(days => %(days)s::integer))) end as recurrence,
+    jsonb_build_object('tenant_id', r.tenant_id, 'run_id', r.id,
+        'keys', (select k.keys from app.run_keys k where k.tenant_id = r.tenant_id and k.run_id = r.id)) as keys
 from app.exceptions e
 join app.actions a on a.tenant_id = e.tenant_id and a.id = e.action_id
 join app.workflows w on w.tenant_id = a.tenant_id and w.id = a.workflow_id

@@ -13,6 +13,7 @@ from api.exceptions.models import Verdict
 from api.gate.models import Decision, Facts, Outcome, Proposal, Proposer
 from api.ids import new_id
 from api.pagination import PageRequest
+from api.privacy.sealing import opened_run
 from api.sql import query
 from api.workflows import facts as workflow_facts
 
@@ -48,7 +49,7 @@ async def get(principal: Principal, exception_id: UUID) -> dict[str, Any]:
         row = await cursor.fetchone()
     if row is None:
         raise Problem(404, "not_found", "There is no such exception.")
-    return row
+    return opened_run(row)
 
 
 async def decide(principal: Principal, exception_id: UUID, body: Verdict, once: Idempotency) -> Answer:

@@ -21,6 +21,7 @@ from api.execution.undo_args import (
     undo_args,
 )
 from api.gate.models import Contract, Decision, Facts, Proposal, Proposer
+from api.privacy.sealing import opened_reads
 from api.runs import service as runs
 from api.runs.models import NewObservation
 from api.workflows import facts as workflow_facts
@@ -50,7 +51,9 @@ async def compensate(principal: Principal, action_id: UUID, reason: str, once: I
 
 async def described(principal: Principal, action_id: UUID | str) -> dict[str, Any]:
     """Everything that an undo of this action is made of, as describe_undo_v1 says."""
-    done: dict[str, Any] = (await database().call(principal, "describe_undo_v1", {"id": action_id})).result
+    done: dict[str, Any] = opened_reads(
+        (await database().call(principal, "describe_undo_v1", {"id": action_id})).result
+    )
     return done
 
 

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from api.gate.decide import decide
 from api.gate.models import ConstitutionFacts, Decision, DirectoryAnswer, Facts, LimitState, Proposal, RunFacts
+from api.privacy.sealing import opened_run
 
 #: Why a decision cannot be made again: it is from before what it rested on was kept; what was read is erased by now;
 #: what is stored cannot be read.
@@ -74,7 +75,7 @@ def _stored(row: dict[str, Any], page: dict[str, Any], facts: dict[str, Facts], 
     if epoch not in facts:
         facts[epoch] = Facts.model_validate(page["facts"][epoch])
     if run is not None and run not in runs:
-        runs[run] = RunFacts.model_validate(page["runs"][run])
+        runs[run] = RunFacts.model_validate(opened_run(page["runs"][run]))
     rested_on = {
         "run": runs[run] if run is not None else None,
         "directory": _ANSWERS.validate_python(row["basis"].get("directory", {})),

@@ -6,7 +6,9 @@ select r.id, r.status, w.slug as workflow, r.workflow_version, r.environment, r.
         from app.observations o where o.tenant_id = r.tenant_id and o.run_id = r.id) as observations,
     (select coalesce(jsonb_agg(jsonb_build_object('id', a.id, 'tool', a.tool, 'status', a.status, 'digest', a.digest,
             'created_at', a.created_at) order by a.created_at, a.id), '[]')
-        from app.actions a where a.tenant_id = r.tenant_id and a.run_id = r.id) as actions
+        from app.actions a where a.tenant_id = r.tenant_id and a.run_id = r.id) as actions,
+    jsonb_build_object('tenant_id', r.tenant_id, 'run_id', r.id,
+        'keys', (select k.keys from app.run_keys k where k.tenant_id = r.tenant_id and k.run_id = r.id)) as keys
 from app.runs r
 join app.workflows w on w.tenant_id = r.tenant_id and w.id = r.workflow_id
 where r.id = %(id)s

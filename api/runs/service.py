@@ -22,6 +22,8 @@ from api.gate.checks.contract import violations
 from api.gate.checks.scope import outside_of_grant
 from api.gate.models import Contract, Facts, ToolGrant
 from api.ids import new_id
+from api.privacy import sealing
+from api.privacy.run_keys import Keys
 from api.providers import client
 from api.runs.minimise import label, minimise
 from api.runs.models import NewObservation, NewRun
@@ -46,7 +48,7 @@ async def get(principal: Principal, run_id: UUID) -> dict[str, Any]:
         row = await (await connection.execute(query("runs/get_run"), {"id": run_id})).fetchone()
     if row is None:
         raise Problem(404, "not_found", "There is no such run.")
-    return row
+    return sealing.opened_run(row)
 
 
 def _granted(facts: Facts, body: NewObservation) -> tuple[Contract, ToolGrant]:
@@ -73,8 +75,11 @@ def _granted(facts: Facts, body: NewObservation) -> tuple[Contract, ToolGrant]:
     return contract, grant
 
 
-async def _workflow_of(principal: Principal, run_id: UUID, once: Idempotency | None) -> tuple[str, Any]:
-    """The slug of the run's workflow, and what the same request was answered before; Problem 404 without such a run."""
+async def _workflow_of(principal: Principal, run_id: UUID, once: Idempotency | None) -> dict[str, Any]:
+    """{workflow, answer, kept} of a run: its workflow's slug, what the same request was answered before, and its keys.
+
+    Raises Problem 404 without such a run.
+    """
     parameters = {
         "run_id": run_id,
         "key": once.key if once else None,
@@ -84,7 +89,7 @@ async def _workflow_of(principal: Principal, run_id: UUID, once: Idempotency | N
         row = await (await connection.execute(query("runs/workflow_of_run"), parameters)).fetchone()
     if row is None:
         raise Problem(404, "not_found", "There is no such run.")
-    return row["slug"], row["answer"]
+    return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +112,18 @@ async def observe(
     A failed read is an observation with status `failed`, not an error: it never blocks the run. Raises Problem 429 with
     `Retry-After` when the connection takes no call now.
     """
-    workflow, stored = await _workflow_of(principal, run_id, once)
-    if stored is not None:
-        return Answer(stored, replayed=True)
+    of_run = await _workflow_of(principal, run_id, once)
+    if of_run["answer"] is not None:
+        return Answer(sealing.opened(of_run["kept"], of_run["answer"]), replayed=True)
+    workflow = of_run["workflow"]
     facts, _, (contract, grant) = await workflow_facts.judge(principal, workflow, lambda f, _: _granted(f, body))
+    read = _Read(new_id(), await sealing.keys_for(principal, of_run["kept"]), contract, grant, body.args)
     if body.result is not None:
         # Nobody saw the answer that a client asserts: the contract's word counts only where a reviewer said so.
-        kept = _kept(contract, grant, body.result, asserted=grant.asserted == "untrusted")
-        args = {"id": new_id(), "run_id": run_id, "tool": contract.name, "args": body.args}
-        args |= {"contract_version": contract.version} | kept
-        return _remembered(principal, await database().call(principal, "assert_observation_v1", args, once))
+        args = {"run_id": run_id, "tool": contract.name, "args": read.sealed_args()}
+        args |= {"contract_version": contract.version} | read.kept(body.result, asserted=grant.asserted == "untrusted")
+        answer = await database().call(principal, "assert_observation_v1", args | {"id": read.id}, once)
+        return _remembered(principal, read.keys, answer)
     if contract.execution.mode == "external":
         raise Problem(422, "external_tool", "Your client reads with this tool itself; send its result along.")
     for attempt in range(2):
@@ -125,25 +132,26 @@ async def observe(
             principal,
             "claim_observation_v1",
             {
-                "id": new_id(),
+                "id": read.id,
                 "run_id": run_id,
                 "epoch": facts.epoch,
                 "tool": contract.name,
                 "contract_version": contract.version,
                 "connection_id": connection_id,
-                "args": body.args,
+                "args": read.sealed_args(),
                 "lease_seconds": 60,
                 "action_id": serves.action_id if serves else None,
                 "purpose": serves.purpose if serves else None,
             },
         )
         if "credential" in claimed.result:
-            return await _read(principal, contract, grant, body.args, claimed.result, once)
+            return await _read(principal, read, claimed.result["credential"], once)
         if claimed.result.get("until"):
             raise _held(claimed.result)
         if attempt == 0:
             facts, _ = await workflow_facts.load(principal, workflow)
             contract, grant = _granted(facts, body)
+            read = _Read(read.id, read.keys, contract, grant, body.args)
     raise Problem(409, "epoch_moved", "The rules changed twice while this was read; try again.")
 
 
@@ -153,39 +161,48 @@ def _held(claimed: dict[str, Any]) -> Problem:
     return Problem(429, claimed["reason"], detail, headers={"Retry-After": str(wait)})
 
 
-def _remembered(principal: Principal, answer: Answer) -> Answer:
+def _remembered(principal: Principal, keys: Keys, answer: Answer) -> Answer:
+    """The answer with what was read opened; remembered, if it is new."""
+    observation = sealing.opened(keys, answer.result)
     if not answer.replayed:
-        workflow_facts.observed(principal, answer.result)
-    return answer
+        workflow_facts.observed(principal, observation)
+    return Answer(observation, answer.replayed)
 
 
-def _kept(contract: Contract, grant: ToolGrant, result: Any, *, asserted: bool = False) -> dict[str, Any]:
-    """What is kept of an answer, its labels and its digest (SHA-256 over RFC 8785)."""
-    kept = minimise(result, grant.read_fields)
-    digest = "sha256:" + sha256(rfc8785.dumps(kept)).hexdigest()
-    return {"result": kept, "labels": label(contract, kept, asserted=asserted), "digest": digest}
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One read: its id, the keys of its run, the contract and grant that it is made under, and its arguments."""
+
+    id: UUID
+    keys: Keys
+    contract: Contract
+    grant: ToolGrant
+    args: dict[str, Any]
+
+    def sealed_args(self) -> dict[str, Any]:
+        return sealing.seal_args(self.keys, self.id, self.args)
+
+    def kept(self, result: Any, *, asserted: bool = False) -> dict[str, Any]:
+        """What is kept of an answer, with labels, sealed; and the digest of what is within (SHA-256 over RFC 8785)."""
+        kept = minimise(result, self.grant.read_fields)
+        digest = "sha256:" + sha256(rfc8785.dumps(kept)).hexdigest()
+        labels = label(self.contract, kept, asserted=asserted)
+        return sealing.seal_result(self.keys, self.id, kept, labels) | {"digest": digest}
 
 
-async def _read(
-    principal: Principal,
-    contract: Contract,
-    grant: ToolGrant,
-    args: dict[str, Any],
-    claimed: dict[str, Any],
-    once: Idempotency | None,
-) -> Answer:
-    outcome = await call_with_credential(claimed["credential"], claimed["id"], contract, args, None)
-    finish: dict[str, Any] = {"id": claimed["id"], "status": "failed", "error": outcome.error}
+async def _read(principal: Principal, read: _Read, credential: dict[str, Any], once: Idempotency | None) -> Answer:
+    outcome = await call_with_credential(credential, str(read.id), read.contract, read.args, None)
+    finish: dict[str, Any] = {"id": read.id, "status": "failed", "error": outcome.error}
     if outcome.reached == "yes" and outcome.error is None:
         try:
-            finish = {"id": claimed["id"], "status": "succeeded"} | _kept(contract, grant, outcome.body)
+            finish = {"id": read.id, "status": "succeeded"} | read.kept(outcome.body)
         except rfc8785.CanonicalizationError:
             finish["error"] = "The answer contains numbers that cannot be kept exactly."
     answer = await database().call(principal, "finish_observation_v1", finish, once)
     if answer.replayed:  # the same request was sent twice at once, and the other one was first
-        finish = {"id": claimed["id"], "status": "failed", "error": "The same request was answered already."}
+        finish = {"id": read.id, "status": "failed", "error": "The same request was answered already."}
         await database().call(principal, "finish_observation_v1", finish)
-    return _remembered(principal, answer)
+    return _remembered(principal, read.keys, answer)
 
 
 #: What keeps a call from being made at all.

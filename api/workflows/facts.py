@@ -18,6 +18,7 @@ from api.errors import Problem
 from api.gate.arguments import canonical
 from api.gate.lookups import keys_of
 from api.gate.models import DirectoryAnswer, Facts, LimitState, ObservationFacts, Proposer, RunFacts
+from api.privacy.sealing import opened_run
 
 _LIMIT = 512
 #: What was read in a run may be large.
@@ -126,7 +127,8 @@ def keep(
             held.answers = {}
         held.answers.update({key: told.get(key) for key in asked.keys})
     if moved.get("run") is not None:
-        _hold(_runs, _key(principal, moved["run"]["id"]), RunFacts.model_validate(moved["run"]), _RUN_LIMIT)
+        run_facts = RunFacts.model_validate(opened_run(moved["run"]))
+        _hold(_runs, _key(principal, moved["run"]["id"]), run_facts, _RUN_LIMIT)
     _hold(_workflows, _key(principal, workflow), held, _LIMIT)
     limits = {key: LimitState.model_validate(state) for key, state in (moved.get("limits") or {}).items()}
     run = _runs.get(_key(principal, asked.run_id)) if asked.run_id else None

@@ -24,6 +24,8 @@ SHARED = {
     "api.actions.record": "what is recorded of a decision: an edited action is recorded as a proposed one",
     "api.constitution.starter": "the rules that a new tenant begins with",
     "api.connections.vault": "the error of a credential that does not open",
+    "api.privacy.run_keys": "the keys that everything of a run is sealed under",
+    "api.privacy.sealing": "what was read in a run, as it is kept and as it is used",
     "api.runs.minimise": "what is kept of a provider's answer, to a read or to a write",
 }
 
@@ -34,8 +36,10 @@ QUERYING = {
     "api.connections.sign_in", "api.connections.refresh", "api.connections.disconnect", "api.connections.rotation",
     "api.connections.give_back",
     # And those of execution's.
-    "api.execution.compensate", "api.execution.dead_letters", "api.execution.execute", "api.execution.prepare",
-    "api.execution.reconcile", "api.execution.undo_runs",
+    "api.execution.compensate", "api.execution.dead_letters", "api.execution.execute", "api.execution.reconcile",
+    "api.execution.undo_runs",
+    # What was read is sealed under the keys that its run has.
+    "api.privacy.sealing",
 }  # fmt: skip
 
 #: Modules of the shared kit that know the database's types.

@@ -15,7 +15,7 @@ from typing import Any
 from api.ids import new_id
 from tests.db import amendments, constitutions, directory, models, undo
 from tests.db.matrix import Place
-from tests.db.names import BILLS, NOTE, PAY, PROVIDERS, Row, soon
+from tests.db.names import BILLS, NOTE, PAY, PROVIDERS, RUN_KEYS, Row, soon
 from tests.db.tools import TOOL, refund
 from tests.db.world import World
 
@@ -285,6 +285,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "gate_facts_v1": lambda h: {"workflow": h.slug},
     "get_tenant_v1": lambda h: {"id": h.tenant.id},
     "invite_v1": lambda h: _new() | {"email": "mine@example.com", "role": "auditor", "name": "mine"},
+    "keep_run_keys_v1": lambda h: {"run_id": h.tenant.run(h.environment), "keys": RUN_KEYS},
     "leave_tenant_v1": lambda h: {"id": h.tenant.id},
     "list_connections_v1": lambda h: {"id": h.tenant.connection("bank/read", h.environment)},
     "list_dead_letters_v1": lambda h: {"workflow": h.slug, "limit": 50},
@@ -345,6 +346,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     },
     "store_credential_v1": _tokens,
     "stored_decisions_v1": lambda h: {"limit": 50},
+    "store_run_keys_v1": lambda h: {"run_id": h.tenant.run(h.environment), "was": RUN_KEYS, "keys": RUN_KEYS},
     "store_rewrapped_v1": lambda h: _connection(h) | {"generation": 1, "envelope": "mine"},
     "submit_constitution_draft_v1": lambda h: _draft(h, "draft"),
     "submit_workflow_version_v1": lambda h: {"slug": h.slug, "version": 3},

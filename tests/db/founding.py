@@ -21,6 +21,7 @@ from tests.db.names import (
     PROVIDERS,
     REFUND,
     ROLES,
+    RUN_KEYS,
     SCOPES,
     TENANTS,
     Environment,
@@ -87,6 +88,7 @@ def _work(world: World, tenant: Tenant) -> None:
         _undo(world, tenant, environment)
         by, observation = tenant.service(environment), world.observation(tenant, environment, lease_seconds=86400)
         world.call(by, "claim_observation_v1", observation)
+        world.call(by, "keep_run_keys_v1", {"run_id": tenant.run(environment), "keys": RUN_KEYS})
         world.call(by, "list_tools_v1", {"name": PAY}, key="read once", request="tools")
         _draft(world, tenant, environment)
         _end_connections(world, tenant, environment)

@@ -25,6 +25,10 @@ PAY, NOTE = "sandbox_bank.payments.create", "sandbox_crm.notes.create"
 REFUND = "sandbox_bank.refunds.create"
 DELETE, BILLS = "sandbox_crm.contacts.delete", "sandbox_bank.bills.list"
 EFFECTS = {PAY: "money_movement", NOTE: "write", DELETE: "destructive"}
+#: Keys of a run as the database has them; these open nothing.
+RUN_KEYS = {
+    name: {"kek": "k1", "key": "bWFkZSB1cA=="} for name in ("args", "payload", "prompt", "observation:personal")
+}
 #: Every permission that an API key may hold.
 SCOPES = [
     "tenant.read", "connections.read", "tools.read", "workflows.read", "constitution.read", "kill_switches.read",

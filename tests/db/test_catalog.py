@@ -44,6 +44,7 @@ CALLABLE = {
     "clear_alert_v1", "complete_reconnect_v1", "count_down_connection_v1", "finish_revocation_v1",
     "list_connections_v1", "raise_alert_v1", "resolve_alert_v1", "store_rewrapped_v1",
     "decide_directory_change_v1", "propose_directory_change_v1", "withdraw_directory_change_v1",
+    "keep_run_keys_v1", "store_run_keys_v1",
     "erase_observations_v1", "readiness_v1", "stored_decisions_v1",
     "adopt_amendment_v1", "propose_amendment_v1", "record_amendment_backtest_v1", "reject_amendment_v1",
     "withdraw_amendment_v1",

@@ -2,10 +2,24 @@
 
 import json
 from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from unittest import mock
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from api.privacy import run_keys
 from tests.http.world import World
+
+
+@contextmanager
+def keys_of_application(world: World) -> Iterator[None]:
+    """Within, api.privacy opens what the application sealed."""
+    keys = dict(key.split(":") for key in world.stack.environment()["COUNTERSIGN_KEK"].split(","))
+    settings = SimpleNamespace(kek={name: bytes.fromhex(key) for name, key in keys.items()})
+    with mock.patch.object(run_keys, "settings", return_value=settings):
+        yield
 
 
 def tokens_of(world: World, connection_id: str) -> dict[str, str]:

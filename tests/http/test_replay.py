@@ -4,7 +4,9 @@ from typing import Any
 
 from api.gate.decide import decide
 from api.gate.models import Decision, Facts, Outcome, Proposal
+from api.privacy.sealing import opened_run
 from tests.http.integrator import NOTE, PAY, Agent, note, payment
+from tests.http.sealed import keys_of_application
 from tests.http.world import World
 
 _STORED = """
@@ -43,6 +45,8 @@ def test_decisions_replay_to_the_same_bytes(world: World, agent: Agent) -> None:
     for answer in proposed:
         [(action, document, facts)] = world.rows(_STORED, answer["id"])
         stored = Decision.model_validate(document)
+        with keys_of_application(world):
+            facts["run"] = opened_run(facts["run"])
         again = decide(_proposal(action), Facts.model_validate(facts), stored.decided_at)
         assert again.model_dump_json() == stored.model_dump_json()
     assert {a["decision"]["outcome"] for a in proposed} == {o.value for o in Outcome}
