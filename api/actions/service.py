@@ -10,6 +10,7 @@ from uuid import UUID
 
 from api.actions.models import NewAction
 from api.actions.record import basis_of, reasons_of, record_of
+from api.actions.tokens import MoreAskedError, with_values
 from api.auth import Principal
 from api.db import Answer, Idempotency, database
 from api.directory.service import questions_of
@@ -88,11 +89,12 @@ async def decide_and_record(
 
     Warm: one round trip; two when the run, the epoch or somebody whom the proposal names is not in memory. Raises
     Problem 422 for what is refused on current facts, 409 `epoch_moved` when what it rests on changes faster than it is
-    decided; but a request that was answered before gets its stored answer.
+    decided; but a request that was answered before gets its stored answer. Tokens in its arguments become values
+    (api/actions/tokens.py).
     """
 
     def prepare(facts: Facts, proposer: Proposer) -> dict[str, Any]:
-        proposal, now = propose(proposer), datetime.now(UTC)
+        proposal, now = with_values(propose(proposer), facts, asked), datetime.now(UTC)
         decision = decide(proposal, facts, now)
         well_formed(proposal, decision)
         return recording.arguments(proposal, facts, decision, now)
@@ -104,6 +106,8 @@ async def decide_and_record(
             if answer.result.get("recorded") is not False:
                 return answer
             arguments = prepare(*workflow_facts.keep(principal, workflow, answer.result, asked, proposer))
+    except MoreAskedError as more:
+        return await decide_and_record(principal, workflow, more.asked, propose, recording, once)
     except Problem:
         stored = await database().stored(principal, recording.permission, once)
         if stored is None:

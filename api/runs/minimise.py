@@ -1,8 +1,10 @@
 """Keeps of an answer only what the access spec names, and labels each part that is kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
+from api.gate.detectors import KINDS, MASKS, Found, Kind, detect
+from api.gate.detectors import masked as without
 from api.gate.models import Contract
 from api.gate.pointer import covers, escape, leaves
 
@@ -71,3 +73,43 @@ def label(contract: Contract, result: Any, *, asserted: bool = False) -> dict[st
         if data_class:
             labels[pattern]["data_class"] = data_class
     return labels
+
+
+#: How sure a detector has to be for a value to be taken out of a text: what is gone is not there for anybody.
+SURE = 0.8
+_KINDS = tuple(kind for kind in KINDS if kind != "url")
+Labels = dict[str, dict[str, str]]
+
+
+def masked(document: Any, labels: Labels, declared: Collection[str]) -> tuple[Any, Labels]:
+    """What is kept, without values in its texts of classes that the workflow does not declare, and labels that say so.
+
+    A card number in a memo becomes `[CARD]` where the workflow holds no financial data; its label has `masked`: what
+    was taken out, as `CARD, E-MAIL`. Credentials are always taken out. A field that the contract labels with a class of
+    its own is what the reviewer let in, and stays as it is but for credentials.
+    """
+    notes: dict[str, set[str]] = {}
+
+    def mask(value: Any, at: str) -> Any:
+        if isinstance(value, dict):
+            return {name: mask(item, f"{at}/{escape(name)}") for name, item in value.items()}
+        if isinstance(value, list):
+            return [mask(item, f"{at}/{index}") for index, item in enumerate(value)]
+        if not isinstance(value, str) or len(value) < 4:
+            return value
+        pattern = "/".join("*" if part.isdecimal() else part for part in at.split("/"))
+        let_in = labels.get(pattern, {}).get("data_class", "internal") not in ("internal", "public")
+        kinds: tuple[Kind, ...] = ("credential",) if let_in else _KINDS
+        found = [f for f in detect(value, at, kinds) if f.kind == "credential" or _undeclared(f, declared)]
+        if found:
+            notes.setdefault(pattern, set()).update(MASKS[f.kind].strip("[]") for f in found)
+        return without(value, found)
+
+    kept = mask(document, "")
+    for pattern, what in notes.items():
+        labels = labels | {pattern: labels.get(pattern, {}) | {"masked": ", ".join(sorted(what))}}
+    return kept, labels
+
+
+def _undeclared(found: Found, declared: Collection[str]) -> bool:
+    return found.confidence >= SURE and found.data_class not in declared
