@@ -20,7 +20,7 @@ from api.execution.undo_args import (
     strings,
     undo_args,
 )
-from api.gate.models import Contract, Decision, Facts, Proposal, Proposer
+from api.gate.models import Contract, Decision, Facts, Outcome, Proposal, Proposer
 from api.privacy.sealing import opened_reads
 from api.runs import service as runs
 from api.runs.models import NewObservation
@@ -41,7 +41,8 @@ async def compensate(principal: Principal, action_id: UUID, reason: str, once: I
 
     Raises Problem 404 without such an action, 409 when it cannot be undone: `not_succeeded`, `outcome_unknown`,
     `undo_under_way`, `undone_already`, `undo_of_undo`, `no_compensating_tool`, `irreversible`, `undo_not_granted`,
-    `workflow_version_moved`, `changed_since`, `state_not_kept`, `undo_not_made`.
+    `workflow_version_moved`, `changed_since`, `state_not_kept`, `state_not_read`, `undo_not_made`, or
+    `kill_switch_engaged`.
     """
     stored = await database().stored(principal, "actions.propose", once)
     if stored is not None:
@@ -84,6 +85,8 @@ async def propose_undo(
         )
 
     def arguments(proposal: Proposal, facts: Facts, decision: Decision, now: datetime) -> dict[str, Any]:
+        if any(f.check == "kill_switch" and f.outcome is Outcome.DENY for f in decision.findings):
+            raise Problem(409, "kill_switch_engaged", "A kill switch covers the undo; release it first, then undo.")
         recorded = {"action_id": action_id, "action": record_of(proposal, facts, decision, now)}
         return recorded | ({"plan_id": plan["plan_id"]} if plan else {})
 

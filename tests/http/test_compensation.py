@@ -246,6 +246,23 @@ def test_another_instance_goes_on_with_a_plan(agent: Agent, house: Organisation,
     assert undos == 1
 
 
+def test_a_kill_switch_holds_up_what_is_undone_too(agent: Agent, house: Organisation, world: World) -> None:
+    before = contact(world, "con_noor")
+    done = changed(house, agent, world, "con_noor", title="Chair")
+    stop = {"scope": "tool", "target": UPDATE, "reason": "it went wrong"}
+    switch = ok(house.owner.api.post("/v1/kill-switches", json=stop, headers=once()))
+    assert refused(compensate(agent.api, done["id"])) == "kill_switch_engaged"
+    ok(house.owner.api.post(f"/v1/runs/{agent.run_id}/compensate", json={"reason": "x"}, headers=once()))
+    world.stack.tick()
+    report = ok(house.owner.api.get(f"/v1/runs/{agent.run_id}/compensation"))
+    assert (report["status"], [s["status"] for s in report["steps"]]) == ("running", ["waiting"])
+    release = {"reason": "put right"}
+    ok(house.owner.api.post(f"/v1/kill-switches/{switch['id']}/release", json=release, headers=once()))
+    (step,) = finished(house, agent, world)["steps"]
+    assert step["code"] == "undone"
+    assert contact(world, "con_noor")["title"] == before["title"]
+
+
 def test_a_new_version_of_the_workflow_ends_undoing(agent: Agent, house: Organisation, world: World) -> None:
     done = changed(house, agent, world, "con_piet", title="Payables")
     path = "/v1/workflows/keep-contacts/versions"
