@@ -25,7 +25,8 @@ from api.ids import new_id
 from api.privacy import sealing
 from api.privacy.run_keys import Keys
 from api.providers import client
-from api.runs.minimise import label, minimise
+from api.runs import tokens
+from api.runs.minimise import label, masked, minimise
 from api.runs.models import NewObservation, NewRun
 from api.sql import query
 from api.workflows import facts as workflow_facts
@@ -113,11 +114,26 @@ async def observe(
     `Retry-After` when the connection takes no call now.
     """
     of_run = await _workflow_of(principal, run_id, once)
+    workflow = of_run["workflow"]
     if of_run["answer"] is not None:
-        return Answer(sealing.opened(of_run["kept"], of_run["answer"]), replayed=True)
+        answer = Answer(sealing.opened(of_run["kept"], of_run["answer"]), replayed=True)
+    else:
+        body = await tokens.with_values(principal, workflow, run_id, body)
+        answer = await _observe(principal, run_id, body, once, serves, of_run)
+    return await tokens.shown_to(principal, workflow, run_id, answer)
+
+
+async def _observe(
+    principal: Principal,
+    run_id: UUID,
+    body: NewObservation,
+    once: Idempotency | None,
+    serves: ForAction | None,
+    of_run: dict[str, Any],
+) -> Answer:
     workflow = of_run["workflow"]
     facts, _, (contract, grant) = await workflow_facts.judge(principal, workflow, lambda f, _: _granted(f, body))
-    read = _Read(new_id(), await sealing.keys_for(principal, of_run["kept"]), contract, grant, body.args)
+    read = _Read(new_id(), await sealing.keys_for(principal, of_run["kept"]), facts, contract, grant, body.args)
     if body.result is not None:
         # Nobody saw the answer that a client asserts: the contract's word counts only where a reviewer said so.
         args = {"run_id": run_id, "tool": contract.name, "args": read.sealed_args()}
@@ -151,7 +167,7 @@ async def observe(
         if attempt == 0:
             facts, _ = await workflow_facts.load(principal, workflow)
             contract, grant = _granted(facts, body)
-            read = _Read(read.id, read.keys, contract, grant, body.args)
+            read = _Read(read.id, read.keys, facts, contract, grant, body.args)
     raise Problem(409, "epoch_moved", "The rules changed twice while this was read; try again.")
 
 
@@ -171,10 +187,11 @@ def _remembered(principal: Principal, keys: Keys, answer: Answer) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """One read: its id, the keys of its run, the contract and grant that it is made under, and its arguments."""
+    """One read: its id, the keys of its run, facts, contract and grant that it is made under, and its arguments."""
 
     id: UUID
     keys: Keys
+    facts: Facts
     contract: Contract
     grant: ToolGrant
     args: dict[str, Any]
@@ -185,8 +202,9 @@ class _Read:
     def kept(self, result: Any, *, asserted: bool = False) -> dict[str, Any]:
         """What is kept of an answer, with labels, sealed; and the digest of what is within (SHA-256 over RFC 8785)."""
         kept = minimise(result, self.grant.read_fields)
-        digest = "sha256:" + sha256(rfc8785.dumps(kept)).hexdigest()
         labels = label(self.contract, kept, asserted=asserted)
+        kept, labels = masked(kept, labels, self.facts.workflow.spec.data_classes)
+        digest = "sha256:" + sha256(rfc8785.dumps(kept)).hexdigest()
         return sealing.seal_result(self.keys, self.id, kept, labels) | {"digest": digest}
 
 
