@@ -1,7 +1,7 @@
 """When a schedule is due: five fields of cron in a time zone, with the changes of the clock defined.
 
-Minute, hour, day of the month, month, day of the week; `*`, numbers, `a-b`, `/step`, lists by comma, and the English names
-of months and days (`jan`, `mon`). 0 and 7 are Sunday. Where both days are restricted, either is enough, as cron has it.
+Minute, hour, day of the month, month, day of the week; `*`, numbers, `a-b`, `/step`, lists by comma, and the English
+names of months and days (`jan`, `mon`). 0 and 7 are Sunday. Where both days are restricted, either is enough.
 
 A time that the clock leaps over counts at the same distance after the leap (02:30 becomes 03:30), and is one with
 whatever is due then anyway; an hour that comes twice counts the first time only.
@@ -9,12 +9,16 @@ whatever is due then anyway; an hour that comes twice counts the first time only
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-_MONTHS = {name: n for n, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
-_DAYS = {name: n for n, name in enumerate("sun mon tue wed thu fri sat".split())}
+_NAMES = (
+    ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
+    ("sun", "mon", "tue", "wed", "thu", "fri", "sat"),
+)
+_MONTHS = {name: n for n, name in enumerate(_NAMES[0], 1)}
+_DAYS = {name: n for n, name in enumerate(_NAMES[1])}
 #: Name, lowest, highest, names of values.
 _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("minute", 0, 59, {}),
@@ -67,7 +71,8 @@ class Schedule:
             return
         for hour in self.hours:
             for minute in self.minutes:
-                yield datetime.combine(day, time(hour, minute), self.zone).astimezone(UTC)
+                at = datetime(day.year, day.month, day.day, hour, minute, tzinfo=self.zone)
+                yield at.astimezone(UTC)
 
     def _on(self, day: date) -> bool:
         if day.month not in self.months:

@@ -1,4 +1,4 @@
-"""How a workflow declares that its runs are driven here: what starts one, what is read, what thinks, and within what."""
+"""How a workflow declares that its runs are driven here: what starts one, what is read, and what thinks."""
 
 from collections import Counter
 from datetime import UTC, datetime

@@ -21,7 +21,10 @@ router = APIRouter(responses=RESPONSES)
 alerts = slice_router("monitoring")
 
 #: The scheduled functions that GET /cron/{function} may start.
-FUNCTIONS = ("execute_actions", "expire_exceptions", "refresh_tokens", "rotate_keys", "purge_expired", "calibrate")
+FUNCTIONS = (
+    "execute_actions", "advance_runs", "expire_exceptions", "refresh_tokens", "rotate_keys", "purge_expired",
+    "calibrate",
+)  # fmt: skip
 
 
 @router.get("/v1/health", tags=["monitoring"], operation_id="get_health")

@@ -26,6 +26,7 @@ SHARED = {
     "api.connections.vault": "the error of a credential that does not open",
     "api.privacy.run_keys": "the keys that everything of a run is sealed under",
     "api.privacy.sealing": "what was read in a run, as it is kept and as it is used",
+    "api.runs.loop.service": "what drives the runs of a workflow's loop",
     "api.runs.minimise": "what is kept of a provider's answer, to a read or to a write",
 }
 
@@ -36,8 +37,10 @@ QUERYING = {
     "api.connections.sign_in", "api.connections.refresh", "api.connections.disconnect", "api.connections.rotation",
     "api.connections.give_back",
     # And those of execution's.
-    "api.execution.compensate", "api.execution.dead_letters", "api.execution.execute", "api.execution.reconcile",
-    "api.execution.undo_runs",
+    "api.execution.compensate", "api.execution.dead_letters", "api.execution.execute", "api.execution.prepare",
+    "api.execution.reconcile", "api.execution.undo_runs",
+    # The steps of a loop, whose reads and proposals have idempotency keys of their own.
+    "api.runs.loop.reading", "api.runs.loop.thinking",
     # What was read is sealed under the keys that its run has.
     "api.privacy.sealing",
 }  # fmt: skip

@@ -1,0 +1,66 @@
+"""What happened in runs: the list of them, and the whole trace of one."""
+
+from typing import Any
+from uuid import UUID
+
+from api.auth import Principal
+from api.db import database
+from api.errors import Problem
+from api.pagination import PageRequest
+from api.runs import service as runs
+from api.runs.loop.thinking import notes
+from api.sql import query
+
+
+async def list_runs(
+    principal: Principal, page: PageRequest, workflow: str | None, status: str | None, trigger: str | None
+) -> dict[str, Any]:
+    """Runs, newest first, of one workflow, status or trigger if asked for."""
+    parameters = page.key() | {"workflow": workflow, "status": status, "trigger": trigger}
+    async with database().tenant_transaction(principal, "runs.read") as connection:
+        rows = await (await connection.execute(query("runs/history/list_runs"), parameters)).fetchall()
+    return page.page(rows, "created_at", "id")
+
+
+async def trace(principal: Principal, run_id: UUID) -> dict[str, Any]:
+    """Everything that happened in a run, each list in order of time.
+
+    What was erased is not there, and the place says so. Raises Problem 404 when this tenant has no such run.
+    """
+    run = await runs.get(principal, run_id)
+    async with database().tenant_transaction(principal, "runs.read") as connection:
+        row = await (await connection.execute(query("runs/history/get_trace"), {"id": run_id})).fetchone()
+    if row is None:
+        raise Problem(404, "not_found", "There is no such run.")
+    kept, reads, outcomes = row.pop("kept"), row.pop("reads"), row.pop("outcomes")
+    return (
+        run
+        | row
+        | {
+            "observations": _joined(run["observations"], reads),
+            "actions": [each | {"why": _why(each)} for each in _joined(run["actions"], outcomes)],
+            "steps": [_step(kept, step) for step in row["steps"]],
+        }
+    )
+
+
+def _joined(these: list[dict[str, Any]], those: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    more = {each["id"]: each for each in those}
+    return [each | more.get(each["id"], {}) for each in these]
+
+
+def _why(action: dict[str, Any]) -> list[str]:
+    """The decision's findings, one line each."""
+    lines = []
+    for found in action.pop("reasons", None) or []:
+        cited = f" (rule {found['rule_id']})" if found.get("rule_id") else ""
+        lines.append(f"{found.get('check')}: {found.get('outcome')}: {found.get('message')}{cited}")
+    return lines
+
+
+def _step(kept: dict[str, Any], step: dict[str, Any]) -> dict[str, Any]:
+    sealed = step.pop("sealed")
+    if sealed is None:
+        return step
+    said = notes(kept, sealed)
+    return step | ({"erased": True} if said is None else {"notes": said})

@@ -1,0 +1,253 @@
+"""Runs that are driven here: from a trigger over reads, thought and proposals to the last effect, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sandbox.organisation import Organisation, ok, once
+from tests.http.integrator import NOTE, PAY, access_spec, decide, new_organisation
+from tests.http.problems import problem
+from tests.http.world import World
+
+SLUG = "call-back"
+BILLS = "sandbox_bank.bills.list"
+#: The example of docs/runs.md.
+LOOP: dict[str, Any] = {
+    "triggers": [{"kind": "call"}],
+    "instruction": "Note on con_ada that she was called back.",
+    "observe": [{"name": "bills", "tool": BILLS}],
+    "reasoner": {
+        "kind": "rules",
+        "rules": [
+            {
+                "when": "size(observations.bills.bills) > 0",
+                "propose": {
+                    "tool": NOTE,
+                    "args": {"contact_id": "con_ada", "body": "Called back"},
+                    "confidence": 0.95,
+                    "rationale": "The instruction asks for it.",
+                    "citations": ["say-why"],
+                    "evidence": ["bills"],
+                },
+            }
+        ],
+    },
+}
+
+
+def live(world: World, slug: str = SLUG, **changes: Any) -> Organisation:
+    """An organisation whose workflow has this loop."""
+    organisation = new_organisation(world)
+    organisation.go_live(slug, "Call back", access_spec(organisation, loop=LOOP | changes))
+    return organisation
+
+
+@pytest.fixture(scope="module")
+def caller(world: World) -> Organisation:
+    return live(world)
+
+
+def start(organisation: Organisation, **more: Any) -> dict[str, Any]:
+    with organisation.agent() as api:
+        body = {"workflow": SLUG, "drive": "loop"} | more
+        run: dict[str, Any] = ok(api.post("/v1/runs", json=body, headers=once()))
+        return run
+
+
+def trace(organisation: Organisation, run: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = ok(organisation.owner.api.get(f"/v1/runs/{run['id']}"))
+    return found
+
+
+def ended(world: World, organisation: Organisation, run: dict[str, Any]) -> dict[str, Any]:
+    """The trace of the run once it is over."""
+    for _ in range(12):
+        world.stack.tick("advance_runs")
+        found = trace(organisation, run)
+        if found["status"] not in ("queued", "running", "waiting"):
+            return found
+        world.stack.tick("execute_actions")
+    raise AssertionError(f"the run is still {found['status']}: {found['steps']}")
+
+
+def taken(found: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(step["name"], step["outcome"]) for step in found["steps"]]
+
+
+def test_from_the_call_to_the_effect(world: World, caller: Organisation) -> None:
+    """The worked example: read, thought by rules, proposed, executed, settled; and all of it in the trace."""
+    run = start(caller, instruction="It is urgent.", subject={"type": "contact", "id": "con_ada"})
+    assert run["status"] == "queued"
+    assert run["instruction"] == LOOP["instruction"] + "\n\nIt is urgent."
+    found = ended(world, caller, run)
+    assert found["status"] == "completed", found
+    steps = ["observe:bills", "reason", "propose:0", "settle"]
+    assert taken(found) == [(name, "done") for name in steps]
+    assert all(step["seconds"] >= 0 for step in found["steps"])
+    [action] = found["actions"]
+    assert (action["status"], action["attempts"][0]["status"]) == ("succeeded", "succeeded")
+    assert [note["body"] for note in world.notes(action["id"])] == ["Called back"]
+    [read] = [each for each in found["observations"] if each["purpose"] is None]
+    assert (read["tool"], read["status"]) == (BILLS, "succeeded")
+    assert found["started_by"]["kind"] == "service"
+    assert found["audit"]["events"] >= 6
+    assert found["steps"][3]["detail"] == {"actions": {"succeeded": 1}}
+
+
+def test_what_waits_for_a_person_keeps_its_run_waiting(world: World) -> None:
+    """And its place: no second run of the workflow begins, so that nothing is proposed twice meanwhile."""
+    each = {
+        "when": "item.reference == 'INV-2001'",
+        "for_each": {"observation": "bills", "pointer": "/bills"},
+        "propose": {
+            "tool": PAY,
+            "args": {
+                "from_account": "acc_operating", "to_iban": "{item/iban}", "to_name": "Northwind Paper GmbH",
+                "amount": "{item/amount}", "currency": "EUR", "reference": "{item/reference}",
+            },
+            "confidence": 0.9,
+            "rationale": "The bill {item/id} is open.",
+            "citations": ["look-before-paying"],
+            "evidence": ["bills"],
+        },
+    }  # fmt: skip
+    paying = live(world, reasoner={"kind": "rules", "rules": [each]})
+    first, second = start(paying), start(paying)
+    world.stack.tick("advance_runs")
+    waiting = trace(paying, first)
+    assert waiting["status"] == "waiting", waiting
+    assert trace(paying, second)["status"] == "queued"
+    [action] = waiting["actions"]
+    assert action["why"]
+    shown = ok(paying.owner.api.get(f"/v1/actions/{action['id']}"))
+    for person in (paying.approver, paying.owner):
+        decided = ok(decide(person, shown))
+        if decided["status"] == "approved":
+            break
+    assert decided["status"] == "approved"
+    found = ended(world, paying, first)
+    assert found["status"] == "completed"
+    assert found["actions"][0]["approvals"][0]["digest"] == action["digest"]
+    assert len(world.transfers(action["id"])) == 1
+    assert trace(paying, second)["status"] in ("running", "waiting")
+
+
+def test_what_may_be_missing_holds_nothing_up(world: World) -> None:
+    """An optional read that fails is left out and said; the run does what it is for."""
+    reads = [
+        {"name": "bills", "tool": BILLS},
+        {"name": "mail", "tool": "sandbox_crm.messages.list", "args": {"contact_id": "{subject/id}"}, "optional": True},
+    ]
+    organisation = live(world, observe=reads)
+    found = ended(world, organisation, start(organisation))
+    assert found["status"] == "completed", found
+    assert ("observe:mail", "skipped") in taken(found)
+    assert next(s for s in found["steps"] if s["name"] == "reason")["detail"]["missing"] == ["mail"]
+    assert [action["status"] for action in found["actions"]] == ["succeeded"]
+
+
+def test_what_is_needed_and_cannot_be_read_ends_the_run(world: World) -> None:
+    reads = [{"name": "mail", "tool": "sandbox_crm.messages.list", "args": {"contact_id": "{subject/id}"}}]
+    organisation = live(world, observe=reads)
+    run = start(organisation)
+    found = ended(world, organisation, run)
+    assert (found["status"], taken(found)) == ("failed", [("observe:mail", "failed")])
+    assert "subject" in found["status_reason"]
+    alerts = ok(organisation.owner.api.get("/v1/alerts", params={"kind": "run.failed"}))["items"]
+    assert [(alert["subject_id"], alert["contact"]) for alert in alerts] == [(run["id"], organisation.owner.email)]
+
+
+def test_a_required_read_is_tried_again(world: World, caller: Organisation) -> None:
+    with world.provider("bank") as bank:
+        ok(bank.post("/_faults", json={"operation": "bills.list", "kind": "error", "status": 503, "times": 1}))
+    run = start(caller)
+    world.stack.tick("advance_runs")
+    found = trace(caller, run)
+    if found["status"] == "running":
+        assert taken(found) == [("observe:bills", "failed")]
+    found = ended_in_time(world, caller, run)
+    assert found["status"] == "completed"
+    assert taken(found)[:2] == [("observe:bills", "failed"), ("observe:bills", "done")]
+
+
+def ended_in_time(world: World, organisation: Organisation, run: dict[str, Any]) -> dict[str, Any]:
+    """As `ended`, with the pauses of retries over at once."""
+    with world.database.connect("superuser") as connection:
+        connection.execute("update private.run_work set next_at = now() where lease_expires_at is null")
+    return ended(world, organisation, run)
+
+
+@pytest.fixture
+def working(caller: Organisation) -> Iterator[Any]:
+    with caller.agent() as api:
+        yield api
+
+
+def test_nobody_else_works_in_a_run_that_is_driven_here(caller: Organisation, working: Any) -> None:
+    run = start(caller)
+    answer = working.post(f"/v1/runs/{run['id']}/observations", json={"tool": BILLS}, headers=once())
+    assert problem(answer, 409)["code"] == "run_driven_here"
+    body = {"workflow": SLUG, "run_id": run["id"], "tool": NOTE, "args": {"contact_id": "con_ada", "body": "x"}}
+    assert problem(working.post("/v1/actions", json=body, headers=once()), 409)["code"] == "run_driven_here"
+    assert problem(working.post(f"/v1/runs/{run['id']}/complete", headers=once()), 409)["code"] == "run_driven_here"
+    cancelled = ok(working.post(f"/v1/runs/{run['id']}/cancel", json={"reason": "not needed"}, headers=once()))
+    assert cancelled["status"] == "cancelled"
+    assert trace(caller, run)["status_reason"] == "not needed"
+
+
+def test_a_client_completes_its_own_run(caller: Organisation, working: Any) -> None:
+    run = ok(working.post("/v1/runs", json={"workflow": SLUG, "instruction": "Look."}, headers=once()))
+    for _ in range(2):
+        assert ok(working.post(f"/v1/runs/{run['id']}/complete", headers=once()))["status"] == "completed"
+    answer = working.post(f"/v1/runs/{run['id']}/observations", json={"tool": BILLS}, headers=once())
+    assert problem(answer, 409)["code"] == "run_completed"
+    assert problem(working.post(f"/v1/runs/{run['id']}/cancel", json={"reason": "x"}, headers=once()), 409)
+
+
+def test_a_kill_switch_holds_a_run_back(world: World) -> None:
+    organisation = live(world)
+    run = start(organisation)
+    workflow = ok(organisation.owner.api.get(f"/v1/workflows/{SLUG}"))
+    stop = {"scope": "workflow", "target": workflow["id"], "reason": "stop"}
+    switch = ok(organisation.owner.api.post("/v1/kill-switches", json=stop, headers=once()))
+    world.stack.tick("advance_runs")
+    assert (trace(organisation, run)["status"], trace(organisation, run)["steps"]) == ("queued", [])
+    release = f"/v1/kill-switches/{switch['id']}/release"
+    ok(organisation.owner.api.post(release, json={"reason": "go on"}, headers=once()))
+    assert ended(world, organisation, run)["status"] == "completed"
+
+
+def test_a_schedule_starts_one_run_for_what_was_missed(world: World) -> None:
+    organisation = live(world, triggers=[{"kind": "schedule", "cron": "* * * * *"}], max_concurrent=5)
+    mine = organisation.tenant_id
+
+    def runs() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = ok(organisation.owner.api.get("/v1/runs", params={"trigger": "schedule"}))[
+            "items"
+        ]
+        return found
+
+    world.stack.tick("advance_runs")  # from now on the schedule is looked after
+    before = len(runs())
+    back = (
+        "update private.schedule_marks set last_slot = now() - interval '3 hours', next_at = now() where tenant_id = %s"
+    )
+    for expected in (before + 1, before + 1):
+        with world.database.connect("superuser") as connection:
+            if expected != len(runs()):
+                connection.execute(back.encode(), [mine])
+        world.stack.tick("advance_runs")
+        assert len(runs()) in (expected, expected + 1)  # a minute may have gone by
+    found = trace(organisation, runs()[0])
+    assert found["trigger_detail"]["cron"] == "* * * * *"
+    assert found["started_by"] == {"kind": "system", "id": None, "name": None}
+
+
+def test_a_loop_that_no_call_starts(world: World) -> None:
+    organisation = live(world, triggers=[{"kind": "schedule", "cron": "0 4 * * *"}])
+    with organisation.agent() as api:
+        answer = api.post("/v1/runs", json={"workflow": SLUG, "drive": "loop"}, headers=once())
+        assert problem(answer, 409)["code"] == "not_called"
