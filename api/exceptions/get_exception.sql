@@ -1,5 +1,5 @@
 -- One exception with everything needed to decide it. The observations are those the agent named as evidence.
-select e.id, e.status, e.severity, e.summary, e.action_id, e.run_id, w.slug as workflow, a.tool, e.class_key, e.assigned_to, e.expires_at, e.created_at,
+select e.id, e.kind, e.kill_switch_id, e.provider_reference, e.reproposed_as, e.status, e.severity, e.summary, e.action_id, e.run_id, w.slug as workflow, a.tool, e.class_key, e.assigned_to, e.expires_at, e.created_at,
     e.environment, a.digest, a.payload::jsonb -> 'args' as args, a.confidence::float8 as confidence, a.rationale, a.citations, a.evidence,
     a.subject, d.document as decision, r.instruction, a.supersedes, a.edited_by, e.decided_by, e.reason,
     jsonb_build_object('kind', a.proposed_by_kind, 'id', a.proposed_by) as proposed_by,

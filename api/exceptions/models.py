@@ -7,16 +7,20 @@ from uuid import UUID
 from pydantic import BaseModel, Field, model_validator
 
 from api.gate.classes import ExceptionClass
-from api.gate.models import Decision, Remark, Strict
+from api.gate.models import Decision, Reason, Remark, Strict
 
 
 class Verdict(Strict):
-    """A person's verdict on the payload whose digest they saw. `args` with `edit` only: the whole new arguments."""
+    """A person's verdict on the payload whose digest they saw. `args` with `edit` only: the whole new arguments.
+
+    provider_reference: of what was done by hand, where it is found there; with `answer` to a `manual` exception only.
+    """
 
     verdict: Literal["approve", "reject", "edit", "answer"]
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
     args: dict[str, Any] | None = None
     reason: Remark = ""
+    provider_reference: str | None = Field(default=None, min_length=1, max_length=300)
 
     @model_validator(mode="after")
     def _fits(self) -> "Verdict":
@@ -24,7 +28,16 @@ class Verdict(Strict):
             raise ValueError("args goes with edit, and edit with args")
         if self.verdict != "approve" and not self.reason:
             raise ValueError("say why: a reason is needed for every verdict but approve")
+        if self.provider_reference is not None and self.verdict != "answer":
+            raise ValueError("a provider_reference is of what was done by hand: it goes with answer")
         return self
+
+
+class Repropose(Strict):
+    """Proposes again what a kill switch stopped, as a person who saw the payload of this digest."""
+
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    reason: Reason
 
 
 class Assignment(Strict):
@@ -42,7 +55,10 @@ class Decided(BaseModel):
 
 
 class ExceptionSummary(BaseModel):
+    """kind: `approval` waits for a verdict; `manual` was stopped by a kill switch and is done by hand, if at all."""
+
     id: UUID
+    kind: str
     status: str
     severity: str
     summary: str
@@ -95,6 +111,9 @@ class ExceptionDetail(ExceptionSummary):
     reason: str | None
     class_: ExceptionClass | None = Field(alias="class")
     recurrence: Recurrence | None
+    kill_switch_id: UUID | None
+    provider_reference: str | None
+    reproposed_as: UUID | None
 
 
 class Rate(BaseModel):

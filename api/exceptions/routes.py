@@ -5,9 +5,18 @@ from uuid import UUID
 
 from fastapi import BackgroundTasks, Query, Response
 
+from api.actions.models import Proposed
 from api.auth import Caller
 from api.exceptions import service
-from api.exceptions.models import Assignment, Classes, Decided, ExceptionDetail, ExceptionSummary, Verdict
+from api.exceptions.models import (
+    Assignment,
+    Classes,
+    Decided,
+    ExceptionDetail,
+    ExceptionSummary,
+    Repropose,
+    Verdict,
+)
 from api.execution import service as execution
 from api.idempotency import Once, result_of
 from api.pagination import Page, Paging
@@ -21,10 +30,11 @@ async def list_exceptions(
     caller: Caller,
     page: Paging,
     status: Literal["open", "approved", "rejected", "edited", "answered", "expired"] | None = None,
+    kind: Literal["approval", "manual"] | None = None,
     class_key: Annotated[str | None, Query(alias="class", pattern="^[0-9a-f]{64}$")] = None,
 ) -> Any:
-    """The queue, newest first, of one status or one class if asked for."""
-    return await service.list_exceptions(caller, page, status, class_key)
+    """The queue, newest first, of one status, kind or class if asked for."""
+    return await service.list_exceptions(caller, page, status, class_key, kind)
 
 
 @router.get("/exceptions/classes", operation_id="list_exception_classes", response_model=Classes)
@@ -54,8 +64,26 @@ async def decide_exception(
 ) -> Any:
     """Approve, reject, edit, or answer by hand. The last approval needed executes the action."""
     answer = await service.decide(caller, exception_id, body, once)
-    if answer.result["action"]["status"] == "authorized" and not answer.replayed:
-        background.add_task(execution.execute_soon, caller, answer.result["action"]["id"])
+    action = answer.result["action"]
+    # What the tenant's own client executes waits for it to fetch a permit.
+    if action["status"] == "authorized" and action["executed_by"] == "executor" and not answer.replayed:
+        background.add_task(execution.execute_soon, caller, action["id"])
+    return result_of(answer, response)
+
+
+@router.post(
+    "/exceptions/{exception_id}/repropose",
+    status_code=201,
+    operation_id="repropose_exception",
+    response_model=Proposed,
+)
+async def repropose_exception(
+    exception_id: UUID, body: Repropose, caller: Caller, once: Once, response: Response, background: BackgroundTasks
+) -> Any:
+    """Proposes again, as a person, what a kill switch stopped and nobody did by hand; it is decided anew."""
+    answer = await service.repropose(caller, exception_id, body, once)
+    if answer.result["status"] == "authorized" and not answer.replayed:
+        background.add_task(execution.execute_soon, caller, answer.result["id"])
     return result_of(answer, response)
 
 

@@ -9,7 +9,7 @@ from api.actions.service import Recording, decide_and_record
 from api.auth import Principal
 from api.db import Answer, Idempotency, database
 from api.errors import Problem
-from api.exceptions.models import Verdict
+from api.exceptions.models import Repropose, Verdict
 from api.gate.models import Decision, Facts, Outcome, Proposal, Proposer
 from api.ids import new_id
 from api.pagination import PageRequest
@@ -26,9 +26,9 @@ RECURRENCE_DAYS = 90
 
 
 async def list_exceptions(
-    principal: Principal, page: PageRequest, status: str | None, class_key: str | None
+    principal: Principal, page: PageRequest, status: str | None, class_key: str | None, kind: str | None
 ) -> dict[str, Any]:
-    parameters = page.key() | {"status": status, "class_key": class_key}
+    parameters = page.key() | {"status": status, "class_key": class_key, "kind": kind}
     async with database().tenant_transaction(principal, "exceptions.read") as connection:
         rows = await (await connection.execute(query("exceptions/list_exceptions"), parameters)).fetchall()
     return page.page(rows, "created_at", "id")
@@ -66,6 +66,7 @@ async def decide(principal: Principal, exception_id: UUID, body: Verdict, once: 
         "verdict": body.verdict,
         "digest": body.digest,
         "reason": body.reason,
+        "provider_reference": body.provider_reference,
         "approval_expires_at": datetime.now(UTC) + timedelta(hours=APPROVAL_HOURS),
     }
     return await database().call(principal, "decide_exception_v1", args, once)
@@ -77,6 +78,8 @@ async def _edit(principal: Principal, exception_id: UUID, body: Verdict, once: I
     Raises Problem 422 `edit_denied` when the gate would deny it; then nothing changes.
     """
     old = await get(principal, exception_id)
+    if old["kind"] == "manual":
+        raise Problem(409, "manual_only", "This was stopped: it is done by hand, rejected, or proposed again.")
 
     def propose(_: Proposer) -> Proposal:
         return Proposal(
@@ -107,6 +110,36 @@ async def _edit(principal: Principal, exception_id: UUID, body: Verdict, once: I
 
     recording = Recording("edit_exception_v1", "exceptions.decide", arguments)
     asked = workflow_facts.Asked.by(old["run_id"], body.args or {})
+    return await decide_and_record(principal, old["workflow"], asked, propose, recording, once)
+
+
+async def repropose(principal: Principal, exception_id: UUID, body: Repropose, once: Idempotency) -> Answer:
+    """Proposes again, in the person's own name, what a kill switch stopped: through every check, as any proposal.
+
+    The answer is the new action, and the exception is answered with it. While the switch is engaged that one is denied,
+    too, and waits in the manual queue in its turn.
+    """
+    old = await get(principal, exception_id)
+
+    def propose(proposer: Proposer) -> Proposal:
+        return Proposal(
+            run_id=old["run_id"],
+            tool=old["tool"],
+            args=old["args"],
+            confidence=old["confidence"],
+            rationale=old["rationale"],
+            citations=old["citations"],
+            evidence=old["evidence"],
+            subject=old["subject"],
+            principal=proposer,
+        )
+
+    def arguments(proposal: Proposal, facts: Facts, decision: Decision, now: datetime) -> dict[str, Any]:
+        action = record_of(proposal, facts, decision, now)
+        return {"exception_id": exception_id, "digest": body.digest, "reason": body.reason, "action": action}
+
+    recording = Recording("repropose_exception_v1", "exceptions.decide", arguments)
+    asked = workflow_facts.Asked.by(old["run_id"], old["args"])
     return await decide_and_record(principal, old["workflow"], asked, propose, recording, once)
 
 

@@ -23,10 +23,13 @@ class ConnectionFacts(Lenient):
 
 
 class KillSwitchFacts(Lenient):
+    """A switch that is engaged; stage: how far it is being released."""
+
     id: UUID
     scope: Literal["tenant", "workflow", "connection", "tool", "service_account"]
     target: str
     reason: str
+    stage: Literal["engaged", "drafts", "one_at_a_time"] = "engaged"
 
 
 class WorkflowFacts(Lenient):

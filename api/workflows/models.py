@@ -93,21 +93,84 @@ class NewKillSwitch(Strict):
 
 
 class Release(Strict):
+    """`stage`: how far. `drafts`: what is proposed waits for people and nothing executes; `one_at_a_time`: one after
+    the other; without any, and with `released`, it is over. It only goes forward.
+    """
+
     reason: Reason
+    stage: Literal["drafts", "one_at_a_time", "released"] = "released"
+
+
+class Stopped(BaseModel):
+    """An action that had not left when a switch was engaged."""
+
+    action_id: UUID
+    environment: str
+    tool: str
+    since: datetime
+
+
+class StoppedAttempt(Stopped):
+    """Claimed and provably not sent: it was ended, and waits again. amounts: in minor units."""
+
+    attempt_id: UUID
+    amounts: list[dict[str, Any]]
+
+
+class InFlight(StoppedAttempt):
+    """Had left already, or could at any moment: a call (`executor`) or a permit (`client`).
+
+    since: when; lease_expires_at: until when its outcome is known or called unknown. now, attempt_ended, ended_at:
+    what became of it.
+    """
+
+    kind: Literal["executor", "client"]
+    lease_expires_at: datetime
+    now: str
+    attempt_ended: str
+    ended_at: datetime | None
+
+
+class Proof(BaseModel):
+    """What a switch stopped, as the database saw it at the moment from which on nothing started; digest: of all of it.
+
+    queued: authorized; waiting: for people; leased: claimed and not sent; in_flight: could not be stopped any more;
+    unsettled: of the queued and others, what an earlier attempt may have done.
+    """
+
+    digest: str
+    created_at: datetime
+    queued: list[Stopped]
+    waiting: list[Stopped]
+    leased: list[StoppedAttempt]
+    in_flight: list[InFlight]
+    unsettled: list[Stopped]
 
 
 class KillSwitch(BaseModel):
-    """`stopped`: actions that will not start while it is engaged; `in_flight`: those that had started already."""
+    """`stopped`: actions that will not start while it is engaged; `in_flight`: those that have started and not ended.
+
+    manual: open items of the queue of what people do by hand meanwhile.
+    """
 
     id: UUID
     scope: str
     target: str
     status: Literal["engaged", "released"]
+    stage: Literal["engaged", "drafts", "one_at_a_time", "released"]
     reason: str
     engaged_at: datetime
+    staged_at: datetime | None
     released_at: datetime | None
     stopped: list[UUID]
     in_flight: list[UUID]
+    manual: int
+
+
+class KillSwitchDetail(KillSwitch):
+    """With the proof of what it stopped; null of switches of before proofs."""
+
+    proof: Proof | None
 
 
 class ReadField(BaseModel):

@@ -15,6 +15,7 @@ from api.workflows.models import (
     Approval,
     Difference,
     KillSwitch,
+    KillSwitchDetail,
     NewKillSwitch,
     NewVersion,
     NewWorkflow,
@@ -142,9 +143,9 @@ async def get_readiness(slug: str, caller: Caller, version: Annotated[int | None
     return await service.readiness(caller, slug, version)
 
 
-@router.post("/kill-switches", status_code=201, operation_id="engage_kill_switch", response_model=KillSwitch)
+@router.post("/kill-switches", status_code=201, operation_id="engage_kill_switch", response_model=KillSwitchDetail)
 async def engage(body: NewKillSwitch, caller: Caller, once: Once, response: Response) -> Any:
-    """Stops a tenant, workflow, connection, tool or service account at once."""
+    """Stops a tenant, workflow, connection, tool or service account at once, and answers what it stopped."""
     return result_of(await service.engage(caller, body, once), response)
 
 
@@ -154,9 +155,15 @@ async def list_kill_switches(caller: Caller, status: Literal["engaged", "release
     return await service.list_kill_switches(caller, status)
 
 
-@router.post("/kill-switches/{switch_id}/release", operation_id="release_kill_switch", response_model=KillSwitch)
+@router.get("/kill-switches/{switch_id}", operation_id="get_kill_switch", response_model=KillSwitchDetail)
+async def get_kill_switch(switch_id: UUID, caller: Caller) -> Any:
+    """One kill switch: what it stopped, what was in flight and how that ended, and what people do by hand meanwhile."""
+    return await service.get_kill_switch(caller, switch_id)
+
+
+@router.post("/kill-switches/{switch_id}/release", operation_id="release_kill_switch", response_model=KillSwitchDetail)
 async def release(switch_id: UUID, body: Release, caller: Caller, once: Once, response: Response) -> Any:
-    """Lets it run again: a person with a second factor."""
+    """Lets it run again, at once or a stage further: a person with a second factor, each time."""
     return result_of(await service.release(caller, switch_id, body, once), response)
 
 

@@ -157,6 +157,11 @@ async def list_kill_switches(principal: Principal, status: str | None) -> Any:
     return (await database().call(principal, "list_kill_switches_v1", {"status": status})).result
 
 
+async def get_kill_switch(principal: Principal, switch_id: UUID) -> Any:
+    """One switch with its proof; Problem 404 when the tenant has no such."""
+    return (await database().call(principal, "get_kill_switch_v1", {"id": switch_id})).result
+
+
 async def release(principal: Principal, switch_id: UUID, body: Release, once: Idempotency) -> Answer:
-    args = {"id": switch_id, "reason": body.reason}
+    args = {"id": switch_id, "reason": body.reason, "stage": body.stage}
     return await database().call(principal, "release_kill_switch_v1", args, once)

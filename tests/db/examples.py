@@ -63,7 +63,7 @@ class Here:
         return {"connections": connections, "tools": {PAY: {"access": "write"}}}
 
     def attempt(self) -> Row:
-        live = "status = 'executing' and lease_expires_at > now() and sent_at is not null"
+        live = "status = 'executing' and lease_expires_at > now() and sent_at is not null and kind = 'executor'"
         return {"attempt_id": self.id("app.attempts", live), "fence": str(self.value("app.attempts", live, "fence"))}
 
     def authorized(self) -> str:
@@ -72,6 +72,23 @@ class Here:
 
 def _new() -> Row:
     return {"id": str(new_id())}
+
+
+def _named(row: str) -> str:
+    return f"id = '{row}'"
+
+
+def _by_hand(here: Here) -> Row:
+    """What a kill switch stopped, proposed again unedited."""
+    item = here.id("app.exceptions", "status = 'open' and kind = 'manual'")
+    action = f"id = '{here.value('app.exceptions', _named(item), 'action_id')}'"
+    args = json.loads(here.value("app.actions", action, "payload"))["args"]
+    by = here.tenant.system()
+    again = here.world.proposal(
+        here.tenant, NOTE, args, outcome="allow", environment=here.environment, by=by, limits=[]
+    )
+    digest = here.value("app.actions", action, "digest")
+    return {"exception_id": item, "digest": digest, "reason": "mine", "action": again}
 
 
 def _new_permit(here: Here) -> Row:
@@ -283,6 +300,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
         "outcome": "confirmed",
     },
     "gate_facts_v1": lambda h: {"workflow": h.slug},
+    "get_kill_switch_v1": lambda h: {"id": h.id("app.kill_switches")},
     "get_tenant_v1": lambda h: {"id": h.tenant.id},
     "invite_v1": lambda h: _new() | {"email": "mine@example.com", "role": "auditor", "name": "mine"},
     "keep_run_keys_v1": lambda h: {"run_id": h.tenant.run(h.environment), "keys": RUN_KEYS},
@@ -322,6 +340,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "remove_member_v1": lambda h: {"user_id": h.tenant.person("operator")},
     "requeue_action_v1": lambda h: {"id": h.id("app.actions", "status = 'dead_letter'"), "reason": "mine"},
     "repropose_action_v1": _stale,
+    "repropose_exception_v1": lambda h: _by_hand(h),
     "report_outcome_v1": lambda h: _outcome(h),
     "repropose_dead_letter_v1": lambda h: _again(h, h.id("app.actions", "status = 'dead_letter'")),
     "resend_invitation_v1": _invitation,

@@ -11,7 +11,7 @@ from api.ids import new_id
 from sandbox.postgres import Server
 from tests import cluster as clusters
 from tests.cluster import Database
-from tests.db import amendments, constitutions, directory, models, tools, undo
+from tests.db import amendments, constitutions, directory, models, stopped, tools, undo
 from tests.db.names import (
     BILLS,
     DELETE,
@@ -110,6 +110,7 @@ def _work(world: World, tenant: Tenant) -> None:
     invitation = {"id": str(new_id()), "email": tenant.invited, "role": "auditor", "name": tenant.mark()}
     world.call(tenant.user(), "invite_v1", invitation)
     world.call(tenant.user(), "release_kill_switch_v1", {"id": world.stop(tenant, "tool", DELETE), "reason": "over"})
+    _by_hand(world, tenant)
     world.stop(tenant, "tool", REFUND)  # none of the workflow's own, so that a version of it can go live
     _keep_facts(world, tenant)
     world.owner.execute(
@@ -136,6 +137,16 @@ def _undo(world: World, tenant: Tenant, environment: Environment) -> None:
 
 def _end_connections(world: World, tenant: Tenant, environment: Environment) -> None:
     """One connection is closed, one is being revoked, one is signed in anew, and an alert is open."""
+def _by_hand(world: World, tenant: Tenant) -> None:
+    """Something was stopped that people do by hand, and may run again by now."""
+    switch = world.stop(tenant, "service_account", tenant.agent)
+    for environment in ENVIRONMENTS:
+        said = {"rationale": tenant.mark(environment), "summary": tenant.mark(environment)}
+        stopped.manual(world, tenant, environment=environment, **said)
+    for stage in ("drafts", "one_at_a_time", "released"):
+        world.call(tenant.user(), "release_kill_switch_v1", {"id": switch, "reason": "over", "stage": stage})
+
+
 def _permit(world: World, tenant: Tenant, environment: Environment) -> None:
     """The client may do one thing, is doing another, and has reported a third."""
     for step in ("authorized", "permitted", "reported"):

@@ -56,7 +56,7 @@ CALLABLE = {
     "begin_model_call_v1", "change_model_provider_v1", "register_model_provider_v1", "revoke_model_provider_v1",
     "settle_model_call_v1",
     "repropose_action_v1", "repropose_dead_letter_v1", "send_attempt_v1",
-    "claim_permit_v1", "report_outcome_v1",
+    "claim_permit_v1", "report_outcome_v1", "get_kill_switch_v1", "repropose_exception_v1",
     "advance_undo_v1", "compensate_action_v1", "describe_dead_letter_v1", "describe_undo_v1",
     "list_dead_letters_v1", "note_requeues_v1", "settle_undo_step_v1", "undo_run_v1",
 }  # fmt: skip
@@ -69,6 +69,7 @@ INTERNAL = {
     "agent_was_right(text,uuid,uuid,text)",
 }  # fmt: skip
 APPEND_ONLY = {
+    "app.kill_switch_proofs",
     "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.confidence_thresholds",
     "app.constitution_versions", "app.credential_releases", "app.decisions", "app.directory_settings",
     "app.gate_facts", "app.model_calls", "app.model_reservations",

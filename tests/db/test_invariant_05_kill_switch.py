@@ -120,7 +120,7 @@ def test_a_switch_is_released_and_never_undone_otherwise(world: World) -> None:
         "update app.kill_switches set scope = 'tool'",
         "update app.kill_switches set tenant_id = (select tenant_id from app.tenants where name = 'globex')",
         "update app.kill_switches set reason = 'none'",
-        "truncate app.kill_switches",
+        "truncate app.kill_switches cascade",
     ):
         reasons = ("append_only", "immutable_column", "invalid_transition")
         refused_everywhere(world, statement, claims=ACME.user(), reasons=reasons)

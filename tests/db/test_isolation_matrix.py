@@ -27,7 +27,8 @@ from tests.db.world import World
 HIDDEN = {"app.credentials", "app.oauth_flows", "app.idempotency_keys"}
 #: What belongs to a tenant as a whole and is the same in both environments.
 OF_BOTH_ENVIRONMENTS = {
-    "app.tenants", "app.members", "app.service_accounts", "app.kill_switches", "app.constitution_versions",
+    "app.tenants", "app.members", "app.service_accounts", "app.kill_switches", "app.kill_switch_proofs",
+    "app.constitution_versions",
     "app.constitution_drafts",
     "app.audit_heads", "app.audit_checkpoints", "app.invitations", "app.tenant_settings", "app.directory_settings",
     "app.tenant_tools",
