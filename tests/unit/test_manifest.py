@@ -380,3 +380,50 @@ def test_a_place_without_a_line_has_that_of_what_is_around_it() -> None:
     assert line_of('a."b.c".d = 1\n', ("a", "b.c", "d")) == 1
     assert line_of('x = 1\n[a."b.c"]\nd = 1\n', ("a", "b.c", "d")) == 3
     assert isinstance(Manifest.model_json_schema(), dict)
+
+
+#: How the change of a contact is read and undone: what a provider of tests says of it.
+UNDONE = """\
+[tools.state]
+tool = "acme.bills.get"
+args = { bill_id = "{bill_id}" }
+fields = ["/status"]
+[tools.compensate]
+tool = "acme.bills.pay"
+args = { bill_id = "{bill_id}", amount = "{before/amount}" }
+"""
+
+
+def test_how_a_write_is_undone_is_part_of_its_contract(tmp_path: Path) -> None:
+    pay = load(_file(tmp_path, GOOD + UNDONE)).contracts()[1]
+    assert pay.state is not None
+    assert pay.compensate is not None
+    assert (pay.state.tool, pay.compensate.args["amount"]) == ("acme.bills.get", "{before/amount}")
+    plain = load(_file(tmp_path, GOOD)).contracts()[1].model_dump(mode="json")
+    assert not {"state", "compensate"} & set(plain)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "said"),
+    [
+        ('tool = "acme.bills.get"', 'tool = "acme.bills.pay"', "state.tool", "here that reads"),
+        ('fields = ["/status"]', "fields = []", "state.fields", "/email"),
+        ('args = { bill_id = "{bill_id}" }', 'args = { bill_id = "{before/id}" }', "state.args", "there is no before"),
+        ('args = { bill_id = "{bill_id}" }', "args = {}", "state.args", "agree on bill_id"),
+        ('tool = "acme.bills.pay"', 'tool = "acme.bills.get"', "compensate.tool", "here that writes"),
+        ('tool = "acme.bills.pay"', 'tool = "other.bills.pay"', "compensate.tool", "here that writes"),
+        ('amount = "{before/amount}"', 'amount = "{gone}"', "compensate.args", "no argument"),
+        ('amount = "{before/amount}"', 'amount = "{before}"', "compensate.args", "no argument"),
+        ('amount = "{before/amount}"', 'amount = "{later/amount}"', "compensate.args", "brace"),
+        ('amount = "{before/amount}"', 'value = "{before/amount}"', "compensate.args", "agree on value"),
+    ],
+)
+def test_a_mistake_in_how_a_write_is_undone(tmp_path: Path, old: str, new: str, place: str, said: str) -> None:
+    told = _mistake(tmp_path, GOOD + UNDONE.replace(old, new, 1))
+    assert f"tools.1.{place}" in told
+    assert said in told
+
+
+def test_without_a_state_there_is_nothing_before(tmp_path: Path) -> None:
+    told = _mistake(tmp_path, GOOD + UNDONE[UNDONE.index("[tools.compensate]") :])
+    assert "there is no before here" in told

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from api.execution.compensate import left_by
 from api.execution.undo_args import Known, UnmadeError, differences, left_behind, undo_args
+from api.providers.manifest import manifests
 
 NAMES = frozenset({"id", "version", "title", "email"})
 
@@ -73,3 +75,31 @@ def test_what_a_change_leaves_behind() -> None:
         "email": "",
         "phone": "1",
     }
+
+
+CONTRACTS = {contract.name: contract for contract in manifests()["sandbox_crm"].contracts()}
+READ = {"args": {"contact_id": "c1"}, "result": {"title": "Old", "name": "A"}}
+
+
+@pytest.mark.parametrize(
+    ("more", "left"),
+    [
+        ({"after": READ | {"result": {"title": "Read"}}}, {"title": "Read"}),
+        ({}, {"title": "New", "name": "A"}),  # the read after it failed
+        ({"before": None}, None),  # nobody knows what else was there
+        ({"after": READ | {"erased_at": "2026-11-28"}}, None),
+        ({"before": READ | {"erased_at": "2026-11-28"}, "after": None}, None),
+    ],
+)
+def test_what_an_action_left_behind(more: dict[str, Any], left: Any) -> None:
+    done = {"args": {"contact_id": "c1", "version": 1, "title": "New"}, "before": READ, "after": None, "result": {}}
+    found, args = left_by(done | more, CONTRACTS["sandbox_crm.contacts.update"])
+    assert found == left
+    assert (args is None) == (left is None)
+
+
+def test_what_was_created_is_what_was_asked_for() -> None:
+    done: dict[str, Any] = {"args": {"name": "B", "email": "b@example.test"}, "before": None, "after": None}
+    contract = CONTRACTS["sandbox_crm.contacts.create"]
+    assert left_by(done | {"result": {"id": "c2"}}, contract) == (done["args"], {"contact_id": "c2"})
+    assert left_by(done | {"result": None}, contract) == (None, None)
