@@ -16,6 +16,7 @@ WORKER = {
     "claim_connection_upkeep_v1(integer)",
     "claim_due_actions_v1(integer)",
     "claim_due_undo_plans_v1(integer)",
+    "claim_unknown_actions_v1(integer)",
     "claim_expired_exceptions_v1(integer)",
     "claim_expired_observations_v1(integer)",
     "claim_oauth_flow_v1(bytea,bytea)",
@@ -55,6 +56,7 @@ CALLABLE = {
     "register_tool_v1",
     "begin_model_call_v1", "change_model_provider_v1", "register_model_provider_v1", "revoke_model_provider_v1",
     "settle_model_call_v1",
+    "note_late_answer_v1", "note_read_v1", "settle_absent_v1",
     "repropose_action_v1", "repropose_dead_letter_v1", "send_attempt_v1",
     "claim_permit_v1", "report_outcome_v1", "get_kill_switch_v1", "repropose_exception_v1",
     "advance_undo_v1", "compensate_action_v1", "describe_dead_letter_v1", "describe_undo_v1",
@@ -73,7 +75,7 @@ APPEND_ONLY = {
     "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.confidence_thresholds",
     "app.constitution_versions", "app.credential_releases", "app.decisions", "app.directory_settings",
     "app.gate_facts", "app.model_calls", "app.model_reservations",
-    "app.limit_reservations", "app.permit_outcomes", "app.requeues", "app.tenant_settings",
+    "app.late_answers", "app.limit_reservations", "app.permit_outcomes", "app.requeues", "app.tenant_settings",
     "app.tenant_tools", "app.workflow_versions", "private.tool_catalog",
 }  # fmt: skip
 #: Ids without a foreign key, and why a row cannot point into another tenant by them all the same.
@@ -82,6 +84,7 @@ UNREFERENCED = {
     "attempts.run_id": "stamped from the action",
     "credential_releases.action_id": "written by release_credential alone, for a claim it was handed",
     "credential_releases.run_id": "written by release_credential alone, for a claim it was handed",
+    "late_answers.run_id": "stamped from the attempt",
     "decisions.run_id": "that of its action, or of the run whose facts it cites",
     "audit_events.action_id": "part of the record, which is history",
     "audit_events.run_id": "part of the record, which is history",
