@@ -1,4 +1,4 @@
-"""Erases what was read and has been kept as long as its workflow says."""
+"""Erases what has been kept as long as its workflow says, or what a person asked to have erased."""
 
 import time
 from collections import defaultdict
@@ -12,18 +12,33 @@ from functions.runtime import AllFailedError, attempted, noted, run_until_comple
 BATCH = 200
 #: No batch is begun after this many seconds, so that what was begun ends within a function's life.
 BUDGET_SECONDS = 40
+#: What is due, and what erases it: what was read, by class of data; then whole runs with the keys to what they hold.
+STEPS = (
+    ("claim_expired_observations_v1", "erase_observations_v1"),
+    ("claim_expired_runs_v1", "erase_runs_v1"),
+)
 
 
 async def run(now: datetime) -> dict[str, int]:
-    """Erases observations, or classes of data in them, whose time is over by the database's clock; answers how many.
+    """Erases observations, classes of data in them, keys, and runs that are due by the database's clock.
 
-    May run twice at once, or any number of times. What a batch leaves is the next one's, or the next run's. One
-    tenant's trouble never reaches the others; raises AllFailedError when every tenant had some.
+    Answers how many. May run twice at once, or any number of times. What a batch leaves is the next one's, or the next
+    run's. One tenant's trouble never reaches the others; raises AllFailedError when every tenant had some.
     """
-    counts, done = {"erased": 0, "failed": 0}, 0
-    begin_until = time.monotonic() + BUDGET_SECONDS
+    counts, begin_until = {"erased": 0, "failed": 0}, time.monotonic() + BUDGET_SECONDS
+    done = 0
+    for due, erase in STEPS:
+        done += await _step(due, erase, counts, begin_until)
+    if counts["failed"] and not done:
+        raise AllFailedError(counts)
+    return counts
+
+
+async def _step(due: str, erase: str, counts: dict[str, int], begin_until: float) -> int:
+    """Erases batch by batch until nothing is due or the time is over; answers for how many tenants it went well."""
+    done = 0
     while time.monotonic() < begin_until:
-        work: list[dict[str, Any]] = await database().claim("claim_expired_observations_v1", BATCH)
+        work: list[dict[str, Any]] = await database().claim(due, BATCH)
         of_tenant: dict[str, list[str]] = defaultdict(list)
         for item in work:
             of_tenant[item["tenant_id"]].append(item["id"])
@@ -32,9 +47,7 @@ async def run(now: datetime) -> dict[str, int]:
             if time.monotonic() >= begin_until:
                 break
             by = system(tenant_id, "purge_expired")
-            answer = await attempted(
-                f"what tenant {tenant_id} keeps", database().call(by, "erase_observations_v1", {"ids": ids})
-            )
+            answer = await attempted(f"what tenant {tenant_id} keeps", database().call(by, erase, {"ids": ids}))
             if answer is None:
                 counts["failed"] += len(ids)
             else:
@@ -42,9 +55,7 @@ async def run(now: datetime) -> dict[str, int]:
                 done += 1
         if len(work) < BATCH or counts["erased"] == before:
             break
-    if counts["failed"] and not done:
-        raise AllFailedError(counts)
-    return counts
+    return done
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, int]:

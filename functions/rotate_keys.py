@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from api.connections import service
+from api.privacy import rotation
 from functions.runtime import noted, run_until_complete
 
 BATCH = 100
@@ -21,11 +22,12 @@ async def run(now: datetime) -> dict[str, int]:
     total = {"rewrapped": 0, "beaten": 0, "failed": 0}
     while True:
         done = await service.rewrap(BATCH)
-        total["rewrapped"] += done.rewrapped
-        total["beaten"] += done.beaten
-        total["failed"] += done.failed
-        if done.rewrapped + done.beaten == 0 or time.monotonic() > begin_until:
-            return total | {f"left_{key or 'unknown'}": count for key, count in done.left.items()}
+        of_runs = await rotation.rewrap(BATCH)
+        moved = {name: getattr(done, name) + of_runs[name] for name in total}
+        total = {name: total[name] + count for name, count in moved.items()}
+        if moved["rewrapped"] + moved["beaten"] == 0 or time.monotonic() > begin_until:
+            left = {key: done.left.get(key, 0) + of_runs["left"].get(key, 0) for key in {*done.left, *of_runs["left"]}}
+            return total | {f"left_{key or 'unknown'}": count for key, count in sorted(left.items())}
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, int]:

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from api.ids import new_id
-from tests.db import absences, amendments, constitutions, directory, models, undo
+from tests.db import amendments, constitutions, directory, models, undo
 from tests.db.matrix import Place
 from tests.db.names import BILLS, NOTE, PAY, PROVIDERS, RUN_KEYS, Row, soon
 from tests.db.tools import TOOL, refund
@@ -227,21 +227,6 @@ def _plan(here: Here) -> Row:
     return {"plan_id": here.id("app.undo_plans", "status = 'running'")}
 
 
-def _late(here: Here) -> Row:
-    """Of an attempt that is over, and of which no late answer is there yet."""
-    over = "status = 'unknown' and kind = 'executor' and id not in (select id from app.late_answers)"
-    attempt = {"attempt_id": here.id("app.attempts", over), "fence": str(here.value("app.attempts", over, "fence"))}
-    return absences.late(attempt)
-
-
-def _absent(here: Here) -> Row:
-    seen = "purpose = 'read_back' and status = 'succeeded'"
-    return {
-        "id": here.id("app.observations", seen, "action_id"), "observation_id": here.id("app.observations", seen),
-        "reason": "mine",
-    }  # fmt: skip
-
-
 EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "accept_invitation_v1": _invitation,
     "acknowledge_alert_v1": lambda h: {"id": h.id("app.alerts", "status = 'open'"), "note": "mine"},
@@ -300,6 +285,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
         "scope": "workflow", "target": h.tenant.workflow(h.environment), "reason": "mine",
     },
     "expire_attempt_v1": lambda h: {"attempt_id": h.attempt()["attempt_id"], "outcome": "retry"},
+    "erase_runs_v1": lambda h: {"ids": [h.tenant.run(h.environment)]},
     "erase_observations_v1": lambda h: {"ids": [h.id("app.observations")]},
     "expire_exception_v1": lambda h: {"id": h.waiting["id"]},
     "fail_refresh_v1": lambda h: {
@@ -332,8 +318,6 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "me_v1": lambda h: {"tenant_id": h.tenant.id, "id": h.tenant.person("owner")},
     "narrow_api_key_v1": lambda h: {"id": h.tenant.key(h.environment), "scopes": ["tenant.read"]},
     "note_invitation_mail_v1": lambda h: _invitation(h) | {"mail": "sent"},
-    "note_late_answer_v1": _late,
-    "note_read_v1": lambda h: {"observation_id": h.id("app.observations", "status = 'reading'"), "health": "failed"},
     "note_requeues_v1": lambda h: {"results": [_dead(h)]},
     "propose_amendment_v1": _amended,
     "propose_directory_change_v1": lambda h: directory.change(h.environment),
@@ -355,6 +339,9 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "reject_workflow_version_v1": lambda h: {"slug": h.slug, "version": 2, "reason": "mine"},
     "release_kill_switch_v1": lambda h: {"id": h.id("app.kill_switches", "status = 'engaged'"), "reason": "mine"},
     "remove_member_v1": lambda h: {"user_id": h.tenant.person("operator")},
+    "request_erasure_v1": lambda h: _new() | {
+        "subject": "m***", "reason": "mine", "searched_to": None, "run_ids": [h.tenant.run(h.environment)],
+    },
     "requeue_action_v1": lambda h: {"id": h.id("app.actions", "status = 'dead_letter'"), "reason": "mine"},
     "repropose_action_v1": _stale,
     "repropose_exception_v1": lambda h: _by_hand(h),
@@ -373,7 +360,6 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     ),
     "send_attempt_v1": lambda h: h.attempt(),
     "set_confidence_threshold_v1": lambda h: {"workflow": h.slug, "tool": NOTE, "threshold": 0.9, "reason": "mine"},
-    "settle_absent_v1": _absent,
     "settle_undo_step_v1": lambda h: _plan(h) | {
         "action_id": h.id("app.undo_steps", "status = 'waiting'", "action_id"), "code": "irreversible",
         "reason": "mine",

@@ -11,7 +11,7 @@ from api.ids import new_id
 from sandbox.postgres import Server
 from tests import cluster as clusters
 from tests.cluster import Database
-from tests.db import absences, amendments, constitutions, directory, models, stopped, tools, undo
+from tests.db import amendments, constitutions, directory, models, stopped, tools, undo
 from tests.db.names import (
     BILLS,
     DELETE,
@@ -69,7 +69,6 @@ def work(database: Database) -> None:
     """Adds business of every kind to both tenants, so that no table of theirs is empty."""
     world = World(database)
     undo.publish(world)
-    absences.publish(world)
     for name in TENANTS:
         _work(world, Tenant(name))
     world.close()
@@ -87,12 +86,11 @@ def _work(world: World, tenant: Tenant) -> None:
             world.finish(tenant, world.claim(world.note(tenant, environment=environment, **said)), outcome)
         world.note(tenant, environment=environment, **said)
         _undo(world, tenant, environment)
-        absences.looked(world, absences.lost(world, tenant, environment, **said))
-        late = absences.answered_late(world, tenant, environment, **said)
-        world.call(tenant.system(), "note_late_answer_v1", late)
         by, observation = tenant.service(environment), world.observation(tenant, environment, lease_seconds=86400)
         world.call(by, "claim_observation_v1", observation)
         world.call(by, "keep_run_keys_v1", {"run_id": tenant.run(environment), "keys": RUN_KEYS})
+        erasure = {"id": str(new_id()), "subject": "m***", "reason": tenant.mark(environment), "searched_to": None}
+        world.call(tenant.user(), "request_erasure_v1", erasure | {"run_ids": [tenant.run(environment)]})
         world.call(by, "list_tools_v1", {"name": PAY}, key="read once", request="tools")
         _draft(world, tenant, environment)
         _end_connections(world, tenant, environment)
