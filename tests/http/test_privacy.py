@@ -11,6 +11,7 @@ from tests.http.world import World
 
 IBAN = "DE94000123450532013000"
 HIDING = "pay-with-tokens"
+REFERENCE = "INV-1042"
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,9 @@ def agent(organisation: Organisation) -> Iterator[Agent]:
         yield working
 
 
-def bill(seen: dict[str, Any], reference: str = "INV-2001") -> dict[str, Any]:
-    found: dict[str, Any] = next(one for one in seen["result"]["bills"] if one["reference"] == reference)
+def bill(seen: dict[str, Any]) -> dict[str, Any]:
+    """The bill to the payee that the tests pay."""
+    found: dict[str, Any] = next(one for one in seen["result"]["bills"] if one["reference"] == REFERENCE)
     return found
 
 
@@ -45,8 +47,8 @@ def test_an_agent_sees_tokens_and_the_payload_holds_the_value(agent: Agent, orga
     assert told["args"]["to_iban"] == IBAN
     with_value = agent.propose(PAY, args | {"to_iban": IBAN}, evidence=evidence)
     assert with_value["digest"] == action["digest"]
-    grounds = [g for g in told["decision"]["grounds"] if g["pointer"] == "/args/to_iban"]
-    assert [g["grounded"] for g in grounds] == [True]
+    [ground] = [g for g in told["decision"]["grounds"] if g["pointer"] == "/args/to_iban"]
+    assert seen["id"] in ground["where"]
 
 
 def test_a_token_that_nobody_gave_out_is_refused(agent: Agent) -> None:
@@ -79,6 +81,7 @@ def test_what_is_not_declared_does_not_come_in_with_a_text(organisation: Organis
     spec = access_spec(organisation)
     spec["tools"] = {"sandbox_bank.bills.list": {"access": "read", "read_fields": ["/bills/*/id", "/bills/*/memo"]}}
     spec |= {"data_classes": ["internal"], "retention": {}}
+    spec["connections"] = {"sandbox_bank": {"read": spec["connections"]["sandbox_bank"]["read"]}}
     organisation.go_live("read-memos", "Read memos", spec)
     with at_work(organisation, "read-memos") as agent:
         memo = "Card 4111 1111 1111 1111, key sk_live_a1B2a1B2a1B2a1B2, order 111222333"

@@ -77,9 +77,7 @@ def _version_6(text: str) -> Iterator[Found]:
             yield Found("ip", start, start + len(found), 0.9, str(value))
 
 
-_URL = re.compile(
-    r"(?<![A-Za-z0-9])(?:(?:https?|ftps?|wss?)://|www\.(?=[A-Za-z0-9-]{1,63}\.))[^\s<>\"'`\\^{|}]{2,2000}", re.I
-)
+_URL = re.compile(r"(?<![A-Za-z0-9])(?:(?:https?|ftps?|wss?)://|www\.(?=[\w-]{1,63}\.))[^\s<>\"'`\\^{|}]{2,2000}", re.I)
 
 
 def urls(text: str, name: str) -> Iterator[Found]:

@@ -16,9 +16,8 @@ from api.gate.detectors.found import Found
 
 @dataclass(frozen=True, slots=True)
 class _Id:
-    """module: of stdnum, that checks it. words: by which it is called. alone: how sure it is without; 0: not at all.
-
-    formal: a form in which it is one without being called so.
+    """module: of stdnum, that checks it; none where it has no check digit. words: by which it is called. alone: how
+    sure it is without; 0: not at all. formal: a form in which it is one without being called so.
     """
 
     what: str
@@ -79,8 +78,8 @@ _IDS: tuple[_Id, ...] = (
     ),
     _Id(
         "GB NINO",
-        "gb.nino",
-        _form(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]"),
+        "",
+        _form(r"(?!BG|GB|KN|NK|NT|TN|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]"),
         "nino|ni|national insurance|nationalinsurance|insurance|nationalid",
         0.0,
         _form(r"[A-Z]{2} \d{2} \d{2} \d{2} [A-D]"),
@@ -127,7 +126,7 @@ def national_ids(text: str, name: str) -> Iterator[Found]:
             alone = 0.8 if one.formal and one.formal.fullmatch(match[0]) else one.alone
             if not known and (not alone or called_otherwise(text, start)):
                 continue
-            if _checked(one.module).is_valid(match[0]):
+            if not one.module or _checked(one.module).is_valid(match[0]):
                 value = "".join(filter(str.isalnum, match[0])).upper()
                 yield Found("national_id", start, end, 0.98 if known else alone, value, one.what)
 

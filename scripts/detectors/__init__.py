@@ -1,0 +1,1 @@
+"""How well the detectors of personal values find what they are to find (docs/privacy.md)."""

@@ -1,0 +1,1 @@
+"""A labelled sample of what detectors are to find and to leave; `python -m scripts.detectors` measures them on it."""
