@@ -3,11 +3,11 @@
 import ipaddress
 import re
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, StringConstraints
 
 from api.gate.models import Currency, Environment, Reason, Slug, Strict
 
@@ -86,12 +86,6 @@ class ModelProviderChange(Strict):
     models: dict[ModelName, Price] | None = Field(default=None, min_length=1, max_length=50)
     declares: Declares | None = None
     api_key: ApiKey | None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if not self.model_fields_set:
-            raise ValueError("say what changes")
-        return self
 
 
 class ModelProvider(BaseModel):
