@@ -13,6 +13,7 @@ from tests.http.alerts import an_alert
 from tests.http.amendments import amendment_of
 from tests.http.constitutions import drafted
 from tests.http.integrator import NOTE, PAY, Agent, at_work, decide, note, payment, vouched_for
+from tests.http.model_providers import registered
 from tests.http.operations import WITHOUT_KEY, operations
 from tests.http.world import World
 
@@ -167,6 +168,7 @@ def test_what_it_answers_is_what_it_says(
     change = vouched_for(shared, "A Vendor")
     ids |= {"change_id": change["id"], "entry_id": change["entry_id"]}
     ids |= {"number": "1", "draft_id": drafted(shared.owner, [], 1)["id"]}
+    ids["provider_id"] = registered(shared.owner)["id"]
     with at_work(shared) as another:
         ids["amendment_id"] = amendment_of(shared, another)["id"]
     for operation in operations():
@@ -191,6 +193,7 @@ def test_what_it_refuses_is_what_it_says(document: dict[str, Any], shared: Organ
             (
                 "user_id", "account_id", "key_id", "connection_id", "switch_id", "run_id", "action_id", "exception_id",
                 "invitation_id", "alert_id", "change_id", "entry_id", "draft_id", "amendment_id",
+                "provider_id",
             ),
             "018f0000-0000-7000-8000-000000000000",
         ),

@@ -11,6 +11,7 @@ from tests.http.alerts import an_alert
 from tests.http.amendments import amendment_of
 from tests.http.constitutions import drafted
 from tests.http.integrator import PAY, access_spec, at_work, new_organisation, payment, vouched_for
+from tests.http.model_providers import registered
 from tests.http.operations import OPEN, UNDESCRIBED, WITHOUT_KEY, Operation, operations, undescribed
 from tests.http.problems import problem, unchanged
 from tests.http.world import World
@@ -37,6 +38,7 @@ MISSING = {
             "entry_id",
             "draft_id",
             "amendment_id",
+            "provider_id",
         ),
         "018f0000-0000-7000-8000-000000000000",
     ),
@@ -72,6 +74,7 @@ def foreign(world: World) -> dict[str, str]:
         "exception_id": action["exception"]["id"], "digest": action["digest"], "observation_id": observation["id"],
         "tenant_id": other.tenant_id, "alert_id": alert, "draft_id": draft["id"], "number": "9999",
         "amendment_id": amendment["id"],
+        "provider_id": registered(other.owner)["id"],
     }  # fmt: skip
 
 
