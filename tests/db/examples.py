@@ -49,7 +49,7 @@ class Here:
     @property
     def waiting(self) -> Row:
         """An open exception, with its action's digest."""
-        exception = self.id("app.exceptions", "status = 'open'")
+        exception = self.id("app.exceptions", "status = 'open' and kind = 'approval'")
         action = f"id in (select action_id from app.exceptions where id = '{exception}')"
         return {"id": exception, "digest": self.value("app.actions", action, "digest")}
 

@@ -76,6 +76,7 @@ def work(database: Database) -> None:
 
 def _work(world: World, tenant: Tenant) -> None:
     """In both environments something waits, something is approved, executed and read; and something is stopped."""
+    _by_hand(world, tenant)  # before anything has been claimed, which it would stop
     for environment in ENVIRONMENTS:
         said = {"rationale": tenant.mark(environment), "summary": tenant.mark(environment)}
         world.payment(tenant, environment=environment, **said)
@@ -112,7 +113,6 @@ def _work(world: World, tenant: Tenant) -> None:
     invitation = {"id": str(new_id()), "email": tenant.invited, "role": "auditor", "name": tenant.mark()}
     world.call(tenant.user(), "invite_v1", invitation)
     world.call(tenant.user(), "release_kill_switch_v1", {"id": world.stop(tenant, "tool", DELETE), "reason": "over"})
-    _by_hand(world, tenant)
     world.stop(tenant, "tool", REFUND)  # none of the workflow's own, so that a version of it can go live
     _keep_facts(world, tenant)
     world.owner.execute(
