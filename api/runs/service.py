@@ -120,7 +120,8 @@ async def observe(
     else:
         body = await tokens.with_values(principal, workflow, run_id, body)
         answer = await _observe(principal, run_id, body, once, serves, of_run)
-    return await tokens.shown_to(principal, workflow, run_id, answer)
+    shown = await tokens.shown_to(principal, workflow, run_id, answer.result)
+    return Answer(shown, answer.replayed)
 
 
 async def _observe(
@@ -210,6 +211,9 @@ class _Read:
 
 async def _read(principal: Principal, read: _Read, credential: dict[str, Any], once: Idempotency | None) -> Answer:
     outcome = await call_with_credential(credential, str(read.id), read.contract, read.args, None)
+    if outcome.troubled or outcome.pause:
+        note = {"observation_id": read.id, "health": "failed" if outcome.troubled else None}
+        await database().call(principal, "note_read_v1", note | {"retry_after": outcome.pause})
     finish: dict[str, Any] = {"id": read.id, "status": "failed", "error": outcome.error}
     if outcome.reached == "yes" and outcome.error is None:
         try:

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from api.auth import Principal
-from api.db import Answer
 from api.errors import Problem
 from api.gate.models import Facts
 from api.gate.pseudonyms import Pseudonyms, UnknownTokenError
@@ -36,19 +35,18 @@ async def with_values(principal: Principal, workflow: str, run_id: UUID, body: N
     return body.model_copy(update={"args": args})
 
 
-async def shown_to(principal: Principal, workflow: str, run_id: UUID, answer: Answer) -> Answer:
-    """The answer to a read, as whoever asked may see it; for a person, as it is."""
-    if principal.kind != "service" or answer.result.get("status") != "succeeded":
-        return answer
+async def shown_to(principal: Principal, workflow: str, run_id: UUID, seen: dict[str, Any]) -> dict[str, Any]:
+    """An observation as whoever asked for it may see it; for a person, as it is."""
+    if principal.kind != "service" or seen.get("status") != "succeeded":
+        return seen
     facts, _ = await workflow_facts.get(principal, workflow)
     if not facts.workflow.spec.hidden:
-        return answer
+        return seen
     asked = workflow_facts.Asked(run_id)
-    facts, _, found = await workflow_facts.judge(principal, workflow, lambda f, _: _has(f, answer.result["id"]), asked)
+    facts, _, found = await workflow_facts.judge(principal, workflow, lambda f, _: _has(f, seen["id"]), asked)
     if not found:  # read by another instance, or answered before
         facts, _ = await workflow_facts.load(principal, workflow, asked)
-    hidden = {name: _tokens(facts).hide(answer.result[name]) for name in ("args", "result") if answer.result.get(name)}
-    return Answer(answer.result | hidden, answer.replayed)
+    return seen | {name: _tokens(facts).hide(seen[name]) for name in ("args", "result") if seen.get(name)}
 
 
 def _has(facts: Facts, observation_id: Any) -> bool:
