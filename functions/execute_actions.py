@@ -13,12 +13,14 @@ from api.config import settings
 from api.crash_reports import report
 from api.db import database
 from api.execution import service
-from functions.runtime import noted, run_until_complete
+from functions.runtime import attempted, noted, run_until_complete
 
 log = logging.getLogger("countersign.execute_actions")
 BATCH = 50
-#: No work is begun after this many seconds, so that what was begun ends within a function's life (300 s on Vercel).
-BUDGET_SECONDS = 200
+#: How long a function lives (vercel.json: maxDuration).
+LIFE_SECONDS = 300
+#: Of that life, seconds in which nothing is begun beside those of a lease, so that what was begun is recorded as well.
+RESERVE_SECONDS = 20
 #: What could not even be claimed comes back after this long.
 DEFER_SECONDS = 60
 
@@ -26,12 +28,13 @@ DEFER_SECONDS = 60
 async def run(now: datetime) -> dict[str, int]:
     """Settles attempts whose lease ran out, then attempts what is due; answers how many of each.
 
-    May run twice at once, or any number of times: the database hands each action to one attempt only. Tenants take
+    May run twice at once, or any number of times: the database hands each piece of work to one of them. Tenants take
     turns and several actions run at once, so that no tenant waits for another's slow provider or broken data.
+    What is unknown is looked up when there is time left.
     """
     work: list[dict[str, Any]] = await database().claim("claim_due_actions_v1", BATCH)
     counts = {"due": 0, "expired_leases": 0, "failed": 0}
-    begin_until = time.monotonic() + BUDGET_SECONDS
+    begin_until = time.monotonic() + budget()
     slots = asyncio.Semaphore(settings().pool_size)
 
     async def one(item: dict[str, Any]) -> None:
@@ -43,7 +46,26 @@ async def run(now: datetime) -> dict[str, int]:
         await asyncio.gather(*(one(item) for item in work if (item["attempt_id"] is not None) is expired))
     if time.monotonic() < begin_until:
         await service.pursue_due(BATCH)  # what ended just now may be what the next undo of a run waited for
+        await _look_up(slots, begin_until)
     return counts
+
+
+def budget() -> float:
+    """Seconds after which nothing is begun: an attempt may take its whole lease, and has to end in this life."""
+    return max(0.0, LIFE_SECONDS - RESERVE_SECONDS - settings().lease_seconds)
+
+
+async def _look_up(slots: asyncio.Semaphore, begin_until: float) -> None:
+    """Asks providers what became of actions whose outcome is unknown."""
+    unknown: list[dict[str, Any]] = await database().claim("claim_unknown_actions_v1", BATCH)
+
+    async def one(item: dict[str, Any]) -> None:
+        async with slots:
+            if time.monotonic() < begin_until:
+                look = service.look_up(item["tenant_id"], item["action_id"])
+                await attempted(f"the look at action {item['action_id']}", look)
+
+    await asyncio.gather(*(one(item) for item in unknown))
 
 
 async def _work_on(item: dict[str, Any]) -> str:

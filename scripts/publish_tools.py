@@ -10,11 +10,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from api.providers.manifest import ManifestError, manifests
+from api.providers.manifest import Manifest, ManifestError, manifests
 
 
 def publish(url: str, log: Callable[[str], None] = print) -> list[str]:
@@ -25,6 +26,7 @@ def publish(url: str, log: Callable[[str], None] = print) -> list[str]:
     published: list[str] = []
     with psycopg.connect(url) as connection:
         for manifest in manifests().values():
+            _publish_limits(connection, manifest)
             for contract in manifest.contracts():
                 document = contract.model_dump(mode="json", exclude={"version"})
                 row = connection.execute(
@@ -53,6 +55,21 @@ def publish(url: str, log: Callable[[str], None] = print) -> list[str]:
     for name in published:
         log(f"published {name}")
     return published
+
+
+def _publish_limits(connection: psycopg.Connection[tuple[Any, ...]], manifest: Manifest) -> None:
+    """Puts a provider's limits in the place of those that were published; what was counted on them stays."""
+    names = [limit.name for limit in manifest.limits]
+    connection.execute(
+        "delete from private.provider_limits where provider = %s and name <> all (%s)", (manifest.name, names)
+    )
+    for limit in manifest.limits:
+        connection.execute(
+            "insert into private.provider_limits (provider, name, requests, seconds, per, environment)"
+            " values (%s, %s, %s, %s, %s, %s) on conflict (provider, name) do update set requests = excluded.requests,"
+            " seconds = excluded.seconds, per = excluded.per, environment = excluded.environment",
+            (manifest.name, limit.name, limit.requests, limit.seconds, limit.per, limit.environment),
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,8 +11,11 @@ select a.id, a.status, a.status_reason, a.digest, a.environment, a.run_id, w.slu
             'digest', p.digest, 'reason', p.reason, 'expires_at', p.expires_at, 'created_at', p.created_at) order by p.created_at), '[]')
         from app.approvals p where p.tenant_id = a.tenant_id and p.action_id = a.id) as approvals,
     (select coalesce(jsonb_agg(jsonb_build_object('id', t.id, 'number', t.number, 'status', t.status, 'idempotency_key', t.idempotency_key,
-            'response', t.response, 'error', t.error, 'started_at', t.started_at, 'finished_at', t.finished_at) order by t.number), '[]')
-        from app.attempts t where t.tenant_id = a.tenant_id and t.action_id = a.id) as attempts
+            'response', t.response, 'error', t.error, 'started_at', t.started_at, 'finished_at', t.finished_at,
+            'kind', t.kind, 'sent_at', t.sent_at, 'request', t.request,
+            'late_answer', case when l.id is not null then jsonb_build_object('outcome', l.outcome, 'response', l.response,
+                'error', l.error, 'received_at', l.received_at) end) order by t.number), '[]')
+        from app.attempts t left join app.late_answers l on l.tenant_id = t.tenant_id and l.id = t.id where t.tenant_id = a.tenant_id and t.action_id = a.id) as attempts
 from app.actions a
 join app.workflows w on w.tenant_id = a.tenant_id and w.id = a.workflow_id
 join app.decisions d on d.tenant_id = a.tenant_id and d.action_id = a.id

@@ -54,6 +54,17 @@ class Disconnected(BaseModel):
     message: str
 
 
+class Circuit(BaseModel):
+    """Whether calls are made: `closed` is well; `open` makes none; `half_open` makes one at a time, to see.
+
+    since: when it opened. next_call_at: until then no call is made, because it is open or the provider wants a pause.
+    """
+
+    state: Literal["closed", "open", "half_open"]
+    since: datetime | None
+    next_call_at: datetime | None
+
+
 class Connection(BaseModel):
     """Times are those of the grant: when the consent ends, when access and refresh token end (null: not, or not known),
     when the tokens were last refreshed, and when a call was last made with them.
@@ -78,3 +89,4 @@ class Connection(BaseModel):
     last_used_at: datetime | None
     refresh_failures: int | None
     disconnect: Disconnection | None
+    circuit: Circuit

@@ -15,7 +15,8 @@ from api.auth import Principal, system
 from api.config import settings
 from api.db import database
 from api.execution import prepare
-from api.execution.retry import MAX_ATTEMPTS, Settlement, settle
+from api.execution.requested import request_of
+from api.execution.retry import MAX_ATTEMPTS, Settlement, health, settle
 from api.gate.models import Contract
 from api.ids import new_id
 from api.providers.client import Lease, Outcome
@@ -137,6 +138,9 @@ async def _finish(
         "outcome": settlement.outcome,
         "next_attempt_at": settlement.next_attempt_at,
         "error": ended.error,
+        "health": health(ended),
+        "retry_after": ended.pause,
+        "request": request_of(contract, claimed["args"]) if ended.status is not None or ended.troubled else None,
         **kept_of(contract, ended),
     }
     try:
@@ -146,9 +150,19 @@ async def _finish(
             raise
         # The lease is over, or an earlier try of ours was recorded and only its answer got lost.
         log.warning("attempt %s was settled already", claimed["attempt_id"])
+        await _note_late(executor, finish)
         return {"claimed": True, "reason": "settled_already"}
     result: dict[str, Any] = answer.result
     return result
+
+
+async def _note_late(executor: Principal, finish: dict[str, Any]) -> None:
+    """Keeps an answer that came when the lease was over: it settles nothing by itself, and is evidence."""
+    members = ("attempt_id", "fence", "outcome", "response", "response_digest", "error")
+    try:
+        await database().call(executor, "note_late_answer_v1", {name: finish[name] for name in members})
+    except psycopg.Error as error:
+        log.warning("a late answer to attempt %s was not kept: %s", finish["attempt_id"], error.sqlstate)
 
 
 def sanitize(ended: Outcome) -> dict[str, Any]:
@@ -175,7 +189,7 @@ def kept_of(contract: Contract, ended: Outcome) -> dict[str, Any]:
 
 
 async def expire(tenant_id: UUID | str, attempt_id: UUID | str) -> dict[str, Any]:
-    """Settles an attempt whose function died: retried under an idempotency key, else `unknown`."""
+    """Settles an attempt whose function died: retried if it was not sent or has an idempotency key, else `unknown`."""
     executor = system(tenant_id, "execute_actions")
     async with database().tenant_transaction(executor, "actions.read") as connection:
         cursor = await connection.execute(query("execution/expired_attempt"), {"id": attempt_id})
@@ -185,15 +199,16 @@ async def expire(tenant_id: UUID | str, attempt_id: UUID | str) -> dict[str, Any
     tools = (await database().call(executor, "list_tools_v1", {"name": attempt["tool"]})).result
     # A tool that exists no more, or was changed since, is not provably idempotent.
     same = [tool for tool in tools if tool["version"] == attempt["contract_version"]]
-    ended = Outcome("maybe", error="The function that held this attempt died.")
+    ended = Outcome("maybe" if attempt["sent"] else "no", error="The function that held this attempt died.")
     idempotency = same[0]["idempotency"] if same else "none"
-    settlement = settle(ended, idempotency, attempt["number"], True, datetime.now(UTC), _rng)
+    in_doubt = attempt["sent"] or attempt["maybe_reached"]
+    settlement = settle(ended, idempotency, attempt["number"], in_doubt, datetime.now(UTC), _rng)
     args = {
         "attempt_id": attempt_id,
         "outcome": settlement.outcome,
         "next_attempt_at": settlement.next_attempt_at,
         "error": ended.error,
-        "response": {"status": None, "reached": "maybe", "body": None},
+        "response": {"status": None, "reached": ended.reached, "body": None},
     }
     result: dict[str, Any] = (await database().call(executor, "expire_attempt_v1", args)).result
     return result

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from api.providers.client import Outcome
+from api.providers.client import MAX_RETRY_AFTER, Outcome
 
 MAX_ATTEMPTS = 6
 BASE_SECONDS = 1.0
@@ -68,4 +68,14 @@ def _is_transient(ended: Outcome, maybe_reached_before: bool) -> bool:
 def delay(number: int, retry_after: float | None, rng: random.Random) -> float:
     """Seconds until the next attempt: full jitter below an exponential ceiling, and never before `Retry-After`."""
     jitter = rng.uniform(0, min(MAX_SECONDS, BASE_SECONDS * 2**number))
-    return max(jitter, min(retry_after or 0.0, 3600.0))
+    return max(jitter, min(retry_after or 0.0, MAX_RETRY_AFTER))
+
+
+def health(ended: Outcome) -> Literal["well", "failed"] | None:
+    """What a call says of its connection: it answered, if only to refuse; it did not; or None, nothing.
+
+    What kept us from sending is no failure of the provider, nor is a limit that it names.
+    """
+    if ended.troubled:
+        return "failed"
+    return None if ended.status in (None, 408, 425, 429) else "well"

@@ -4,7 +4,7 @@ from api.execution.compensate import compensate
 from api.execution.dead_letters import get as get_dead_letter
 from api.execution.dead_letters import list_dead_letters, requeue, requeue_many
 from api.execution.execute import execute, execute_soon, expire
-from api.execution.reconcile import reconcile
+from api.execution.reconcile import look_up, reconcile
 from api.execution.undo_runs import pursue, pursue_due, pursue_soon, undo_run
 from api.execution.undo_runs import report as undo_report
 
@@ -15,6 +15,7 @@ __all__ = [
     "expire",
     "get_dead_letter",
     "list_dead_letters",
+    "look_up",
     "pursue",
     "pursue_due",
     "pursue_soon",

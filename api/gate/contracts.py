@@ -42,6 +42,8 @@ class ReadBack(Lenient):
     args: dict[str, Any] = {}
     found: Pointer
     equals: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    #: So many seconds after it was sent, what the provider does not show has not happened and will not; None is never.
+    conclusive_after: int | None = Field(default=None, ge=60, exclude_if=lambda value: value is None)
 
 
 class State(Lenient):

@@ -28,6 +28,8 @@ __all__ = [
 
 #: Of a lease, these seconds are kept for recording how the call ended.
 RESERVE = 0.5
+#: No `Retry-After` is believed beyond this many seconds: a mistake there must not stop a connection for days.
+MAX_RETRY_AFTER = 3600.0
 #: A NUL in JSON text, which no column can keep: an odd number of backslashes before u0000.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 #: Redirects that follow work done, as a browser sees them after posting a form (RFC 9110 section 15.4).
@@ -42,6 +44,7 @@ class Outcome:
     status: HTTP status, None without an answer. body: parsed JSON. retry_after: seconds, from the provider.
     hopeless: it was not sent, and never will be by trying again: the consent is gone, or it makes no request.
     code: the provider's error code, of an answer that is no success. unauthorized: another access token may do.
+    unreachable: nobody took the request there.
     """
 
     reached: Literal["no", "maybe", "yes"]
@@ -52,6 +55,20 @@ class Outcome:
     hopeless: bool = False
     code: str | None = None
     unauthorized: bool = False
+    unreachable: bool = False
+
+    @property
+    def troubled(self) -> bool:
+        """Whether it speaks against the connection: no answer, or one of a server in trouble. A refusal does not."""
+        if self.status is None:
+            return self.reached == "maybe" or self.unreachable
+        return self.status >= 500
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds for which the provider wants no call; MAX_RETRY_AFTER at most, None when it asks for none."""
+        wanted = self.retry_after
+        return min(wanted, MAX_RETRY_AFTER) if wanted is not None and wanted > 0 else None
 
 
 class Lease:
@@ -98,7 +115,8 @@ async def call_tool(
     except (ConfigurationError, httpx.InvalidURL) as error:
         return Outcome("no", error=str(error))
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
-        return Outcome("no", error=f"The provider could not be reached ({type(error).__name__}).")
+        down = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+        return Outcome("no", error=f"The provider could not be reached ({type(error).__name__}).", unreachable=down)
     except (httpx.HTTPError, TimeoutError) as error:
         return Outcome("maybe", error=f"No answer came ({type(error).__name__}).")
 

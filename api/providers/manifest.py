@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from api.config import ConfigurationError
 from api.gate.models import Access, Contract, Environment
 from api.providers.checks import contradictions
-from api.providers.parts import Account, Answers, Keep, Name, OAuth, Parameter, Part, Prefix
+from api.providers.parts import Account, Answers, Keep, Limit, Name, OAuth, Parameter, Part, Prefix
 from api.providers.site import Site
 from api.providers.toml_lines import Place, line_of
 from api.providers.tool import Tool
@@ -51,6 +51,7 @@ class Manifest(Part):
     oauth: OAuth
     account: Account | None = None
     answers: Answers = Answers()
+    limits: list[Limit] = Field(default=[], max_length=8)
     tools: list[Tool] = Field(min_length=1)
 
     def site(self, environment: Environment, values: dict[str, str] | None = None) -> Site:

@@ -134,6 +134,19 @@ class Account(Part):
     keep: dict[Name, Keep] = {}
 
 
+class Limit(Part):
+    """How many requests a provider takes in how many seconds; up to an hour a rate, beyond it a quota.
+
+    per: each connection by itself, or all of the tenant's to one account there. environment: where only one has it.
+    """
+
+    name: Name
+    requests: int = Field(ge=1, le=10_000_000)
+    seconds: int = Field(ge=1, le=31 * 86_400)
+    per: Literal["connection", "account"] = "account"
+    environment: Environment | None = None
+
+
 class Success(Part):
     at: Pointer
     equals: Any

@@ -1,0 +1,158 @@
+"""How often a connection may be called, whether its provider answers, and what becomes of what was not settled."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.db import absences
+from tests.db.attacks import refused_everywhere
+from tests.db.names import ACME, NOTE, Row
+from tests.db.world import World
+
+LIMIT = (
+    "insert into private.provider_limits (provider, name, requests, seconds, per)"
+    " values ('sandbox_crm', 'test', %s, %s, 'connection')"
+)
+FAILED = {"health": "failed"}
+OVER = "update private.connection_flow set open_until = now() - interval '1 second', closed_until = '-infinity'"
+
+
+def _flow(world: World, column: str = "circuit") -> object:
+    return world.value(
+        f"select {column} from private.connection_flow where connection_id = %s", ACME.connection("crm/write")
+    )
+
+
+def _tried(world: World, outcome: str = "retry", **how: object) -> Row:
+    """An attempt at a note of its own, if the connection takes it; how it ended."""
+    claimed = world.claim(world.note())
+    return world.finish(ACME, claimed, outcome, **how) if claimed["claimed"] else claimed
+
+
+def test_no_more_calls_than_the_limit_and_a_held_action_waits_without_a_trace(world: World) -> None:
+    world.owner.execute(LIMIT, (5, 60))
+    actions = [world.note() for _ in range(7)]
+    assert [world.claim(action)["claimed"] for action in actions[:1]] == [True]
+    held = actions[1]
+    before = world.value("select count(*) from app.audit_events")
+    refused = world.claim(held)
+    assert (refused["claimed"], refused["reason"], refused["status"]) == (False, "rate_limited", "authorized")
+    assert world.value("select count(*) from app.audit_events") == before
+    assert world.value("select count(*) from app.attempts where action_id = %s", held.id) == 0
+    work = world.rows("select app.claim_due_actions_v1(100)")[0][0]
+    assert held.id not in {item["action_id"] for item in work}
+
+
+def test_a_quota_is_counted_until_its_window_is_over(world: World) -> None:
+    world.owner.execute(LIMIT, (3, 86400))
+    assert [world.claim(world.note())["claimed"] for _ in range(5)] == [True, True, True, False, False]
+    world.owner.execute("update private.call_meters set window_at = window_at - interval '1 day'")
+    assert world.claim(world.note())["claimed"]
+
+
+def test_a_provider_that_wants_a_pause_gets_it_from_everybody_and_an_hour_at_most(world: World) -> None:
+    assert _tried(world, retry_after=10**9)["status"] == "authorized"
+    assert _tried(world)["reason"] == "provider_rate_limited"
+    assert world.value("select max(closed_until) <= now() + interval '1 hour' from private.connection_flow")
+
+
+def test_the_circuit_opens_lets_one_call_through_and_closes(world: World) -> None:
+    for _ in range(5):
+        assert _flow(world) == "closed" if world.rows("select 1 from private.connection_flow") else True
+        _tried(world, **FAILED)
+    assert (_flow(world), _tried(world)["reason"]) == ("open", "circuit_open")
+    alert = "select status, contact from app.alerts where kind = 'connection.circuit_open'"
+    [(status, contact)] = world.rows(alert)
+    assert (status, bool(contact)) == ("open", True)
+    world.owner.execute(OVER)
+    probe = world.claim(world.note())
+    assert (probe["claimed"], _flow(world), _tried(world)["reason"]) == (True, "half_open", "circuit_open")
+    world.finish(ACME, probe, "retry", **FAILED)
+    assert (_flow(world), _flow(world, "openings")) == ("open", 2)
+    world.owner.execute(OVER)
+    assert _tried(world, "succeeded", health="well")["status"] == "succeeded"
+    assert (_flow(world), world.rows(alert)[0][0]) == ("closed", "resolved")
+
+
+def test_refusals_do_not_open_it(world: World) -> None:
+    for _ in range(8):
+        _tried(world, "failed", health="well")
+    assert _flow(world) == "closed"
+
+
+def test_two_who_ask_at_once_get_different_work(world: World) -> None:
+    ids = {world.note().id for _ in range(6)}
+    first, second = (world.rows("select app.claim_due_actions_v1(3)")[0][0] for _ in range(2))
+    got = [item["action_id"] for item in first + second]
+    assert (len(got), len(set(got)), set(got) <= ids) == (6, 6, True)
+
+
+def test_what_was_not_sent_is_tried_again_whatever_the_caller_supposes(world: World) -> None:
+    absences.publish(world)
+    action = world.propose(ACME, absences.STAMP, {}, outcome="allow", effect="write")
+    claimed = world.claim(action, lease_seconds=0)
+    world.owner.execute("update app.attempts set sent_at = null where id = %s", (claimed["attempt_id"],))
+    args = {"attempt_id": claimed["attempt_id"], "outcome": "unknown", "response": absences.MAYBE}
+    assert world.call(ACME.system(), "expire_attempt_v1", args)["status"] == "authorized"
+    assert not world.value("select private.may_have_happened(a) from app.actions a where id = %s", action.id)
+
+
+def test_a_late_answer_is_kept_once_and_changes_nothing(world: World) -> None:
+    absences.publish(world)
+    late = absences.answered_late(world, ACME, "production")
+    action = world.value("select action_id from app.attempts where id = %s", late["attempt_id"])
+    assert world.call(ACME.system(), "note_late_answer_v1", late)["recorded"]
+    assert not world.call(ACME.system(), "note_late_answer_v1", late)["recorded"]
+    assert world.value("select status from app.actions where id = %s", action) == "unknown"
+    with world.refuses("not_found"):
+        world.call(ACME.system(), "note_late_answer_v1", late | {"fence": late["attempt_id"]})
+    for statement in ("update app.late_answers set outcome = 'failed'", "delete from app.late_answers"):
+        refused_everywhere(world, statement, reasons=("append_only",))
+
+
+def test_an_answer_in_time_is_not_late(world: World) -> None:
+    claimed = world.claim(world.note())
+    with world.refuses("not_late"):
+        world.call(ACME.system(), "note_late_answer_v1", absences.late(claimed))
+
+
+def test_an_absence_is_conclusive_when_the_contract_says_so(world: World) -> None:
+    absences.publish(world, conclusive_after=3600)
+    action = absences.lost(world, ACME)
+    seen = absences.looked(world, action)
+    args = {"id": action.id, "observation_id": seen, "reason": "not there"}
+    with world.refuses("too_early"):
+        world.call(ACME.system(), "settle_absent_v1", args)
+
+
+def test_what_did_not_happen_is_tried_again(world: World) -> None:
+    absences.publish(world)
+    action = absences.lost(world, ACME)
+    alert = "select status from app.alerts where kind = 'action.unknown' and subject_id = %s"
+    assert world.value(alert, action.id) == "open"
+    args = {"id": action.id, "observation_id": absences.looked(world, action), "reason": "not there"}
+    assert world.call(ACME.system(), "settle_absent_v1", args)["status"] == "authorized"
+    assert world.value(alert, action.id) == "resolved"
+    assert world.claim(action)["maybe_reached"] is False
+
+
+@pytest.mark.parametrize("outcome", ["dead_letter", "unknown"])
+def test_whoever_answers_for_the_workflow_is_told(world: World, outcome: str) -> None:
+    action = world.note()
+    world.finish(ACME, world.claim(action), outcome)
+    [(severity, contact)] = world.rows(
+        "select severity, contact from app.alerts where kind = %s and subject_id = %s", f"action.{outcome}", action.id
+    )
+    assert (severity, bool(contact), action.arguments["tool"]) == ("warning", True, NOTE)
+
+
+def test_what_is_unknown_is_looked_up_with_growing_pauses_by_one_at_a_time(world: World) -> None:
+    action = world.note()
+    world.finish(ACME, world.claim(action), "unknown")
+    pauses = []
+    for _ in range(4):
+        world.owner.execute("update private.lookups set next_at = now()")
+        assert [item["action_id"] for item in world.rows("select app.claim_unknown_actions_v1(9)")[0][0]] == [action.id]
+        assert world.rows("select app.claim_unknown_actions_v1(9)")[0][0] == []
+        pauses.append(world.value("select round(extract(epoch from next_at - now()) / 60)::int from private.lookups"))
+    assert pauses == [5, 15, 60, 60]
