@@ -104,6 +104,23 @@ def test_kill_switch(scope: str, target: str, stopped: bool) -> None:
         assert found.message.endswith("It misbehaves.")
 
 
+@pytest.mark.parametrize(
+    ("stage", "outcome"),
+    [("engaged", Outcome.DENY), ("drafts", Outcome.ESCALATE), ("one_at_a_time", Outcome.ALLOW)],
+)
+def test_a_switch_that_is_being_released_asks_for_people_first(stage: str, outcome: Outcome) -> None:
+    switch = {"id": UUID(int=77), "scope": "tool", "target": TOOL, "reason": "It misbehaves.", "stage": stage}
+    decision = decided(facts(kill_switches=[switch]))
+    [found] = of(decision, "kill_switch")
+    assert (found.outcome, found.setting) == (outcome, f"kill_switches/{UUID(int=77)}")
+    assert found.message.endswith("It misbehaves.")
+    if outcome is Outcome.ESCALATE:
+        assert decision.required_approvals.count >= 1
+    # The strictest of several counts.
+    several = decided(facts(kill_switches=[switch, switch | {"stage": "engaged"}]))
+    assert several.outcome is Outcome.DENY
+
+
 def test_every_switch_that_covers_it_is_named() -> None:
     switches = [
         {"id": UUID(int=n), "scope": scope, "target": target, "reason": scope}
