@@ -13,6 +13,7 @@ from api.gate.models import HARD_GATES, AccessSpec, Approvals, Contract, ToolGra
 from api.gate.money import format_amount
 from api.gate.pointer import covers, escape
 from api.workflows.changes import Change, by, members, number, same
+from api.workflows.diff_loop import loop_changes
 from api.workflows.diff_safeguards import messages, safeguards
 
 _STAGES = ("shadow", "supervised", "autonomous")
@@ -26,6 +27,7 @@ def diff(before: AccessSpec | None, after: AccessSpec, contracts: Mapping[str, C
     """
     if before is None:
         nothing: dict[str, Any] = {"tools": {}, "connections": {}, "data_classes": [], "value_max": {}, "insiders": []}
+        nothing |= {"loop": None}
         before = after.model_copy(update=nothing)
     return [
         *_stage(before, after, contracts or {}),
@@ -34,6 +36,7 @@ def diff(before: AccessSpec | None, after: AccessSpec, contracts: Mapping[str, C
         *_limits(before, after),
         *safeguards(before, after),
         *_data(before, after),
+        *loop_changes(before, after),
         *(
             Change(kind="changed", pointer=f"/{name}", before=old, after=new, text=f"The {word} is now: {new}")
             for name, word in _WORDS.items()

@@ -9,6 +9,7 @@ from typing import Any
 from api.gate.models import HARD_GATES, AccessSpec, Approvals, Contract, ToolGrant
 from api.gate.money import format_amount
 from api.providers.manifest import Manifest
+from api.runs.loop.drafting import described as described_loop
 from api.workflows.data_classes import classes_of, sent_by, trust_of
 from api.workflows.diff_safeguards import described
 
@@ -56,6 +57,7 @@ def document(
         },
         "data_classes": spec.data_classes,
         "pseudonyms": sorted(spec.hidden),
+        "drive": described_loop(spec.loop) if spec.loop else [],
         "retention": {"days": spec.retention_days, "by_class": spec.retention},
         "can_read": [_reading(read) for read in reads],
         "can_write": [write["tool"] for write in writes],

@@ -312,6 +312,7 @@ class AccessSpecDocument(BaseModel):
     limits: Limits
     data_classes: list[DataClass]
     pseudonyms: list[Pseudonym]
+    drive: list[str]
     retention: Retention
     compared_with: int | None
     changes: list[Change]

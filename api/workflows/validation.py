@@ -6,6 +6,7 @@ from typing import Any
 from api.gate.data_classes import NAMES
 from api.gate.models import AccessSpec, Contract, ToolGrant, unseen
 from api.gate.pointer import escape
+from api.runs.loop.drafting import mistakes as loop_mistakes
 from api.workflows.data_classes import undeclared
 
 Mistake = dict[str, Any]
@@ -26,6 +27,7 @@ def mistakes(spec: AccessSpec, contracts: Mapping[str, Contract]) -> list[Mistak
         *_of_names(spec, contracts),
         *_of_classes(spec),
         *_of_retention(spec),
+        *(_mistake(at, message) for at, message in loop_mistakes(spec, contracts)),
     ]
 
 

@@ -60,10 +60,13 @@ begin
         ('waiting', 'completed'), ('waiting', 'cancelled')) then
         perform private.fail(409, 'invalid_transition', format('A run cannot go from %s to %s.', old.status, new.status));
     end if;
-    v_principal := private.require(case when new.driven_by = 'loop' and new.status <> 'cancelled' then 'runs.advance' else 'runs.write' end);
-    if v_principal.tenant_id <> new.tenant_id then
-        perform private.fail(403, 'permission_denied', 'The run is another tenant''s.');
-    elsif old.status = 'queued' and new.status = 'running' and not private.run_may_begin(new) then
+    if new.driven_by = 'loop' then
+        v_principal := private.require(case when new.status = 'cancelled' then 'runs.write' else 'runs.advance' end);
+        if v_principal.tenant_id <> new.tenant_id then
+            perform private.fail(403, 'permission_denied', 'The run is another tenant''s.');
+        end if;
+    end if;
+    if old.status = 'queued' and new.status = 'running' and not private.run_may_begin(new) then
         perform private.fail(409, 'too_many_runs', 'As many runs of the workflow are under way as its version allows.');
     end if;
     if new.status in ('completed', 'failed', 'cancelled') then

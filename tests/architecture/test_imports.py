@@ -26,6 +26,7 @@ SHARED = {
     "api.connections.vault": "the error of a credential that does not open",
     "api.privacy.run_keys": "the keys that everything of a run is sealed under",
     "api.privacy.sealing": "what was read in a run, as it is kept and as it is used",
+    "api.runs.loop.drafting": "what a loop says to its reviewer, and what is wrong with it",
     "api.runs.loop.service": "what drives the runs of a workflow's loop",
     "api.runs.minimise": "what is kept of a provider's answer, to a read or to a write",
 }
@@ -42,7 +43,7 @@ QUERYING = {
     # The steps of a loop, whose reads and proposals have idempotency keys of their own.
     "api.runs.loop.reading", "api.runs.loop.thinking",
     # What was read is sealed under the keys that its run has.
-    "api.privacy.sealing", "api.privacy.rotation", "api.privacy.erasure",
+    "api.privacy.sealing", "api.privacy.rotation",
 }  # fmt: skip
 
 #: Modules of the shared kit that know the database's types.

@@ -10,6 +10,8 @@ from api.auth import Principal
 from api.gate.loop_spec import LoopSpec
 from api.runs.reasoners.reasoner import Seen
 
+#: Items that one `for_each` reads for; of a longer list, the first ones.
+MAX_ITEMS = 50
 Outcome = Literal["done", "failed", "skipped"]
 
 

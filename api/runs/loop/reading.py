@@ -12,14 +12,12 @@ from api.errors import Problem, from_database
 from api.gate.loop_spec import Observe
 from api.gate.pointer import resolve
 from api.runs import service as runs
-from api.runs.loop.held import FailedError, Held, PutOffError, Step
+from api.runs.loop.held import MAX_ITEMS, FailedError, Held, PutOffError, Step
 from api.runs.models import NewObservation
 from api.runs.reasoners.filling import FillingError, fill
 from api.runs.reasoners.reasoner import Seen
 from api.workflows import facts as workflow_facts
 
-#: Items that one `for_each` reads for; a longer list is cut, and the trace says so.
-MAX_ITEMS = 50
 _PASSING = frozenset({"epoch_moved", "kill_switch_engaged", "database_unavailable"})
 _PAUSES = (2, 5, 15, 60, 300)
 
