@@ -26,6 +26,7 @@ from api.monitoring.routes import alerts
 from api.monitoring.routes import router as monitoring
 from api.permits.routes import keys_router
 from api.permits.routes import router as permits
+from api.privacy.routes import router as privacy
 from api.providers.routes import router as providers
 from api.replay.routes import router as replay
 from api.risk.routes import router as risk
@@ -104,7 +105,7 @@ def create_app() -> FastAPI:
     app.add_middleware(RequestContext)
     for router in (
         tenants, providers, tools, connections, callback_router, workflows, workflow_assets, constitution, risk, replay,
-        model_providers,
+        model_providers, privacy,
         runs, actions, permits, keys_router, execution, exceptions, amendments, confidence, directory, audit, alerts, monitoring, docs,
     ):  # fmt: skip
         app.include_router(router)

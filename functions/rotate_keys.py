@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from api.connections import service
-from api.privacy import rotation
+from api.privacy import service as privacy
 from functions.runtime import noted, run_until_complete
 
 BATCH = 100
@@ -22,7 +22,7 @@ async def run(now: datetime) -> dict[str, int]:
     total = {"rewrapped": 0, "beaten": 0, "failed": 0}
     while True:
         done = await service.rewrap(BATCH)
-        of_runs = await rotation.rewrap(BATCH)
+        of_runs = await privacy.rewrap(BATCH)
         moved = {name: getattr(done, name) + of_runs[name] for name in total}
         total = {name: total[name] + count for name, count in moved.items()}
         if moved["rewrapped"] + moved["beaten"] == 0 or time.monotonic() > begin_until:

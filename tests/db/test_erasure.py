@@ -48,7 +48,7 @@ def age(world: World, days: float) -> None:
 def request(world: World, *runs: str, by: Row | None = None) -> str:
     args = {"id": str(new_id()), "subject": "A***", "reason": "asked", "searched_to": None, "run_ids": list(runs)}
     world.call(by or ACME.user(), "request_erasure_v1", args)
-    return args["id"]
+    return str(args["id"])
 
 
 def erase(world: World, *runs: str, by: Row | None = None) -> int:

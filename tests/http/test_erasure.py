@@ -1,0 +1,83 @@
+"""What is kept is sealed, and what is about a person is erased when somebody asks, wherever it was."""
+
+from typing import Any
+
+from sandbox.organisation import Organisation, ok, once
+from tests.http.integrator import NOTE, at_work, note
+from tests.http.world import World
+
+IBAN = "DE94000123450532013000"  # of a bill that the sandbox bank tells of
+
+
+def found(world: World, text: str, tables: str = "%") -> list[str]:
+    """Every column of every table of ours that has the text in it."""
+    columns = world.rows(
+        "select c.oid::regclass::text, a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid"
+        " where c.relnamespace in ('app'::regnamespace, 'private'::regnamespace) and c.relkind = 'r' and a.attnum > 0"
+        " and not a.attisdropped and a.atttypid in ('text'::regtype, 'jsonb'::regtype) and c.relname like %s",
+        tables,
+    )
+    return [
+        f"{table}.{column}"
+        for table, column in columns
+        if world.rows(f"select 1 from {table} where {column}::text like %s limit 1", f"%{text}%")
+    ]
+
+
+def ask(organisation: Organisation, **body: Any) -> dict[str, Any]:
+    request = {"subject": {"type": "iban", "id": IBAN}, "reason": "They asked us to."} | body
+    erasure: dict[str, Any] = ok(organisation.owner.api.post("/v1/erasures", json=request, headers=once()))
+    return erasure
+
+
+def test_what_is_read_is_kept_only_sealed_and_read_as_it_was(fresh: Organisation, world: World) -> None:
+    with at_work(fresh) as agent:
+        request, key = {"tool": "sandbox_bank.bills.list", "args": {"status": "open"}}, once()
+        seen = ok(agent.api.post(f"/v1/runs/{agent.run_id}/observations", json=request, headers=key))
+        assert IBAN in str(seen["result"])
+        assert found(world, IBAN) == []
+        [args] = world.rows("select args from app.observations where id = %s", seen["id"])
+        assert "open" not in str(args)
+        again = ok(agent.api.post(f"/v1/runs/{agent.run_id}/observations", json=request, headers=key))
+        assert (again["result"], again["args"], again["labels"]) == (seen["result"], seen["args"], seen["labels"])
+        [shown] = ok(agent.api.get(f"/v1/runs/{agent.run_id}"))["observations"]
+        assert shown["args"] == {"status": "open"}
+
+
+def test_a_person_is_erased_on_request(fresh: Organisation, world: World) -> None:
+    with at_work(fresh) as agent:
+        agent.observe()
+        done = agent.propose(
+            NOTE, note(), rationale=f"Asked about {IBAN[:4]} {IBAN[4:]}.", subject={"type": "c", "id": "c9"}
+        )
+        assert agent.action(done["id"], wait=10)["status"] == "succeeded"
+        with at_work(fresh) as other:
+            other.observe("sandbox_crm.messages.list")
+        looked = ask(fresh, dry_run=True)
+        assert (looked["id"], [run["run_id"] for run in looked["runs"]]) == (None, [agent.run_id])
+        assert (looked["runs"][0]["observations"], looked["runs"][0]["actions"]) == (1, 1)
+        assert [run["run_id"] for run in ask(fresh, subject={"type": "c", "id": "c9"}, dry_run=True)["runs"]] == [
+            agent.run_id
+        ]
+        assert ask(fresh, subject={"type": "iban", "id": IBAN[:-1]}, dry_run=True)["runs"] == []
+        erasure = ask(fresh)
+        assert (erasure["searched_to"], IBAN in str(erasure)) == (None, False)
+        assert erasure["runs"][0]["erased_at"] is None
+        assert world.stack.tick("purge_expired")["failed"] == 0
+        assert ok(fresh.owner.api.get(f"/v1/erasures/{erasure['id']}"))["runs"][0]["erased_at"]
+        assert found(world, IBAN) == found(world, f"{IBAN[:4]} {IBAN[4:]}") == []
+        shown = agent.action(done["id"])
+        assert (shown["args"], shown["rationale"], shown["digest"]) == ({}, "", done["digest"])
+        assert ok(agent.api.get(f"/v1/runs/{agent.run_id}"))["instruction"] == ""
+        refused = agent.api.post(
+            f"/v1/runs/{agent.run_id}/observations", json={"tool": "sandbox_bank.bills.list"}, headers=once()
+        )
+        assert (refused.status_code, refused.json()["code"]) == (409, "run_erased")
+    assert ok(fresh.owner.api.get("/v1/audit/verify"))["ok"]
+
+
+def test_who_may_not_ask_is_refused(fresh: Organisation) -> None:
+    body = {"subject": {"type": "iban", "id": IBAN}, "reason": "no", "dry_run": True}
+    with at_work(fresh) as agent:
+        for api in (agent.api, fresh.approver.api):
+            assert api.post("/v1/erasures", json=body, headers=once()).status_code == 403
