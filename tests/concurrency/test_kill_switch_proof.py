@@ -1,4 +1,4 @@
-"""Eight processes propose and have executed what they can; a kill switch comes in the middle, and keeps its proof's word."""
+"""Eight processes propose and have executed what they can; a kill switch comes in the middle, and its proof holds."""
 
 from __future__ import annotations
 
