@@ -15,7 +15,12 @@ def main(url: str, key: str, body: str) -> None:
     """Prints how many were answered, by status."""
     proposal, counts = json.loads(body), dict[str, int]()
     over = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+
+    def wait() -> None:
+        sys.stdin.read()
+        over.set()
+
+    threading.Thread(target=wait, daemon=True).start()
     with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60, trust_env=False) as api:
         print("ready", flush=True)  # noqa: T201 - to who started it
         while not over.is_set():
