@@ -70,6 +70,7 @@ def record_of(proposal: Proposal, facts: Facts, decision: Decision, now: datetim
         "citations": proposal.citations,
         "evidence": proposal.evidence,
         "subject": proposal.subject,
+        "moved": proposal.moved,
         "decision": decision.model_dump(mode="json"),
         "reasons": reasons_of(decision),
         "class": _class(proposal, facts, decision),

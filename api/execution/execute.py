@@ -14,7 +14,9 @@ import psycopg
 from api.auth import Principal, system
 from api.config import settings
 from api.db import database
-from api.execution import prepare
+from api.errors import Problem, from_database
+from api.execution import premises, prepare
+from api.execution.repropose import repropose
 from api.execution.requested import request_of
 from api.execution.retry import MAX_ATTEMPTS, Settlement, health, settle
 from api.gate.models import Contract
@@ -67,13 +69,9 @@ async def execute(tenant_id: UUID | str, action_id: UUID | str) -> dict[str, Any
         ended = Outcome("maybe", error="The provider may have forgotten the idempotency key by now; nothing was sent.")
         contract = contract.model_copy(update={"idempotency": "none"})
         return await _finish(executor, contract, claimed, ended, lease)
-    try:
-        await prepare.before(executor, contract, claimed)
-    except prepare.NotReadError as error:
-        return await _finish(executor, contract, claimed, Outcome("no", error=str(error)), lease)
-    except prepare.ChangedError as error:
-        ended = Outcome("no", error=str(error))
-        return await _finish(executor, contract, claimed, ended, lease, Settlement("failed"))
+    over = await _prepared(executor, contract, claimed, lease)
+    if over is not None:
+        return over
     try:
         if not claimed["sent"]:
             fenced = {"attempt_id": claimed["attempt_id"], "fence": claimed["fence"]}
@@ -91,6 +89,29 @@ async def execute(tenant_id: UUID | str, action_id: UUID | str) -> dict[str, Any
     if finished.get("status") == "succeeded":
         await prepare.after(executor, contract, claimed, ended.body)
     return finished
+
+
+async def _prepared(
+    executor: Principal, contract: Contract, claimed: dict[str, Any], lease: Lease
+) -> dict[str, Any] | None:
+    """Reads what has to be known before the call; what became of the attempt where it ends without one."""
+    try:
+        if await premises.is_there(executor, contract, claimed):
+            return await _finish(executor, contract, claimed, Outcome("yes"), lease, note="already there")
+        moved = await premises.moved_since(executor, contract, claimed)
+        if moved:
+            return await repropose(executor, claimed, moved)
+        await prepare.before(executor, contract, claimed)
+    except (prepare.NotReadError, premises.UnreadError) as error:
+        return await _finish(executor, contract, claimed, Outcome("no", error=str(error)), lease)
+    except prepare.ChangedError as error:
+        ended = Outcome("no", error=str(error))
+        return await _finish(executor, contract, claimed, ended, lease, Settlement("failed"))
+    except (Problem, psycopg.Error) as error:
+        problem = error if isinstance(error, Problem) else from_database(error)
+        ended = Outcome("no", error=f"It could not be prepared: {problem.detail}")
+        return await _finish(executor, contract, claimed, ended, lease)
+    return None
 
 
 async def _is_forgotten(executor: Principal, contract: Contract, claimed: dict[str, Any]) -> bool:
@@ -127,8 +148,12 @@ async def _finish(
     ended: Outcome,
     lease: Lease,
     settlement: Settlement | None = None,
+    note: str | None = None,
 ) -> dict[str, Any]:
-    """Records how the attempt ended; settlement: as what, where that does not follow from how the call ended."""
+    """Records how the attempt ended; settlement: as what, where that does not follow from how the call ended.
+
+    note: why there was no call, where that is no error.
+    """
     tries = await _tries(executor, claimed["action_id"], claimed["number"])
     if settlement is None:
         settlement = settle(ended, contract.idempotency, tries, claimed["maybe_reached"], datetime.now(UTC), _rng)
@@ -143,6 +168,8 @@ async def _finish(
         "request": request_of(contract, claimed["args"]) if ended.status is not None or ended.troubled else None,
         **kept_of(contract, ended),
     }
+    if note is not None:
+        finish["response"]["note"] = note
     try:
         answer = await database().insist(executor, "finish_attempt_v1", finish, lease.remaining())
     except psycopg.Error as error:

@@ -35,15 +35,30 @@ class Output(Lenient):
 class ReadBack(Lenient):
     """How to learn from the provider whether a write happened: it did when `found` exists in the answer.
 
-    equals: where the answer may be about others too, what one of the values at `found` has to be.
+    equals: where the answer may be about others too, what one of the values at `found` has to be. before_write: it is
+    asked before the write as well, and what is found there is not done again.
     """
 
     tool: ToolName
     args: dict[str, Any] = {}
     found: Pointer
     equals: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    before_write: bool = Field(default=False, exclude_if=lambda value: not value)
     #: So many seconds after it was sent, what the provider does not show has not happened and will not; None is never.
     conclusive_after: int | None = Field(default=None, ge=60, exclude_if=lambda value: value is None)
+
+
+class Premise(Lenient):
+    """Something that a write rests on. Where its run has read it, it is read again right before the write.
+
+    args: templates of the write's arguments, by which the read is known. same: pointers into the answer at which
+    nothing may have changed. enough: pointers to whole numbers that may not be below the argument at the other pointer.
+    """
+
+    tool: ToolName
+    args: dict[str, Any] = {}
+    same: list[Pointer] = []
+    enough: dict[Pointer, Pointer] = {}
 
 
 class State(Lenient):
@@ -113,4 +128,5 @@ class Contract(Lenient):
     read_back: ReadBack | None = None
     state: State | None = Field(default=None, exclude_if=lambda value: value is None)
     compensate: Compensation | None = Field(default=None, exclude_if=lambda value: value is None)
+    rests_on: list[Premise] = Field(default=[], exclude_if=lambda value: value == [])
     intents: list[str] = Field(default=[], exclude_if=lambda value: value == [])

@@ -18,6 +18,7 @@ from api.gate.checks import (
     injection,
     kill_switch,
     limits,
+    moved,
     outbound,
     risk,
     scope,
@@ -46,6 +47,7 @@ CHECKS = (
     risk,
     stage,
     edit,
+    moved,
 )
 
 

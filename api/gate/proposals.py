@@ -3,6 +3,8 @@
 from typing import Any, Literal
 from uuid import UUID
 
+from pydantic import Field
+
 from api.gate.vocabulary import Arguments, Confidence, Lenient
 
 
@@ -14,7 +16,11 @@ class Proposer(Lenient):
 
 
 class Proposal(Lenient):
-    """One proposed tool call, as the agent made it (or as a person edited it)."""
+    """One proposed tool call, as the agent made it (or as a person edited it).
+
+    moved: of one that is proposed again, what has changed since it was decided: {what, message, was, is} each, and for
+    what was read (`what` is `read`) also the tool and the pointer.
+    """
 
     run_id: UUID
     tool: str
@@ -26,3 +32,4 @@ class Proposal(Lenient):
     subject: Arguments | None = None
     principal: Proposer
     edited_by: UUID | None = None
+    moved: list[dict[str, Any]] | None = Field(default=None, exclude_if=lambda value: value is None)

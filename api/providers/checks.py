@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from api.providers.patterns import HOST, characters, pins_address
+from api.providers.premise_checks import premise_mistakes
 from api.providers.template import IDEMPOTENCY, PLACEHOLDER
 from api.providers.toml_lines import Place
 from api.providers.tool import Tool
@@ -43,7 +44,7 @@ def contradictions(manifest: "Manifest") -> Mistakes:
         if tool.read_back is not None:
             for place, message in unreadable(tool, tool.read_back, tools.get(tool.read_back.tool)):
                 yield ("tools", number, "read_back", *place), message
-        for place, message in undo_mistakes(tool, tools):
+        for place, message in (*undo_mistakes(tool, tools), *premise_mistakes(tool, tools)):
             yield ("tools", number, *place), message
 
 

@@ -15,6 +15,7 @@ from api.gate.models import (
     Execution,
     Output,
     Pointer,
+    Premise,
     ReadBack,
     State,
 )
@@ -84,6 +85,10 @@ class _ReadBack(ReadBack):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class _Premise(Premise):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
 class _State(State):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -111,6 +116,7 @@ class Tool(Part):
     read_back: _ReadBack | None = None
     state: _State | None = None
     compensate: _Compensation | None = None
+    rests_on: list[_Premise] = Field(default=[])
 
     @field_validator("input_schema")
     @classmethod
