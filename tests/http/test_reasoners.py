@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.connections import vault
+from api.privacy import run_keys
 from api.runs.reasoners.conversation import SYSTEM_VERSION
 from api.runs.reasoners.reasoner import ReasonerError
 from sandbox.postgres import Server
@@ -162,9 +162,15 @@ def test_credentials_never_go_to_a_model_and_tokens_stay_whole(place: Thinking) 
 def test_the_texts_are_kept_only_as_sealed(place: Thinking) -> None:
     declared = spec("openai")
     run = place.run(declared)
-    [call] = thought(declared, place.ask(run), vault.seal).calls
+    keys = {"tenant_id": ACME.id, "run_id": str(run), "keys": run_keys.new(ACME.id, str(run))}
+
+    def seal(value: dict[str, Any], bound_to: bytes) -> str:
+        return json.dumps({"sealed": run_keys.seal(keys, "prompt", value, bound_to.decode())})
+
+    [call] = thought(declared, place.ask(run), seal).calls
     [kept] = place.calls(run)
-    opened = vault.unseal(json.dumps(kept["sealed"]), f"{ACME.id}|{run}|model_call/{call.id}".encode())
+    place_of = f"{ACME.id}|{run}|model_call/{call.id}"
+    opened = run_keys.unseal(keys, "prompt", kept["sealed"]["sealed"], place_of)
     assert opened == {"prompt": call.prompt, "response": call.response}
     assert "Northwind" not in json.dumps(kept)
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from api.gate.models import Confidence, Contract, Rule, Strict, ToolName
 from api.runs.models import Subject
 
-#: How a text that must not be kept in the clear is sealed: (value, what it is bound to) to its envelope.
+#: How what must not be kept in the clear is sealed under the run's own key: (value, what it is a part of) to JSON text.
 Seal = Callable[[dict[str, Any], bytes], str]
 
 
