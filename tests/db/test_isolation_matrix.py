@@ -31,7 +31,7 @@ OF_BOTH_ENVIRONMENTS = {
     "app.constitution_versions",
     "app.constitution_drafts",
     "app.audit_heads", "app.audit_checkpoints", "app.invitations", "app.tenant_settings", "app.directory_settings",
-    "app.tenant_tools",
+    "app.tenant_tools", "app.erasures",
 }  # fmt: skip
 #: Belongs to its workflow's environment.
 OF_A_WORKFLOW = "app.workflow_versions"
