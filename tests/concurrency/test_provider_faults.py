@@ -13,6 +13,12 @@ from tests.concurrency.world import World, another
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def well(world: World) -> None:
+    """What one test did to a provider keeps the connections of the next one waiting for nothing."""
+    world.calm()
+
+
 def until_tried(world: World, action: str, times: int = 1) -> None:
     """Waits until so many attempts have been settled."""
 

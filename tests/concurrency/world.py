@@ -225,6 +225,19 @@ class World(Outside):
         )
         with contextlib.suppress(psycopg.OperationalError), self.database() as connection:
             connection.execute(statement, [list(ids)])
+            self._no_waiting(connection)
+
+    def calm(self) -> None:
+        """Lets so much time pass that no connection waits for its provider to come back."""
+        with contextlib.suppress(psycopg.OperationalError), self.database() as connection:
+            self._no_waiting(connection)
+
+    def _no_waiting(self, connection: psycopg.Connection[Any]) -> None:
+        connection.execute("delete from private.handouts")
+        connection.execute(
+            "update private.connection_flow set closed_until = '-infinity', open_until = '-infinity',"
+            " probe_until = '-infinity', circuit = 'closed', failures = 0, window_calls = 0, window_failures = 0"
+        )
 
     # What the database knows.
 
