@@ -162,7 +162,7 @@ def test_other_state_machines_hold_for_the_owner_too(busy_world: World) -> None:
         "update app.observations set status = 'reading' where status = 'succeeded'",
     ):
         if " app.runs " in statement:
-            busy_world.owner.execute("update app.runs set status = 'completed'")
+            busy_world.owner.execute("update app.runs set status = 'completed' where driven_by = 'client'")
         if " app.observations " in statement:
             reading = busy_world.value("select id::text from app.observations where environment = 'production' limit 1")
             busy_world.owner.execute("update app.observations set status = 'succeeded' where id = %s", (reading,))
