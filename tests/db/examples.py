@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from api.ids import new_id
-from tests.db import amendments, constitutions, directory, models, undo
+from tests.db import amendments, constitutions, directory, loops, models, undo
 from tests.db.matrix import Place
 from tests.db.names import BILLS, NOTE, PAY, PROVIDERS, RUN_KEYS, Row, soon
 from tests.db.tools import TOOL, refund
@@ -68,6 +68,17 @@ class Here:
 
     def authorized(self) -> str:
         return self.id("app.actions", "status = 'authorized'")
+
+
+def _run(here: Here, status: str) -> Row:
+    """A run that is driven here."""
+    return {"run_id": here.id("app.runs", f"driven_by = 'loop' and status = '{status}'")}
+
+
+def _held_run(here: Here) -> Row:
+    run = _run(here, "running")
+    fence = here.id("private.run_work", f"run_id = '{run['run_id']}'", "fence")
+    return run | {"fence": fence, "lease_seconds": 60}
 
 
 def _new() -> Row:
@@ -237,6 +248,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "assign_exception_v1": lambda h: {"id": h.waiting["id"], "user_id": h.tenant.person("approver")},
     "begin_model_call_v1": lambda h: models.asking(h.tenant, h.environment),
     "begin_reconnect_v1": _sign_in_again,
+    "cancel_run_v1": lambda h: {"id": _run(h, "queued")["run_id"], "reason": "mine"},
     "change_model_provider_v1": lambda h: {"id": h.id("app.model_providers"), "region": "mine"},
     "cancel_action_v1": lambda h: {"id": h.authorized(), "reason": "mine"},
     "change_role_v1": lambda h: {"user_id": h.tenant.person("operator"), "role": "auditor"},
@@ -250,12 +262,14 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     },
     "claim_revocation_v1": lambda h: {"connection_id": h.tenant.connection("closed/read", h.environment)},
     "claim_rewrap_v1": lambda h: _connection(h) | {"kek": "new"},
+    "claim_run_v1": lambda h: _run(h, "queued") | {"fence": str(new_id()), "lease_seconds": 60},
     "clear_alert_v1": lambda h: {
         "subject_type": "connection", "subject_id": h.tenant.connection("crm/read", h.environment),
         "resolution": "mine",
     },
     "compensate_action_v1": _undone,
     "complete_reconnect_v1": _signed_in_again,
+    "complete_run_v1": lambda h: {"id": h.tenant.run(h.environment)},
     "count_down_connection_v1": _connection,
     "expire_sign_in_v1": _connection,
     "grant_lives_on_v1": _connection,
@@ -322,6 +336,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "propose_amendment_v1": _amended,
     "propose_directory_change_v1": lambda h: directory.change(h.environment),
     "publish_constitution_v1": lambda h: {"rules": [], "reason": "mine", "expected_version": 1},
+    "queue_run_v1": lambda h: _new() | {"workflow": h.slug, "instruction": "mine", "subject": None},
     "raise_alert_v1": lambda h: {
         "kind": "tests.raised", "severity": "info", "environment": h.environment, "subject_type": "run",
         "subject_id": h.tenant.run(h.environment), "title": "mine",
@@ -367,12 +382,14 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "start_run_v1": lambda h: _new() | {
         "workflow": h.slug, "trigger": "call", "instruction": "mine", "subject": None,
     },
+    "start_scheduled_run_v1": lambda h: loops.scheduled(h.tenant, h.environment),
     "store_credential_v1": _tokens,
     "stored_decisions_v1": lambda h: {"limit": 50},
     "store_run_keys_v1": lambda h: {"run_id": h.tenant.run(h.environment), "was": RUN_KEYS, "keys": RUN_KEYS},
     "store_rewrapped_v1": lambda h: _connection(h) | {"generation": 1, "envelope": "mine"},
     "submit_constitution_draft_v1": lambda h: _draft(h, "draft"),
     "submit_workflow_version_v1": lambda h: {"slug": h.slug, "version": 3},
+    "take_run_step_v1": lambda h: _held_run(h) | loops.step(detail={"said": "mine"}),
     "tighten_confidence_v1": lambda h: {
         "workflow_id": h.tenant.workflow(h.environment), "tool": PAY, "threshold": 0.9, "reason": "mine",
         "evidence": {"judged": 20}, "seen_version": 1,

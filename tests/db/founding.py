@@ -11,7 +11,7 @@ from api.ids import new_id
 from sandbox.postgres import Server
 from tests import cluster as clusters
 from tests.cluster import Database
-from tests.db import amendments, constitutions, directory, models, stopped, tools, undo
+from tests.db import amendments, constitutions, directory, loops, models, stopped, tools, undo
 from tests.db.names import (
     BILLS,
     DELETE,
@@ -97,6 +97,7 @@ def _work(world: World, tenant: Tenant) -> None:
         _end_connections(world, tenant, environment)
         _vouch(world, tenant, environment)
         models.work(world, tenant, environment)
+        loops.work(world, tenant, environment)
         threshold = {"workflow": tenant.slug(environment), "tool": PAY, "threshold": 0.85}
         threshold |= {"reason": tenant.mark(environment)}
         world.call(tenant.user("admin"), "set_confidence_threshold_v1", threshold)
@@ -274,7 +275,7 @@ def spec_of(tenant: Tenant, environment: Environment) -> Row:
         "approvals": {"count": 1, "roles": ["owner", "approver"], "aal": "aal1"},
         "approval_hours": 72,
         "data_classes": known,
-        "loop": {"reasoner": models.REASONER},
+        "loop": loops.loop_of(tenant, environment, models.REASONER),
         "retention_days": 30,
         "retention": {"personal": 10, "financial": 20},
     }

@@ -15,6 +15,8 @@ WORKER = {
     "claim_calibrations_v1(text,integer)",
     "claim_connection_upkeep_v1(integer)",
     "claim_due_actions_v1(integer)",
+    "claim_due_runs_v1(integer)",
+    "claim_due_schedules_v1(integer)",
     "claim_due_undo_plans_v1(integer)",
     "claim_expired_exceptions_v1(integer)",
     "claim_expired_observations_v1(integer)",
@@ -59,6 +61,7 @@ CALLABLE = {
     "repropose_action_v1", "repropose_dead_letter_v1", "send_attempt_v1",
     "claim_permit_v1", "report_outcome_v1", "get_kill_switch_v1", "repropose_exception_v1",
     "advance_undo_v1", "compensate_action_v1", "describe_dead_letter_v1", "describe_undo_v1",
+    "cancel_run_v1", "claim_run_v1", "complete_run_v1", "queue_run_v1", "start_scheduled_run_v1", "take_run_step_v1",
     "list_dead_letters_v1", "note_requeues_v1", "settle_undo_step_v1", "undo_run_v1",
 }  # fmt: skip
 #: What policies and the doors themselves need.
@@ -74,7 +77,7 @@ APPEND_ONLY = {
     "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.confidence_thresholds",
     "app.constitution_versions", "app.credential_releases", "app.decisions", "app.directory_settings",
     "app.erasures", "app.erasure_runs", "app.gate_facts", "app.model_calls", "app.model_reservations",
-    "app.limit_reservations", "app.permit_outcomes", "app.requeues", "app.tenant_settings",
+    "app.limit_reservations", "app.permit_outcomes", "app.requeues", "app.run_steps", "app.tenant_settings",
     "app.tenant_tools", "app.workflow_versions", "private.tool_catalog",
 }  # fmt: skip
 #: Ids without a foreign key, and why a row cannot point into another tenant by them all the same.
