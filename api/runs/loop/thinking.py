@@ -1,6 +1,7 @@
 """What a run thinks and proposes: thought once, sealed, and then proposed one by one under keys of their own."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -13,6 +14,7 @@ from api.actions.models import Evidence, NewAction
 from api.db import Idempotency
 from api.errors import Problem, from_database
 from api.gate.models import Facts
+from api.gate.pseudonyms import Pseudonyms
 from api.privacy import run_keys, sealing
 from api.runs.loop.held import FailedError, Held, PutOffError, Step
 from api.runs.loop.reading import missing, pause
@@ -27,9 +29,9 @@ _PASSING = frozenset({"epoch_moved", "database_unavailable", "kill_switch_engage
 
 
 def ask_of(held: Held, facts: Facts) -> Ask:
-    """What the reasoner is asked, of what this run has seen."""
+    """What the reasoner is asked, of what this run has seen; a model sees tokens where the workflow says so."""
     grants = facts.workflow.spec.tools
-    return Ask(
+    ask = Ask(
         run_id=held.run_id,
         workflow=held.workflow,
         instruction=held.claim["instruction"],
@@ -40,12 +42,17 @@ def ask_of(held: Held, facts: Facts) -> Ask:
         now=held.began,
         missing=missing(held),
     )
+    if held.loop.reasoner.kind == "rules" or not facts.workflow.spec.hidden:
+        return ask
+    tokens = Pseudonyms.of(facts.run, facts.workflow.spec.hidden)
+    seen = [replace(each, result=tokens.hide(each.result)) for each in ask.observations]
+    return replace(ask, instruction=tokens.hide(ask.instruction), subject=tokens.hide(ask.subject), observations=seen)
 
 
 async def think(held: Held) -> Step:
     """Asks the workflow's reasoner. Raises PutOffError, or FailedError when asking again would not help."""
     started = held.now
-    facts, _ = await workflow_facts.get(held.principal, held.workflow)
+    facts, _ = await workflow_facts.load(held.principal, held.workflow, workflow_facts.Asked(held.run_id))
     keys = await sealing.keys_for(held.principal, held.claim["kept"])
 
     def seal(value: dict[str, Any], bound_to: bytes) -> str:
