@@ -160,7 +160,8 @@ def test_what_is_needed_and_cannot_be_read_ends_the_run(world: World) -> None:
     assert (found["status"], taken(found)) == ("failed", [("observe:mail", "failed")])
     assert "subject" in found["status_reason"]
     alerts = ok(organisation.owner.api.get("/v1/alerts", params={"kind": "run.failed"}))["items"]
-    assert [(alert["subject"]["id"], alert["owner"]["contact"]) for alert in alerts] == [(run["id"], organisation.owner.email)]
+    told = [(alert["subject"]["id"], alert["owner"]["contact"]) for alert in alerts]
+    assert told == [(run["id"], organisation.owner.email)]
 
 
 def test_a_required_read_is_tried_again(world: World, caller: Organisation) -> None:
