@@ -172,12 +172,13 @@ class World:
         by = by or tenant.service(environment)
         facts = self.call(by, "gate_facts_v1", {"workflow": tenant.slug(environment)})["facts"]
         kind = "bank" if tool.startswith("sandbox_bank") else "crm"
+        version = facts["known_tools"].get(tool, {}).get("version", 1)
         payload = {
             "tenant": tenant.id,
             "environment": environment,
             "workflow_version": facts["workflow"]["version"],
             "tool": tool,
-            "tool_contract_version": 1,
+            "tool_contract_version": version,
             "connection": connection or tenant.connection(f"{kind}/write", environment),
             "args": args or {"amount": 1299, "reference": str(new_id())},
         }
@@ -202,7 +203,7 @@ class World:
             "workflow_id": tenant.workflow(environment),
             "epoch": facts["epoch"],
             "tool": tool,
-            "contract_version": 1,
+            "contract_version": version,
             "effect": EFFECTS[tool] if effect is None else effect,
             "connection_id": payload["connection"],
             "payload": canonical,
