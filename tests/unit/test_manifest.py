@@ -369,7 +369,7 @@ def test_lines_of_real_manifests_name_what_is_there(path: Path) -> None:
         if place and isinstance(place[-1], str):
             assert place[-1] in lines[number - 1], (place, number)
         elif place:
-            assert lines[number - 1] == f"[[{place[0]}]]"
+            assert lines[number - 1] == f"[[{'.'.join(key for key in place if isinstance(key, str))}]]"
     assert len([place for place in found if place[:1] == ("tools",) and len(place) == 2]) == lines.count("[[tools]]")
 
 
