@@ -211,6 +211,9 @@ class _Read:
 
 async def _read(principal: Principal, read: _Read, credential: dict[str, Any], once: Idempotency | None) -> Answer:
     outcome = await call_with_credential(credential, str(read.id), read.contract, read.args, None)
+    if outcome.troubled or outcome.pause:
+        note = {"observation_id": read.id, "health": "failed" if outcome.troubled else None}
+        await database().call(principal, "note_read_v1", note | {"retry_after": outcome.pause})
     finish: dict[str, Any] = {"id": read.id, "status": "failed", "error": outcome.error}
     if outcome.reached == "yes" and outcome.error is None:
         try:

@@ -215,6 +215,7 @@ def _refused_and_lost(world: World) -> tuple[str, str]:
     world.break_next("bank", "payments.create", "rate_limit", retry_after=60)
     refused = world.do(world.payment())
     until_tried(world, refused)
+    world.calm()  # the bank wanted a pause, which the next payment would keep to as well
     world.break_next("bank", "payments.create", "drop_after")
     lost = world.do(world.payment())
     until_tried(world, lost)
