@@ -49,12 +49,15 @@ async def moved_since(executor: Principal, contract: Contract, claimed: dict[str
     """
     if claimed["maybe_reached"] or claimed["observed"] is None:
         return []
+    if not contract.rests_on:
+        return []
     moved: list[dict[str, Any]] = []
+    had = await _read_before(executor, contract, claimed)
+    filling = Filling.of(contract, claimed["args"], {}, claimed["idempotency_key"])
     for premise in contract.rests_on:
-        filling = Filling.of(contract, claimed["args"], {}, claimed["idempotency_key"])
         asked = template.document(premise.args, filling)
         args = asked if isinstance(asked, dict) else {}
-        based_on = await _based_on(executor, claimed, premise.tool, args)
+        based_on = next((one for one in had if (one["tool"], one["args"]) == (premise.tool, args)), None)
         if based_on is None:
             continue
         seen = await _read(executor, claimed, premise.tool, args, "premise")
@@ -98,15 +101,13 @@ def _shown(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float) else str(value)[:MAX_SHOWN]
 
 
-async def _based_on(
-    executor: Principal, claimed: dict[str, Any], tool: str, args: dict[str, Any]
-) -> dict[str, Any] | None:
-    """The newest of the run's reads with this tool and these arguments that the decision had."""
-    asked = {"run_id": claimed["run_id"], "tool": tool, "observed": claimed["observed"]}
+async def _read_before(executor: Principal, contract: Contract, claimed: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the run had read when this was decided, with the tools that the write rests on; the newest first."""
+    tools = [premise.tool for premise in contract.rests_on]
+    asked = {"run_id": claimed["run_id"], "tools": tools, "observed": claimed["observed"]}
     async with database().tenant_transaction(executor, "actions.read") as connection:
         rows = await (await connection.execute(query("execution/premises"), asked)).fetchall()
-    read = (opened(row["keys"], row) for row in rows)
-    return next((row for row in read if row["args"] == args), None)
+    return [opened(row["keys"], row) for row in rows]
 
 
 async def _read(

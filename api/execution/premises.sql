@@ -1,10 +1,10 @@
--- What the run had read with one tool when an action was decided, the newest first, and the keys to open it.
-select o.id, o.args, o.result, o.number,
+-- What the run had read with these tools when an action was decided, the newest first, and the keys to open it.
+select o.id, o.tool, o.args, o.result, o.number,
     jsonb_build_object('tenant_id', r.tenant_id, 'run_id', r.id,
         'keys', (select k.keys from app.run_keys k where k.tenant_id = r.tenant_id and k.run_id = r.id)) as keys
 from app.observations o
 join app.runs r on r.tenant_id = o.tenant_id and r.id = o.run_id
-where o.run_id = %(run_id)s and o.tool = %(tool)s and o.status = 'succeeded' and o.erased_at is null
+where o.run_id = %(run_id)s and o.tool = any(%(tools)s) and o.status = 'succeeded' and o.erased_at is null
     and (o.number is null or o.number <= %(observed)s)
 order by o.number desc nulls last, o.created_at desc, o.id desc
-limit 100
+limit 200

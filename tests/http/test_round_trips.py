@@ -153,10 +153,10 @@ def test_who_may_not_come_in_costs_nothing(warm: Agent, wire: Wire, wired: tuple
     assert seen == []
 
 
-def test_an_approved_payment_takes_three_after_the_click(
+def test_an_approved_payment_takes_four_and_a_look_at_what_it_rests_on_after_the_click(
     warm: Agent, wire: Wire, organisation: Organisation, wired: tuple[World, Wire]
 ) -> None:
-    """The verdict, the claim, and the finish; with the proposal four for the whole way."""
+    """The verdict, the claim, what was read when it was decided, the leave to send it, and the finish."""
     evidence = [{"observation_id": warm.observe()["id"]}]
     warm.propose(PAY, payment(), evidence=evidence)  # the directory has been asked about its payee since
     with wire.listening() as proposing:
@@ -165,7 +165,7 @@ def test_an_approved_payment_takes_three_after_the_click(
         ok(decide(organisation.approver, action))
         settle(wired[0], action["id"])
     assert proposing == [CALL]
-    assert deciding == [CALL] * 3
+    assert [deciding[:4], deciding[5:]] == [[CALL, CALL, *STORED[:2]], ["COMMIT", CALL, CALL]]
     assert len(wired[0].transfers(action["id"])) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -124,9 +125,10 @@ def test_what_cannot_be_read_again_is_not_written_on_and_is_tried_later(
     fault = {"operation": "accounts.balance", "kind": "error", "status": 500}
     assert httpx.post(f"{world.stack.url['bank']}/_faults", json=fault, headers=admin).status_code == 201
     ok(decide(house.approver, action))
-    for _ in range(20):
+    for _ in range(60):
+        time.sleep(0.25)
         world.stack.tick()
-        done = agent.action(action["id"], wait=2)
+        done = agent.action(action["id"])
         if done["status"] not in ("authorized", "executing"):
             break
     assert done["status"] == "succeeded"
