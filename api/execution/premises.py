@@ -10,9 +10,7 @@ from api.errors import Problem, from_database
 from api.gate.models import Contract, Premise
 from api.gate.pointer import resolve
 from api.privacy.sealing import opened
-from api.providers import template
-from api.providers.client import read_back_args, read_back_found
-from api.providers.template import Filling
+from api.providers.client import premise_args, read_back_args, read_back_found
 from api.runs import service as runs
 from api.runs.models import NewObservation
 from api.sql import query
@@ -53,10 +51,8 @@ async def moved_since(executor: Principal, contract: Contract, claimed: dict[str
         return []
     moved: list[dict[str, Any]] = []
     had = await _read_before(executor, contract, claimed)
-    filling = Filling.of(contract, claimed["args"], {}, claimed["idempotency_key"])
     for premise in contract.rests_on:
-        asked = template.document(premise.args, filling)
-        args = asked if isinstance(asked, dict) else {}
+        args = premise_args(contract, premise, claimed["args"])
         based_on = next((one for one in had if (one["tool"], one["args"]) == (premise.tool, args)), None)
         if based_on is None:
             continue

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from api.config import ConfigurationError, settings
 from api.gate.models import Contract
 from api.providers.parts import Answers
-from api.providers.read_back import read_back_args, read_back_found
+from api.providers.read_back import premise_args, read_back_args, read_back_found
 from api.providers.request import build
 from api.providers.site import Site
 from api.providers.template import UnsendableError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Account", "AccountError", "Lease", "Outcome", "TokenError", "Tokens", "UnsendableError",
-    "account_of", "build", "call_tool", "exchange", "read_back_args",
+    "account_of", "build", "call_tool", "exchange", "premise_args", "read_back_args",
     "read_back_found", "revoke",
 ]  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.gate.models import Contract
+from api.gate.models import Contract, Premise
 from api.gate.pointer import resolve
 from api.providers import template
 from api.providers.template import Filling
@@ -24,3 +24,9 @@ def read_back_found(contract: Contract, args: dict[str, Any], idempotency_key: s
         return bool(found)
     wanted = template.document(contract.read_back.equals, Filling.of(contract, args, {}, idempotency_key))
     return any(type(value) is type(wanted) and value == wanted for value in found)
+
+
+def premise_args(contract: Contract, premise: Premise, args: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of the read by which a call with these arguments knows what it rests on."""
+    found = template.document(premise.args, Filling.of(contract, args, {}, None))
+    return found if isinstance(found, dict) else {}
