@@ -82,7 +82,8 @@ async def repropose_exception(
 ) -> Any:
     """Proposes again, as a person, what a kill switch stopped and nobody did by hand; it is decided anew."""
     answer = await service.repropose(caller, exception_id, body, once)
-    if answer.result["status"] == "authorized" and not answer.replayed:
+    # As above: a permit is fetched for what the client executes.
+    if answer.result["status"] == "authorized" and answer.result["executed_by"] == "executor" and not answer.replayed:
         background.add_task(execution.execute_soon, caller, answer.result["id"])
     return result_of(answer, response)
 

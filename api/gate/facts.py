@@ -4,6 +4,8 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from pydantic import Field
+
 from api.gate.access_spec import AccessSpec
 from api.gate.contracts import Contract
 from api.gate.rules import Rule
@@ -29,7 +31,9 @@ class KillSwitchFacts(Lenient):
     scope: Literal["tenant", "workflow", "connection", "tool", "service_account"]
     target: str
     reason: str
-    stage: Literal["engaged", "drafts", "one_at_a_time"] = "engaged"
+    stage: Literal["engaged", "drafts", "one_at_a_time"] = Field(
+        default="engaged", exclude_if=lambda value: value == "engaged"
+    )
 
 
 class WorkflowFacts(Lenient):

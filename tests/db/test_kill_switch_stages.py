@@ -35,6 +35,14 @@ def unsent(world: World, claimed: Row) -> None:
     world.owner.execute("update app.attempts set sent_at = null where id = %s", (claimed["attempt_id"],))
 
 
+def handed_out(world: World) -> set[str]:
+    """What an executor is given to do right now."""
+    with world.api.transaction():
+        world.api.execute("set local role countersign_worker")
+        (work,) = world.api.execute("select app.claim_due_actions_v1(50)").fetchone() or ([],)
+    return {item["action_id"] for item in work}
+
+
 def ids(lines: list[Row]) -> list[str]:
     return sorted(line["action_id"] for line in lines)
 
@@ -191,6 +199,24 @@ def test_one_at_a_time_is_one_at_a_time(one_by_one: tuple[World, str, Action, Ac
     assert world.claim(second)["reason"] == "one_at_a_time"
     world.call(ACME.user(), "reconcile_action_v1", {"id": first.id, "outcome": "failed", "reason": "not there"})
     assert world.claim(second)["claimed"]
+
+
+def test_what_lost_its_turn_is_handed_out_as_soon_as_it_is_its_turn(
+    one_by_one: tuple[World, str, Action, Action],
+) -> None:
+    world, _, first, second = one_by_one
+    assert {first.id, second.id} <= handed_out(world)
+    claimed = world.claim(first)
+    assert world.claim(second)["reason"] == "one_at_a_time"
+    assert second.id not in handed_out(world)
+    world.finish(ACME, claimed)
+    assert second.id in handed_out(world)
+    # Nor does what met a switch wait for anything but its release.
+    again = engage(world)
+    assert world.claim(second)["reason"] == "kill_switch_engaged"
+    assert second.id not in handed_out(world)
+    release(world, again["id"])
+    assert second.id in handed_out(world)
 
 
 def test_what_is_not_covered_takes_no_turns(world: World) -> None:

@@ -189,8 +189,8 @@ def test_what_nobody_reports_is_unknown_until_somebody_does(till: Organisation, 
     world.stack.tick("execute_actions")
     assert cashier.action(action_id)["status"] == "unknown"
     alerts = ok(till.owner.api.get("/v1/alerts"))["items"]
-    (alert,) = [a for a in alerts if a["kind"] == "permit.unreported" and a["subject_id"] == action_id]
-    assert (alert["severity"], alert["contact"]) == ("critical", till.owner.email)
+    (alert,) = [a for a in alerts if a["kind"] == "permit.unreported" and a["subject"]["id"] == action_id]
+    assert (alert["severity"], alert["owner"]["user_id"]) == ("critical", till.owner.user_id)
     answer = ok(report(cashier.api, permit))
     assert (answer["late"], answer["settled"], answer["status"]) == (True, True, "succeeded")
 
