@@ -190,7 +190,7 @@ def test_what_nobody_reports_is_unknown_until_somebody_does(till: Organisation, 
     assert cashier.action(action_id)["status"] == "unknown"
     alerts = ok(till.owner.api.get("/v1/alerts"))["items"]
     (alert,) = [a for a in alerts if a["kind"] == "permit.unreported" and a["subject"]["id"] == action_id]
-    assert (alert["severity"], alert["owner"]["user_id"]) == ("critical", till.owner.user_id)
+    assert (alert["severity"], alert["owner"]["contact"]) == ("critical", till.owner.email)
     answer = ok(report(cashier.api, permit))
     assert (answer["late"], answer["settled"], answer["status"]) == (True, True, "succeeded")
 
