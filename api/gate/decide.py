@@ -18,11 +18,11 @@ from api.gate.checks import (
     injection,
     kill_switch,
     limits,
-    moved,
     outbound,
     risk,
     scope,
     stage,
+    stale_world,
     value,
 )
 from api.gate.models import Approvals, Decision, Facts, Finding, Outcome, Proposal, RequiredApprovals, Risk, Rule
@@ -47,7 +47,7 @@ CHECKS = (
     risk,
     stage,
     edit,
-    moved,
+    stale_world,
 )
 
 

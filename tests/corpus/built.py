@@ -94,6 +94,11 @@ def _refusals() -> Iterator[Case]:
     for scope, target in targets.items():
         switch = {"id": UUID(int=60), "scope": scope, "target": str(target), "reason": "stop"}
         yield f"stopped-{scope.replace('_', '-')}", proposal(), facts(kill_switches=[switch])
+    for stage in ("drafts", "one_at_a_time"):
+        switch = {"id": UUID(int=60), "scope": "tool", "target": TOOL, "reason": "stop", "stage": stage}
+        yield f"released-to-{stage.replace('_', '-')}", proposal(), facts(kill_switches=[switch])
+    read = {"what": "read", "tool": "acme.read", "message": "The balance is not what it was."}
+    yield "moved", proposal(moved=[read]), facts()
 
 
 def _hard_gates() -> Iterator[Case]:

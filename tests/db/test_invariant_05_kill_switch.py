@@ -144,7 +144,8 @@ def test_an_attempt_cannot_be_slipped_in(world: World) -> None:
 def test_what_is_in_flight_is_said_to_be(world: World) -> None:
     """A switch cannot call back what has left; it names it."""
     started, waiting, ready = world.authorized(), world.payment(), world.note()
-    world.claim(started)
+    claimed = world.claim(started)
+    world.call(ACME.system(), "send_attempt_v1", {"attempt_id": claimed["attempt_id"], "fence": claimed["fence"]})
     args = {"id": str(new_id()), "scope": "tenant", "target": ACME.id, "reason": "stop"}
     answer = world.call(ACME.user("operator", "aal1"), "engage_kill_switch_v1", args)
     assert (answer["stopped"], answer["in_flight"]) == (sorted([waiting.id, ready.id]), [started.id])

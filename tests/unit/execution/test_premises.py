@@ -6,7 +6,7 @@ import pytest
 
 from api.execution.premises import MAX_SHOWN, differences
 from api.gate.case import Case
-from api.gate.checks import moved as stale_world
+from api.gate.checks import stale_world
 from api.gate.models import Premise
 from tests.unit.gate.world import NOW, facts, proposal
 
