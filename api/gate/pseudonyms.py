@@ -54,6 +54,11 @@ class UnknownTokenError(ValueError):
         self.pointer, self.token = pointer, token
 
 
+def is_token(value: Any) -> bool:
+    """Whether something is written as a token as a whole, whoever gave it out."""
+    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
+
+
 @dataclass(slots=True)
 class Pseudonyms:
     """The tokens of one run; made by `of`.

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from api.gate.arguments import canonical
 from api.gate.checks.contract import violations
 from api.gate.models import Contract
+from api.gate.pointer import resolve
+from api.gate.pseudonyms import is_token
 from api.runs.reasoners.conversation import NOTHING, Tool
 from api.runs.reasoners.reasoner import Ask, Suggestion
 from api.runs.reasoners.reply import Reply, ToolUse
@@ -98,9 +100,18 @@ def _wrong(given: dict[str, Any], contract: Contract, ask: Ask) -> Iterator[str]
     if not isinstance(args, dict):
         yield "/args: give the tool's arguments as a JSON object."
     else:
-        yield from (f"{found.pointer}: {found.message[:300]}" for found in violations(contract, args))
+        yield from (
+            f"{found.pointer}: {found.message[:300]}"
+            for found in violations(contract, args)
+            if not _stands_for_a_value(given, found.pointer)
+        )
     yield from _unknown("citations", given.get("citations"), {rule.id for rule in ask.rules}, "rule", least=1)
     yield from _unknown("evidence", given.get("evidence", []), {seen.name for seen in ask.observations}, "observation")
+
+
+def _stands_for_a_value(given: dict[str, Any], pointer: str | None) -> bool:
+    """Whether a token stands there: the gate, which alone knows its value, holds that against the schema."""
+    return pointer is not None and any(is_token(value) for _, value in resolve(given, pointer))
 
 
 def _unknown(member: str, named: Any, known: set[str], what: str, *, least: int = 0) -> Iterator[str]:
