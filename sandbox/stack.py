@@ -31,9 +31,11 @@ from scripts.publish_tools import publish
 
 PROVIDERS = ("bank", "crm")
 SERVERS = ("auth", *PROVIDERS, "api")
+#: Where a tenant of the stack says that the sandbox's models are; the API reaches them on this machine instead.
+MODELS_URL = "https://models.sandbox.example"
 START_SECONDS = 60
 #: The functions that a deployment's scheduler calls (vercel.json).
-SCHEDULED = ("execute_actions", "expire_exceptions", "refresh_tokens", "purge_expired")
+SCHEDULED = ("execute_actions", "advance_runs", "expire_exceptions", "refresh_tokens", "purge_expired")
 
 
 class StackError(RuntimeError):
@@ -55,6 +57,7 @@ class Stack:
     schedule: seconds between calls of the scheduled functions; None leaves them to the caller (`tick`).
     settings: environment variables of the API beside those that the stack sets itself.
     access_logs: every part also logs each request's address.
+    models: the sandbox's model provider is a part, too.
     """
 
     state: Path
@@ -63,6 +66,7 @@ class Stack:
     access_seconds: int = 300
     settings: Mapping[str, str] = field(default_factory=dict)
     access_logs: bool = False
+    models: bool = False
     url: dict[str, str] = field(init=False)
     _processes: dict[str, subprocess.Popen[bytes]] = field(init=False, default_factory=dict)
     _stopping: threading.Event = field(init=False, default_factory=threading.Event)
@@ -70,11 +74,12 @@ class Stack:
     def __enter__(self) -> Self:
         private_dir(self.state)
         end_leftovers(self.state)
-        self.url = {name: f"http://127.0.0.1:{port}" for name, port in _ports(self.state).items()}
+        servers = (*SERVERS, "models") if self.models else SERVERS
+        self.url = {name: f"http://127.0.0.1:{port}" for name, port in _ports(self.state, servers).items()}
         try:
-            for name in SERVERS:
+            for name in servers:
                 self.launch(name)
-            for name in SERVERS:
+            for name in servers:
                 self._wait(name)
         except BaseException:
             self.stop()
@@ -108,6 +113,8 @@ class Stack:
                 f"SANDBOX_{name.upper()}_CLIENT_ID": client_id,
                 f"SANDBOX_{name.upper()}_CLIENT_SECRET": client_secret,
             }
+        if self.models:
+            values["COUNTERSIGN_PROVIDER_ORIGINS"] = json.dumps({MODELS_URL: self.url["models"]})
         return values | dict(self.settings)
 
     def launch(self, name: str) -> None:
@@ -176,11 +183,15 @@ class Stack:
         own += ["--access-log"] if self.access_logs else []
         if name == "auth":
             return [*own, "--database-url", self.databases.auth]
+        if name == "models":
+            return own
         redirect = f"{self.url['api']}/oauth/sandbox_{name}/callback"
         return [*own, "--redirect-uri", redirect, "--access-seconds", str(self.access_seconds)]
 
     def _wait(self, name: str) -> None:
-        path = {"auth": "/auth/v1/health", "api": "/v1/health"}.get(name, "/.well-known/oauth-authorization-server")
+        path = {"auth": "/auth/v1/health", "api": "/v1/health", "models": "/v1/health"}.get(
+            name, "/.well-known/oauth-authorization-server"
+        )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self._processes[name].poll() is not None:
@@ -203,15 +214,15 @@ class Stack:
                     self.tick(function)
 
 
-def _ports(state: Path) -> dict[str, int]:
+def _ports(state: Path, servers: tuple[str, ...]) -> dict[str, int]:
     """The ports of this stack, chosen once; chosen anew when somebody else has taken one meanwhile."""
     file = state / "ports.json"
     ports: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
-    if set(ports) != set(SERVERS) or not all(port_is_free(port) for port in ports.values()):
+    if set(ports) != set(servers) or not all(port_is_free(port) for port in ports.values()):
         chosen: set[int] = set()
-        while len(chosen) < len(SERVERS):
+        while len(chosen) < len(servers):
             chosen.add(free_port())
-        ports = dict(zip(SERVERS, sorted(chosen), strict=True))
+        ports = dict(zip(servers, sorted(chosen), strict=True))
         write_private(file, json.dumps(ports))
     return ports
 
@@ -299,7 +310,7 @@ def running(state: Path, owner_url: str | None = None, *, tenant: str = "") -> I
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         server = postgres.start(state)
-        with databases(server, owner_url, tenant) as prepared, Stack(state, prepared) as stack:
+        with databases(server, owner_url, tenant) as prepared, Stack(state, prepared, models=True) as stack:
             yield stack
     finally:
         with _undisturbed():

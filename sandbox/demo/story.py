@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.demo.agent import Agent, Proposal, settled
+from sandbox.demo.autopilot import Autopilot
 from sandbox.demo.count import Count
 from sandbox.demo.desk import Desk
 from sandbox.demo.ledger import Ledger, Snapshot
@@ -46,6 +47,7 @@ class Story:
         paid = self.execute(before)
         self.repeat(desk, paid)
         self.learn()
+        self.run_alone()
         self.stop_everything()
         self.verify(paid)
 
@@ -212,11 +214,17 @@ class Story:
         if not Lesson(self.screen, self.organisation, self.agent, self.proposals).learn():
             self.screen.say("Nothing was approved that a rule could take over.")
 
-    # 6. The kill switch
+    # 6. The loop
+
+    def run_alone(self) -> None:
+        self.screen.scene("6. A workflow runs by itself: on a schedule by rules, then by a language model")
+        Autopilot(self.stack, self.screen, self.organisation, self.ask).fly()
+
+    # 7. The kill switch
 
     def stop_everything(self) -> None:
         screen, org = self.screen, self.organisation
-        screen.scene("6. The kill switch")
+        screen.scene("7. The kill switch")
         before, proposal = self.ledger.look(), self._probe()
         reason = "Something looks odd; stop everything while I have a look."
         body = {"scope": "tenant", "reason": reason}
@@ -256,10 +264,10 @@ class Story:
             "evidence": [{"observation_id": observation["id"]}],
         }  # fmt: skip
 
-    # 7. The proof
+    # 8. The proof
 
     def verify(self, paid: list[dict[str, Any]]) -> None:
-        self.screen.scene("7. The audit log")
+        self.screen.scene("8. The audit log")
         proof = Proof(self.screen, self.organisation)
         events = proof.verify()
         if paid:
