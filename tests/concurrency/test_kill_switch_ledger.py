@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 PROCESSES = 8
 #: Payments of each process, and how many it begins a second: 200 a second in all.
-PAYMENTS, RATE = 60, 25
+PAYMENTS, RATE = 40, 25
 #: Seconds of paying before the switch, and of trying after it.
 BEFORE, AFTER = 1.2, 0.8
 
