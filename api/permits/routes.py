@@ -34,7 +34,7 @@ async def report_outcome(action_id: UUID, body: NewOutcome, caller: Caller, once
     "/.well-known/jwks.json",
     operation_id="get_signing_keys",
     response_model=PublicKeys,
-    responses=documented(503),
+    responses=documented(500, 503),
 )
 async def get_signing_keys(response: Response) -> Any:
     """The public keys that verify permits (RFC 7517); no credential is needed."""

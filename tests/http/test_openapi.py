@@ -14,10 +14,14 @@ from tests.http.amendments import amendment_of
 from tests.http.constitutions import drafted
 from tests.http.integrator import NOTE, PAY, Agent, at_work, decide, note, payment, vouched_for
 from tests.http.model_providers import registered
-from tests.http.operations import WITHOUT_KEY, operations
+from tests.http.operations import OPEN, WITHOUT_KEY, operations
+from tests.http.test_erasure import ask
+from tests.http.test_kill_switch import engage, release
 from tests.http.world import World
 
 METHODS = {"get", "post", "put", "patch", "delete"}
+#: What every operation with a caller documents.
+PROBLEMS = {"400", "401", "403", "404", "409", "413", "415", "422", "500", "503"}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +70,8 @@ def test_it_is_an_openapi_document(document: dict[str, Any]) -> None:
     assert document["info"]["version"]
     templates = [re.sub(r"{[^}]*}", "{}", path) for path in document["paths"]]
     assert len(set(templates)) == len(templates)
-    assert all(path.startswith("/v1/") for path in document["paths"])
+    # Beside the API there are the keys that verify permits, where RFC 8615 has them looked for.
+    assert {path for path in document["paths"] if not path.startswith("/v1/")} == {"/.well-known/jwks.json"}
     for path, methods in document["paths"].items():
         assert set(methods) <= METHODS, path
 
@@ -107,12 +112,12 @@ def test_every_operation_documents_its_parameters(document: dict[str, Any]) -> N
         assert [key["required"] for key in keys] == [True] * needed, where
 
 
-def test_every_operation_but_liveness_asks_for_a_credential(document: dict[str, Any]) -> None:
+def test_every_operation_but_liveness_and_public_keys_asks_for_a_credential(document: dict[str, Any]) -> None:
     schemes = document["components"]["securitySchemes"]
     for path, method, operation in described(document):
         asked = [name for requirement in operation.get("security", []) for name in requirement]
         assert set(asked) <= set(schemes)
-        assert bool(asked) == (operation["operationId"] != "get_health"), f"{method} {path}"
+        assert bool(asked) == (operation["operationId"] not in OPEN), f"{method} {path}"
     assert [(scheme["type"], scheme["scheme"]) for scheme in schemes.values()] == [("http", "bearer")]
 
 
@@ -121,7 +126,9 @@ def test_every_operation_documents_its_problems(document: dict[str, Any]) -> Non
     for path, method, operation in described(document):
         responses = operation["responses"]
         where = f"{method} {path}"
-        assert {"400", "401", "403", "404", "409", "413", "415", "422", "500", "503"} <= set(responses), where
+        # The public keys are asked for with nothing that could be wrong.
+        needed = {"500", "503"} if operation["operationId"] == "get_signing_keys" else PROBLEMS
+        assert needed <= set(responses), where
         assert sum(status.startswith("2") for status in responses) == 1, where
         for status, response in responses.items():
             assert response["description"], where
@@ -169,6 +176,9 @@ def test_what_it_answers_is_what_it_says(
     ids |= {"change_id": change["id"], "entry_id": change["entry_id"]}
     ids |= {"number": "1", "draft_id": drafted(shared.owner, [], 1)["id"]}
     ids["provider_id"] = registered(shared.owner)["id"]
+    ids["erasure_id"] = ask(shared, subject={"type": "bill", "id": "nobody's"})["id"]
+    switch = engage(shared, "connection", shared.connections["sandbox_crm/read"])
+    ids["switch_id"] = ok(release(shared.owner, switch))["id"]
     with at_work(shared) as another:
         ids["amendment_id"] = amendment_of(shared, another)["id"]
     for operation in operations():
@@ -193,14 +203,14 @@ def test_what_it_refuses_is_what_it_says(document: dict[str, Any], shared: Organ
             (
                 "user_id", "account_id", "key_id", "connection_id", "switch_id", "run_id", "action_id", "exception_id",
                 "invitation_id", "alert_id", "change_id", "entry_id", "draft_id", "amendment_id",
-                "provider_id",
+                "provider_id", "erasure_id",
             ),
             "018f0000-0000-7000-8000-000000000000",
         ),
     }  # fmt: skip
     with world.client() as nobody:
         for operation in operations():
-            if operation.id != "get_health":
+            if operation.id not in OPEN:
                 assert fits(document, operation.path, operation.send(nobody, missing))["code"] == "unauthenticated"
             if operation.parameters:
                 answer = operation.send(shared.owner.api, missing)

@@ -14,6 +14,7 @@ from tests.http.integrator import PAY, access_spec, at_work, new_organisation, p
 from tests.http.model_providers import registered
 from tests.http.operations import OPEN, UNDESCRIBED, WITHOUT_KEY, Operation, operations, undescribed
 from tests.http.problems import problem, unchanged
+from tests.http.test_erasure import ask
 from tests.http.world import World
 
 ALL = operations()
@@ -39,6 +40,7 @@ MISSING = {
             "draft_id",
             "amendment_id",
             "provider_id",
+            "erasure_id",
         ),
         "018f0000-0000-7000-8000-000000000000",
     ),
@@ -75,6 +77,7 @@ def foreign(world: World) -> dict[str, str]:
         "tenant_id": other.tenant_id, "alert_id": alert, "draft_id": draft["id"], "number": "9999",
         "amendment_id": amendment["id"],
         "provider_id": registered(other.owner)["id"],
+        "erasure_id": ask(other, subject={"type": "bill", "id": "nobody's"})["id"],
     }  # fmt: skip
 
 
