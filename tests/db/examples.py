@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from api.ids import new_id
-from tests.db import amendments, constitutions, directory, loops, models, undo
+from tests.db import absences, amendments, constitutions, directory, loops, models, undo
 from tests.db.matrix import Place
 from tests.db.names import BILLS, NOTE, PAY, PROVIDERS, RUN_KEYS, Row, soon
 from tests.db.tools import TOOL, refund
@@ -238,6 +238,21 @@ def _plan(here: Here) -> Row:
     return {"plan_id": here.id("app.undo_plans", "status = 'running'")}
 
 
+def _late(here: Here) -> Row:
+    """Of an attempt that is over, and of which no late answer is there yet."""
+    over = "status = 'unknown' and kind = 'executor' and id not in (select id from app.late_answers)"
+    attempt = {"attempt_id": here.id("app.attempts", over), "fence": str(here.value("app.attempts", over, "fence"))}
+    return absences.late(attempt)
+
+
+def _absent(here: Here) -> Row:
+    seen = "purpose = 'read_back' and status = 'succeeded'"
+    return {
+        "id": here.id("app.observations", seen, "action_id"), "observation_id": here.id("app.observations", seen),
+        "reason": "mine",
+    }  # fmt: skip
+
+
 EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "accept_invitation_v1": _invitation,
     "acknowledge_alert_v1": lambda h: {"id": h.id("app.alerts", "status = 'open'"), "note": "mine"},
@@ -332,6 +347,8 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "me_v1": lambda h: {"tenant_id": h.tenant.id, "id": h.tenant.person("owner")},
     "narrow_api_key_v1": lambda h: {"id": h.tenant.key(h.environment), "scopes": ["tenant.read"]},
     "note_invitation_mail_v1": lambda h: _invitation(h) | {"mail": "sent"},
+    "note_late_answer_v1": _late,
+    "note_read_v1": lambda h: {"observation_id": h.id("app.observations", "status = 'reading'"), "health": "failed"},
     "note_requeues_v1": lambda h: {"results": [_dead(h)]},
     "propose_amendment_v1": _amended,
     "propose_directory_change_v1": lambda h: directory.change(h.environment),
@@ -358,9 +375,9 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
         "subject": "m***", "reason": "mine", "searched_to": None, "run_ids": [h.tenant.run(h.environment)],
     },
     "requeue_action_v1": lambda h: {"id": h.id("app.actions", "status = 'dead_letter'"), "reason": "mine"},
+    "report_outcome_v1": lambda h: _outcome(h),
     "repropose_action_v1": _stale,
     "repropose_exception_v1": lambda h: _by_hand(h),
-    "report_outcome_v1": lambda h: _outcome(h),
     "repropose_dead_letter_v1": lambda h: _again(h, h.id("app.actions", "status = 'dead_letter'")),
     "resend_invitation_v1": _invitation,
     "resolve_alert_v1": lambda h: {"id": h.id("app.alerts", "status = 'open'"), "reason": "mine"},
@@ -375,6 +392,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     ),
     "send_attempt_v1": lambda h: h.attempt(),
     "set_confidence_threshold_v1": lambda h: {"workflow": h.slug, "tool": NOTE, "threshold": 0.9, "reason": "mine"},
+    "settle_absent_v1": _absent,
     "settle_undo_step_v1": lambda h: _plan(h) | {
         "action_id": h.id("app.undo_steps", "status = 'waiting'", "action_id"), "code": "irreversible",
         "reason": "mine",

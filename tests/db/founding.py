@@ -11,7 +11,7 @@ from api.ids import new_id
 from sandbox.postgres import Server
 from tests import cluster as clusters
 from tests.cluster import Database
-from tests.db import amendments, constitutions, directory, loops, models, stopped, tools, undo
+from tests.db import absences, amendments, constitutions, directory, loops, models, stopped, tools, undo
 from tests.db.names import (
     BILLS,
     DELETE,
@@ -69,6 +69,7 @@ def work(database: Database) -> None:
     """Adds business of every kind to both tenants, so that no table of theirs is empty."""
     world = World(database)
     undo.publish(world)
+    absences.publish(world)
     for name in TENANTS:
         _work(world, Tenant(name))
     world.close()
@@ -80,17 +81,22 @@ def _work(world: World, tenant: Tenant) -> None:
     for environment in ENVIRONMENTS:
         said = {"rationale": tenant.mark(environment), "summary": tenant.mark(environment)}
         world.payment(tenant, environment=environment, **said)
-        world.claim(world.authorized(tenant, environment=environment, **said), lease_seconds=86400)
+        leaving = world.claim(world.authorized(tenant, environment=environment, **said), lease_seconds=86400)
+        fenced = {"attempt_id": leaving["attempt_id"], "fence": leaving["fence"]}
+        world.call(tenant.system(), "send_attempt_v1", fenced)
         unsent = world.claim(world.note(tenant, environment=environment, **said), lease_seconds=86400)
         world.owner.execute("update app.attempts set sent_at = null where id = %s", (unsent["attempt_id"],))
         for outcome in ("succeeded", "dead_letter", "unknown"):
             world.finish(tenant, world.claim(world.note(tenant, environment=environment, **said)), outcome)
         world.note(tenant, environment=environment, **said)
         _undo(world, tenant, environment)
+        absences.looked(world, absences.lost(world, tenant, environment, **said))
+        late = absences.answered_late(world, tenant, environment, **said)
+        world.call(tenant.system(), "note_late_answer_v1", late)
         by, observation = tenant.service(environment), world.observation(tenant, environment, lease_seconds=86400)
         world.call(by, "claim_observation_v1", observation)
         world.call(by, "keep_run_keys_v1", {"run_id": tenant.run(environment), "keys": RUN_KEYS})
-        erasure = {"id": str(new_id()), "subject": "m***", "reason": tenant.mark(environment), "searched_to": None}
+        erasure = {"id": str(new_id()), "subject": "m***", "reason": tenant.mark(), "searched_to": None}
         world.call(tenant.user(), "request_erasure_v1", erasure | {"run_ids": [tenant.run(environment)]})
         world.call(by, "list_tools_v1", {"name": PAY}, key="read once", request="tools")
         _draft(world, tenant, environment)
@@ -106,10 +112,10 @@ def _work(world: World, tenant: Tenant) -> None:
         amendments.decided(world, tenant, environment, name="another")
     directory.agreed(world, tenant, directory.settings(48))
     tools.register(world, tenant, title=tenant.mark())
-    # The owner's draft waits for somebody to decide it; the admin has one under way.
-    constitutions.submitted(world, tenant, constitutions.draft(reason=tenant.mark()))
     for environment in ENVIRONMENTS:
         _permit(world, tenant, environment)
+    # The owner's draft waits for somebody to decide it; the admin has one under way.
+    constitutions.submitted(world, tenant, constitutions.draft(reason=tenant.mark()))
     world.call(tenant.user("admin"), constitutions.CREATE, constitutions.draft(reason=tenant.mark()))
     invitation = {"id": str(new_id()), "email": tenant.invited, "role": "auditor", "name": tenant.mark()}
     world.call(tenant.user(), "invite_v1", invitation)
@@ -138,8 +144,6 @@ def _undo(world: World, tenant: Tenant, environment: Environment) -> None:
     world.call(tenant.user(), "requeue_action_v1", {"id": dead.id, "reason": tenant.mark(environment)})
 
 
-def _end_connections(world: World, tenant: Tenant, environment: Environment) -> None:
-    """One connection is closed, one is being revoked, one is signed in anew, and an alert is open."""
 def _by_hand(world: World, tenant: Tenant) -> None:
     """Something was stopped that people do by hand, and may run again by now."""
     switch = world.stop(tenant, "service_account", tenant.agent)
@@ -153,7 +157,7 @@ def _by_hand(world: World, tenant: Tenant) -> None:
 def _permit(world: World, tenant: Tenant, environment: Environment) -> None:
     """The client may do one thing, is doing another, and has reported a third."""
     for step in ("authorized", "permitted", "reported"):
-        said = {"rationale": tenant.mark(environment), "summary": tenant.mark(environment)}
+        said: Row = {"rationale": tenant.mark(environment), "summary": tenant.mark(environment)}
         made = tools.proposal(world, tenant, environment=environment, outcome="allow", **said)
         world.call(tenant.service(environment), "record_action_v1", made)
         if step != "authorized":
@@ -165,6 +169,8 @@ def _permit(world: World, tenant: Tenant, environment: Environment) -> None:
             world.call(tenant.service(environment), "report_outcome_v1", outcome)
 
 
+def _end_connections(world: World, tenant: Tenant, environment: Environment) -> None:
+    """One connection is closed, one is being revoked, one is signed in anew, and an alert is open."""
     for kind in ("closed/read", "leaving/read"):
         connect(world, tenant, kind, environment, "sandbox_crm")
         world.call(tenant.user(), "revoke_connection_v1", {"id": tenant.connection(kind, environment)})

@@ -18,6 +18,7 @@ WORKER = {
     "claim_due_runs_v1(integer)",
     "claim_due_schedules_v1(integer)",
     "claim_due_undo_plans_v1(integer)",
+    "claim_unknown_actions_v1(integer)",
     "claim_expired_exceptions_v1(integer)",
     "claim_expired_observations_v1(integer)",
     "claim_expired_runs_v1(integer)",
@@ -58,8 +59,9 @@ CALLABLE = {
     "register_tool_v1",
     "begin_model_call_v1", "change_model_provider_v1", "register_model_provider_v1", "revoke_model_provider_v1",
     "settle_model_call_v1",
-    "repropose_action_v1", "repropose_dead_letter_v1", "send_attempt_v1",
     "claim_permit_v1", "report_outcome_v1", "get_kill_switch_v1", "repropose_exception_v1",
+    "note_late_answer_v1", "note_read_v1", "settle_absent_v1",
+    "repropose_action_v1", "repropose_dead_letter_v1", "send_attempt_v1",
     "advance_undo_v1", "compensate_action_v1", "describe_dead_letter_v1", "describe_undo_v1",
     "cancel_run_v1", "claim_run_v1", "complete_run_v1", "queue_run_v1", "start_scheduled_run_v1", "take_run_step_v1",
     "list_dead_letters_v1", "note_requeues_v1", "settle_undo_step_v1", "undo_run_v1",
@@ -73,11 +75,12 @@ INTERNAL = {
     "agent_was_right(text,uuid,uuid,text)",
 }  # fmt: skip
 APPEND_ONLY = {
-    "app.kill_switch_proofs",
     "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.confidence_thresholds",
     "app.constitution_versions", "app.credential_releases", "app.decisions", "app.directory_settings",
     "app.erasures", "app.erasure_runs", "app.gate_facts", "app.model_calls", "app.model_reservations",
-    "app.limit_reservations", "app.permit_outcomes", "app.requeues", "app.run_steps", "app.tenant_settings",
+    "app.kill_switch_proofs",
+    "app.late_answers", "app.limit_reservations", "app.permit_outcomes", "app.requeues", "app.run_steps",
+    "app.tenant_settings",
     "app.tenant_tools", "app.workflow_versions", "private.tool_catalog",
 }  # fmt: skip
 #: Ids without a foreign key, and why a row cannot point into another tenant by them all the same.
@@ -86,6 +89,7 @@ UNREFERENCED = {
     "attempts.run_id": "stamped from the action",
     "credential_releases.action_id": "written by release_credential alone, for a claim it was handed",
     "credential_releases.run_id": "written by release_credential alone, for a claim it was handed",
+    "late_answers.run_id": "stamped from the attempt",
     "decisions.run_id": "that of its action, or of the run whose facts it cites",
     "audit_events.action_id": "part of the record, which is history",
     "audit_events.run_id": "part of the record, which is history",
