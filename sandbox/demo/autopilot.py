@@ -63,12 +63,14 @@ class Autopilot:
 
     def fly(self) -> None:
         """Both kinds of run, one after the other; raises BrokenPromiseError when one does not come out as promised."""
-        self._on_schedule()
-        self._by_model()
+        if self._on_schedule():
+            self._by_model()
+        else:
+            self.screen.say("That run waits for its person, and until then no second one of its workflow begins.")
 
     # By rules, on a schedule
 
-    def _on_schedule(self) -> None:
+    def _on_schedule(self) -> bool:
         screen, org = self.screen, self.organisation
         schedule = {"kind": "schedule", "cron": "* * * * *", "time_zone": "Europe/Amsterdam"}
         org.go_live(SLUG, TITLE, self._spec([schedule], {"limit": 100}, RULES))
@@ -77,7 +79,7 @@ class Autopilot:
         slot = (datetime.now(UTC) + timedelta(minutes=1)).replace(second=0, microsecond=0)
         screen.item("waits", f"for its schedule, {slot:%H:%M:%S} UTC")
         run = self._found(lambda: self._runs("schedule"), "The schedule has started no run.")
-        self._follow(run)
+        return self._follow(run)
 
     # By a model, asked by a call
 
@@ -135,8 +137,8 @@ class Autopilot:
 
     # What both show
 
-    def _follow(self, run: dict[str, Any]) -> None:
-        """Tells a run from its trace: its steps, what was thought, what people decided, what came of it."""
+    def _follow(self, run: dict[str, Any]) -> bool:
+        """Tells a run from its trace: its steps, what was thought, what people decided. Whether it came to its end."""
         found = self._found(lambda: self._waiting_or_over(run["id"]), f"The run {run['id']} does not get on.")
         self._steps(found)
         for call in found["model_calls"]:
@@ -144,14 +146,18 @@ class Autopilot:
             cost = f"{call['currency']} {call['cost'] / 1_000_000:.4f}"
             self.screen.item("model", f"{call['model']}: {counted}, {cost}; {clean(call['prompt_digest'], 24)}...")
         expect(found["status"] != "failed", f"The run failed: {found['status_reason']}")
-        Desk(self.organisation, self.screen, self.ask).clear()
-        for action in found["actions"]:
-            self._told(settled(self.organisation.owner.api, action["id"]))
+        Desk(self.organisation, self.screen, self.ask, run["id"]).clear()
+        actions = [settled(self.organisation.owner.api, action["id"]) for action in found["actions"]]
+        for action in actions:
+            self._told(action)
+        if any(action["status"] == "awaiting_approval" for action in actions):
+            return False
         ended = self._found(lambda: self._over(run["id"]), f"The run {run['id']} does not end.")
         expect(ended["status"] == "completed", f"The run ended as {ended['status']}.")
         self.screen.item(
             "run", f"{ended['status']}: {ended['audit']['events']} events in the audit log tell it", "green"
         )
+        return True
 
     def _steps(self, found: dict[str, Any]) -> None:
         by = {"schedule": "started by its schedule", "call": "started by a call"}[found["trigger"]]

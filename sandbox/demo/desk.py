@@ -29,11 +29,15 @@ class Approved:
 
 @dataclass
 class Desk:
-    """Works through the queue. `ask` reads a line from the person at the keyboard; without it the policy decides."""
+    """Works through the queue. `ask` reads a line from the person at the keyboard; without it the policy decides.
+
+    run_id: only what this run has brought about.
+    """
 
     organisation: Organisation
     screen: Screen
     ask: Callable[[str], str] | None = None
+    run_id: str | None = None
     approved: Approved | None = None
     skipped: set[str] = field(default_factory=set)
     _done: set[str] = field(default_factory=set)
@@ -54,7 +58,7 @@ class Desk:
         while True:
             page = {"status": "open", "limit": "200"} | ({"cursor": cursor} if cursor else {})
             answer = ok(self.organisation.approver.api.get("/v1/exceptions", params=page))
-            found += answer["items"]
+            found += [one for one in answer["items"] if self.run_id in (None, one["run_id"])]
             cursor = str(answer["next_cursor"])
             if not answer["has_more"]:
                 return found[::-1]

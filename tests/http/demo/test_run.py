@@ -98,6 +98,10 @@ def test_nobody_is_asked_and_everything_comes_out_as_promised(tmp_path: Path) ->
             "came 1 time before the rule, and not since",
             "nothing. It asks for nothing that this workflow does.",
             "2 attempts under one idempotency key, 2 deliveries, still one transfer",
+            "started by its schedule; observe:bills",
+            "paid EUR 275.00 to Alpine Catering GmbH",
+            "and not DE94 0001 2345 0532 0130 00, by the model server's own journal",
+            "paid EUR 1,299.00 to Northwind Paper GmbH, DE94 0001 2345 0532 0130 00",
             "Stopped by the kill switch on this tenant",
             "Everything is stopped.",
         ):
@@ -107,10 +111,12 @@ def test_nobody_is_asked_and_everything_comes_out_as_promised(tmp_path: Path) ->
         transfers = _bank(tmp_path, "select reference, amount, to_iban from transfers order by amount")
         assert transfers == [
             ("Refund SO-2201", 24000, "NL92SAND0730011255"),
+            ("AC-93", 27500, "DE03000123450440201907"),
             ("HL-2026-0777", 84250, "NL13SAND0417164300"),
+            ("INV-1042", 129900, "DE94000123450532013000"),
             ("KS-3310", 1188000, "GB86SAND60161331926819"),
         ]
-        assert _bank(tmp_path, "select balance from accounts order by id") == [(3703750,), (12000000,)]
+        assert _bank(tmp_path, "select balance from accounts order by id") == [(3546350,), (12000000,)]
 
 
 def test_another_inbox_is_read(tmp_path: Path) -> None:
@@ -126,8 +132,10 @@ def test_another_inbox_is_read(tmp_path: Path) -> None:
         assert demo.returncode == 0, said
         assert "INV-1017 is paid already." in said
         assert "\x1b" not in said
-        assert _bank(tmp_path, "select reference, amount, to_iban from transfers") == [
-            ("AC-93", 27500, "DE03000123450440201907")
+        # The schedule's run finds no small bill any more; the model is asked about the largest.
+        assert _bank(tmp_path, "select reference, amount, to_iban from transfers order by amount") == [
+            ("AC-93", 27500, "DE03000123450440201907"),
+            ("KS-3310", 1188000, "GB86SAND60161331926819"),
         ]
 
 
@@ -159,7 +167,7 @@ def test_what_a_killed_demo_left_is_ended_by_the_next(tmp_path: Path) -> None:
         ports = json.loads((tmp_path / "demo/ports.json").read_text())
         demo.kill()
         demo.wait()
-        assert sorted(_alive(tmp_path)) == ["api", "auth", "bank", "crm"]
+        assert sorted(_alive(tmp_path)) == ["api", "auth", "bank", "crm", "models"]
     # The context's end has removed it.
     deadline = time.monotonic() + 20
     while not all(port_is_free(port) for port in ports.values()) and time.monotonic() < deadline:
@@ -206,6 +214,8 @@ def test_people_at_a_terminal_decide_and_leave_with_ctrl_c(tmp_path: Path) -> No
         (amara, "a\n"),
         (r"cannot approve it", ""),
         (olive, "a\n"),
+        (amara, "a\n"),  # AC-93, by the schedule's run
+        (amara, "s\n"),  # KS-3310, by the model's
         (r"Press Ctrl-C to stop it", "\x03"),
     ]
     terminal, there = pty.openpty()
@@ -218,6 +228,7 @@ def test_people_at_a_terminal_decide_and_leave_with_ctrl_c(tmp_path: Path) -> No
         assert _alive(tmp_path) == []
         assert _bank(tmp_path, "select reference, amount from transfers order by amount") == [
             ("Refund SO-2201", 23999),
+            ("AC-93", 27500),
             ("HL-2026-0777", 84250),
         ]
     os.close(terminal)
