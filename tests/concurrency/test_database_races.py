@@ -5,6 +5,7 @@ The order of a tenant's commits is the order of its audit chain, so most of what
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -69,6 +70,32 @@ def test_a_switch_about_to_commit_stops_everyone_who_comes(world: World) -> None
             connection.close()
     assert [answer["reason"] for answer in answers] == ["kill_switch_engaged"] * CONNECTIONS
     assert "attempt.started" not in types_of(world)
+
+
+def test_a_switch_and_what_is_proposed_again_do_not_wait_for_each_other(world: World) -> None:
+    """Who proposes again has the attempt that a switch takes back: without the tenant's lock first, one would fail."""
+    action = world.note()
+    claimed = world.claim(action)
+    world.owner.execute("update app.attempts set sent_at = null where id = %s", (claimed["attempt_id"],))
+    unchanged = json.loads(action.payload)["args"]
+    again = world.proposal(ACME, NOTE, unchanged, outcome="escalate", moved=[{"what": "read"}], by=ACME.system())
+    args = {"attempt_id": claimed["attempt_id"], "fence": claimed["fence"], "reason": "moved", "action": again}
+    propose = acting(world, ACME.system(), "repropose_action_v1", args)
+    with (
+        ThreadPoolExecutor(2) as pool,
+        world.database.connect("postgres", autocommit=False) as holding,
+        world.database.connect() as first,
+        world.database.connect() as second,
+    ):
+        holding.execute("select from app.actions where id = %s for update", (action.id,))
+        proposing = pool.submit(or_refused, lambda: propose(first))
+        _blocked(world, 1)
+        stopping = pool.submit(or_refused, lambda: _stop(world)(second))
+        _blocked(world, 2)
+        holding.commit()
+        answers = [proposing.result(timeout=30), stopping.result(timeout=30)]
+    assert not [answer for answer in answers if "refused" in answer]
+    assert world.status(action) == "superseded"
 
 
 def test_a_switch_waits_for_a_claim_about_to_commit_and_says_that_it_is_in_flight(world: World) -> None:

@@ -14,11 +14,11 @@ STAMP = "sandbox_crm.stamps.create"
 MAYBE = {"status": None, "reached": "maybe", "body": None}
 
 
-def publish(world: World, conclusive_after: int | None = 0) -> None:
+def publish(world: World, conclusive_after: int | None = 0, idempotency: str = "none") -> None:
     """Publishes its contract, as whoever deploys does."""
     contract: Row = {
         "name": STAMP, "provider": "sandbox_crm", "access": "write", "effect": "write", "title": "Stamp",
-        "reversible": True, "idempotency": "none", "input_schema": {}, "arguments": {},
+        "reversible": True, "idempotency": idempotency, "input_schema": {}, "arguments": {},
         "execution": {"mode": "http"}, "output": {"trust": {}, "data_classes": {}},
         "read_back": {"tool": BILLS, "args": {}, "found": "/bills/0", "conclusive_after": conclusive_after},
     }  # fmt: skip

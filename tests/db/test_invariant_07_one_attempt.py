@@ -103,6 +103,7 @@ def test_a_dead_function_s_attempt_is_settled_once_and_not_before_its_time(share
         shared_world.claim(shared_world.authorized()),
         shared_world.claim(shared_world.authorized(), lease_seconds=0),
     )
+    shared_world.owner.execute("update app.attempts set sent_at = now() where id = %s", (dead["attempt_id"],))
     with shared_world.unchanged():
         for attempt in (live["attempt_id"], str(new_id())):
             args = {"attempt_id": attempt, "outcome": "retry"}
