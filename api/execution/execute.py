@@ -69,15 +69,10 @@ async def execute(tenant_id: UUID | str, action_id: UUID | str) -> dict[str, Any
         ended = Outcome("maybe", error="The provider may have forgotten the idempotency key by now; nothing was sent.")
         contract = contract.model_copy(update={"idempotency": "none"})
         return await _finish(executor, contract, claimed, ended, lease)
-    over = await _prepared(executor, contract, claimed, lease)
+    over = await _prepared(executor, contract, claimed, lease) or await _held(executor, contract, claimed, lease)
     if over is not None:
         return over
     try:
-        if not claimed["sent"]:
-            fenced = {"attempt_id": claimed["attempt_id"], "fence": claimed["fence"]}
-            leave = (await database().call(executor, "send_attempt_v1", fenced)).result
-            if not leave["sent"]:
-                return dict(leave)
         ended = await runs.call_with_credential(
             claimed["credential"], claimed["attempt_id"], contract, claimed["args"], claimed["idempotency_key"], lease
         )
@@ -112,6 +107,22 @@ async def _prepared(
         ended = Outcome("no", error=f"It could not be prepared: {problem.detail}")
         return await _finish(executor, contract, claimed, ended, lease)
     return None
+
+
+async def _held(
+    executor: Principal, contract: Contract, claimed: dict[str, Any], lease: Lease
+) -> dict[str, Any] | None:
+    """The last look before the call, where one was prepared; what became of the attempt where it may not be sent."""
+    if claimed["sent"]:
+        return None
+    fenced = {"attempt_id": claimed["attempt_id"], "fence": claimed["fence"]}
+    try:
+        leave = (await database().call(executor, "send_attempt_v1", fenced)).result
+    except psycopg.Error as error:
+        log.warning("attempt %s got no leave to be sent: %s", claimed["attempt_id"], error.sqlstate)
+        ended = Outcome("no", error="Whether it may be sent could not be asked; nothing was sent.")
+        return await _finish(executor, contract, claimed, ended, lease)
+    return None if leave["sent"] else dict(leave)
 
 
 async def _is_forgotten(executor: Principal, contract: Contract, claimed: dict[str, Any]) -> bool:
