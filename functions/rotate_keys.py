@@ -1,10 +1,12 @@
 """Wraps what is sealed under an older key-encryption key under the first one."""
 
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
 from api.connections import service
+from api.model_providers import service as model_providers
 from api.privacy import service as privacy
 from functions.runtime import noted, run_until_complete
 
@@ -22,11 +24,13 @@ async def run(now: datetime) -> dict[str, int]:
     total = {"rewrapped": 0, "beaten": 0, "failed": 0}
     while True:
         done = await service.rewrap(BATCH)
-        of_runs = await privacy.rewrap(BATCH)
-        moved = {name: getattr(done, name) + of_runs[name] for name in total}
+        others = [await privacy.rewrap(BATCH), await model_providers.rewrap(BATCH)]
+        moved = {name: getattr(done, name) + sum(other[name] for other in others) for name in total}
         total = {name: total[name] + count for name, count in moved.items()}
         if moved["rewrapped"] + moved["beaten"] == 0 or time.monotonic() > begin_until:
-            left = {key: done.left.get(key, 0) + of_runs["left"].get(key, 0) for key in {*done.left, *of_runs["left"]}}
+            left = Counter(done.left)
+            for other in others:
+                left.update(other["left"])
             return total | {f"left_{key or 'unknown'}": count for key, count in sorted(left.items())}
 
 

@@ -11,13 +11,11 @@ from api.db import Answer, Idempotency, Row, database
 from api.errors import Problem
 from api.ids import new_id
 from api.model_providers.models import Declares, ModelProviderChange, NewModelProvider
+from api.model_providers.rotation import key_context, rewrap
 from api.pagination import PageRequest
 from api.sql import query
 
-
-def key_context(tenant_id: object, provider_id: object, environment: str, generation: int) -> bytes:
-    """What a sealed key is bound to: it opens nowhere else, and for no other key's place."""
-    return vault.context(tenant_id, provider_id, environment, f"model_key/{generation}")
+__all__ = ["change", "get", "key_context", "list_all", "register", "revoke", "rewrap"]
 
 
 async def register(principal: Principal, body: NewModelProvider, once: Idempotency) -> Answer:

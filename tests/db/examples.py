@@ -269,6 +269,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "change_role_v1": lambda h: {"user_id": h.tenant.person("operator"), "role": "auditor"},
     "claim_attempt_v1": lambda h: {"action_id": h.authorized(), "attempt_id": str(new_id()), "lease_seconds": 60},
     "claim_keep_alive_v1": _connection,
+    "claim_model_rewrap_v1": lambda h: {"provider_id": h.id("app.model_providers"), "kek": "new"},
     "claim_observation_v1": lambda h: h.world.observation(h.tenant, h.environment),
     "claim_permit_v1": lambda h: _new_permit(h),
     "claim_refresh_v1": lambda h: {
@@ -403,6 +404,9 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "start_scheduled_run_v1": lambda h: loops.scheduled(h.tenant, h.environment),
     "store_credential_v1": _tokens,
     "stored_decisions_v1": lambda h: {"limit": 50},
+    "store_model_rewrap_v1": lambda h: {
+        "provider_id": h.id("app.model_providers"), "generation": 1, "envelope": "mine",
+    },
     "store_run_keys_v1": lambda h: {"run_id": h.tenant.run(h.environment), "was": RUN_KEYS, "keys": RUN_KEYS},
     "store_rewrapped_v1": lambda h: _connection(h) | {"generation": 1, "envelope": "mine"},
     "submit_constitution_draft_v1": lambda h: _draft(h, "draft"),

@@ -25,6 +25,7 @@ WORKER = {
     "claim_oauth_flow_v1(bytea,bytea)",
     "claim_rewraps_v1(text,text[],integer)",
     "claim_run_key_rewraps_v1(text,text[],integer)",
+    "claim_model_rewraps_v1(text,text[],integer)",
     "note_function_run_v1(text,timestamp with time zone,boolean)",
 }
 #: What people, keys and scheduled functions may call through a door; each takes one JSON document.
@@ -58,6 +59,7 @@ CALLABLE = {
     "set_confidence_threshold_v1", "tighten_confidence_v1",
     "register_tool_v1",
     "begin_model_call_v1", "change_model_provider_v1", "register_model_provider_v1", "revoke_model_provider_v1",
+    "claim_model_rewrap_v1", "store_model_rewrap_v1",
     "settle_model_call_v1",
     "claim_permit_v1", "report_outcome_v1", "get_kill_switch_v1", "repropose_exception_v1",
     "note_late_answer_v1", "note_read_v1", "settle_absent_v1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -198,3 +199,27 @@ def test_calls_are_appended_once_within_their_reservation_and_never_changed(worl
             refused_everywhere(world, change, claims=SYSTEM, reasons=("append_only",))
     with refusal(DENIED), standing(world, "authenticated", ADMIN) as connection:
         connection.execute("select secret_id from app.model_providers")
+
+
+def test_a_rotation_wraps_a_key_anew_and_stores_nothing_else(world: World) -> None:
+    def envelope(kek: str, data: str = "same") -> str:
+        return json.dumps({"kek": kek, "key": f"under {kek}", "data": data})
+
+    provider = registered(world, envelope=envelope("old"))
+    where = {"provider_id": provider}
+    claim, stored = where | {"kek": "new"}, where | {"generation": 1, "envelope": envelope("new")}
+    for claims in (ADMIN, ACME.user("owner"), ACME.service()):
+        for function, args in (("claim_model_rewrap_v1", claim), ("store_model_rewrap_v1", stored)):
+            with refusal("permission_denied"):
+                world.call(claims, function, args)
+    assert world.call(GLOBEX.system(), "claim_model_rewrap_v1", claim) == {"claimed": False}
+    assert world.call(GLOBEX.system(), "store_model_rewrap_v1", stored) == {"stored": False}
+    claimed = world.call(SYSTEM, "claim_model_rewrap_v1", claim)
+    assert (claimed["claimed"], claimed["generation"], claimed["envelope"]) == (True, 1, envelope("old"))
+    with refusal("permission_denied"):
+        world.call(SYSTEM, "store_model_rewrap_v1", stored | {"envelope": envelope("new", "other")})
+    assert world.call(SYSTEM, "store_model_rewrap_v1", stored | {"generation": 2}) == {"stored": False}
+    assert world.call(SYSTEM, "store_model_rewrap_v1", stored) == {"stored": True}
+    assert world.call(SYSTEM, "claim_model_rewrap_v1", claim) == {"claimed": False}
+    assert world.call(SYSTEM, BEGIN, models.asking(ACME))["envelope"] == envelope("new")
+    assert world.value("select count(*) from vault.secrets where name like 'countersign/model/%%'") == 1
