@@ -43,7 +43,7 @@ QUERYING = {
     # The steps of a loop, whose reads and proposals have idempotency keys of their own.
     "api.runs.loop.reading", "api.runs.loop.thinking",
     # What was read is sealed under the keys that its run has.
-    "api.privacy.sealing", "api.privacy.rotation",
+    "api.privacy.sealing", "api.privacy.rotation", "api.model_providers.rotation",
 }  # fmt: skip
 
 #: Modules of the shared kit that know the database's types.
