@@ -20,6 +20,8 @@ from api.directory.routes import router as directory
 from api.docs import router as docs
 from api.exceptions.routes import router as exceptions
 from api.execution.routes import router as execution
+from api.hooks.routes import deliveries_router as deliveries
+from api.hooks.routes import router as hooks
 from api.ids import new_id
 from api.model_providers.routes import router as model_providers
 from api.monitoring.routes import alerts
@@ -105,8 +107,9 @@ def create_app() -> FastAPI:
     app.add_middleware(RequestContext)
     for router in (
         tenants, providers, tools, connections, callback_router, workflows, workflow_assets, constitution, risk, replay,
-        model_providers, privacy,
-        runs, actions, permits, keys_router, execution, exceptions, amendments, confidence, directory, audit, alerts, monitoring, docs,
+        model_providers, privacy, hooks, deliveries,
+        runs, actions, permits, keys_router, execution, exceptions, amendments, confidence, directory, audit,
+        alerts, monitoring, docs,
     ):  # fmt: skip
         app.include_router(router)
     openapi.install(app)

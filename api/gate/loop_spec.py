@@ -34,7 +34,18 @@ class ScheduleTrigger(Strict):
         return self
 
 
-Trigger = Annotated[CallTrigger | ScheduleTrigger, Field(discriminator="kind")]
+_Event = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_.:-]{1,100}|\*)$")]
+
+
+class WebhookTrigger(Strict):
+    """A run for each event that a provider sends and signs. events: types as the provider names them; `*` is all."""
+
+    kind: Literal["webhook"]
+    provider: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")]
+    events: list[_Event] = Field(min_length=1, max_length=50)
+
+
+Trigger = Annotated[CallTrigger | ScheduleTrigger | WebhookTrigger, Field(discriminator="kind")]
 
 
 class Observe(Strict):

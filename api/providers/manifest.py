@@ -11,10 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from api.config import ConfigurationError
-from api.gate.models import Access, Contract, Environment
+from api.gate.models import Access, Contract, Environment, Pointer
 from api.providers.checks import contradictions
 from api.providers.parts import Account, Answers, Keep, Limit, Name, OAuth, Parameter, Part, Prefix
 from api.providers.site import Site
@@ -36,6 +36,40 @@ class ParameterError(ValueError):
         super().__init__(" ".join(errors.values()))
 
 
+class Subject(Part):
+    """What an event is about: what its id stands for, and where in the body the id is."""
+
+    type: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
+    id: Pointer
+
+
+class Webhook(Part):
+    """How a provider signs the events that it sends, and where in the body an event's id, type and subject are.
+
+    standard-webhooks: its headers are the scheme's own, and the id is in one of them unless event_id says otherwise.
+    stripe: `Stripe-Signature`, t and v1. hmac-sha256: of the body in `header`, after `prefix`; with
+    timestamp_header, of the seconds in it, a full stop and the body.
+    """
+
+    scheme: Literal["standard-webhooks", "stripe", "hmac-sha256"]
+    header: str = Field(default="", pattern=r"^[a-z0-9-]*$", max_length=60)
+    prefix: str = Field(default="", max_length=20)
+    encoding: Literal["hex", "base64"] = "hex"
+    timestamp_header: str | None = Field(default=None, pattern=r"^[a-z0-9-]+$", max_length=60)
+    event_id: Pointer | None = None
+    event_type: Pointer
+    subject: Subject | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "Webhook":
+        own = self.scheme == "hmac-sha256"
+        if own != bool(self.header) or (not own and (self.timestamp_header or self.prefix)):
+            raise ValueError("header, prefix and timestamp_header are hmac-sha256's, which needs a header")
+        if self.scheme != "standard-webhooks" and self.event_id is None:
+            raise ValueError("only standard-webhooks name the event's id in a header; say where it is (event_id)")
+        return self
+
+
 class Manifest(Part):
     """One provider: `origins` are its addresses by environment and name, `$NAME` is read from that setting."""
 
@@ -52,6 +86,7 @@ class Manifest(Part):
     account: Account | None = None
     answers: Answers = Answers()
     limits: list[Limit] = Field(default=[], max_length=8)
+    webhook: Webhook | None = None
     tools: list[Tool] = Field(min_length=1)
 
     def site(self, environment: Environment, values: dict[str, str] | None = None) -> Site:

@@ -27,6 +27,7 @@ WAITING = [
     "reject_amendment_v1", "release_kill_switch_v1",
     "remove_member_v1", "revoke_api_key_v1", "revoke_connection_v1", "rotate_api_key_v1",
     "change_model_provider_v1", "register_model_provider_v1", "revoke_model_provider_v1",
+    "create_webhook_trigger_v1", "revoke_webhook_trigger_v1", "rotate_webhook_secret_v1",
     "set_confidence_threshold_v1", "transfer_ownership_v1", "update_tenant_v1",
 ]  # fmt: skip
 #: Those that need no permission of the tenant's: who founds one, who joins by an invitation, and who leaves.

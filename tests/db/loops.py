@@ -17,7 +17,11 @@ CRON = "0 4 1 1 *"
 def loop_of(tenant: Tenant, environment: Environment, reasoner: Row) -> Row:
     """The loop of the workflow's access spec."""
     return {
-        "triggers": [{"kind": "call"}, {"kind": "schedule", "cron": CRON, "time_zone": "UTC"}],
+        "triggers": [
+            {"kind": "call"},
+            {"kind": "schedule", "cron": CRON, "time_zone": "UTC"},
+            {"kind": "webhook", "provider": "sandbox_crm", "events": ["message.received"]},
+        ],
         "instruction": tenant.mark(environment),
         "observe": [],
         "reasoner": reasoner,

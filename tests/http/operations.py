@@ -17,7 +17,7 @@ from api.index import app
 #: Answer without a credential: the liveness probe says nothing but that the process lives, and public keys are public.
 OPEN = {"get_health", "get_signing_keys"}
 #: A place that a browser or a scheduler calls; each has tests of its own, and neither takes a bearer token of ours.
-UNDESCRIBED = {"/oauth/{provider}/callback", "/cron/{function}", "/assets/access-spec.css"}
+UNDESCRIBED = {"/hooks/{trigger_id}", "/oauth/{provider}/callback", "/cron/{function}", "/assets/access-spec.css"}
 #: Unsafe and yet without an Idempotency-Key, each for a reason.
 WITHOUT_KEY = {
     "create_connection": "every call starts a sign-in of its own, and one that nobody ends creates nothing",

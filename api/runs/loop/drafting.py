@@ -1,9 +1,10 @@
 """What keeps a declared loop from working, found when a workflow version is drafted."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from api.gate.access_spec import AccessSpec
-from api.gate.loop_spec import LoopSpec, Observe
+from api.gate.loop_spec import LoopSpec, Observe, Trigger
 from api.gate.models import Contract
 from api.runs.loop.held import MAX_ITEMS
 from api.runs.reasoners.drafting import problems
@@ -17,6 +18,9 @@ def mistakes(spec: AccessSpec, contracts: Mapping[str, Contract]) -> Iterator[Mi
     """Every mistake in the loop of a spec, by where it is; contracts: those of the tools that the spec names."""
     if spec.loop is None:
         return
+    for number, trigger in enumerate(spec.loop.triggers):
+        if trigger.kind == "webhook" and trigger.provider not in {name.partition(".")[0] for name in spec.tools}:
+            yield f"/loop/triggers/{number}/provider", "The workflow is granted no tool of this provider to read with."
     known: set[str] = set()
     for number, observe in enumerate(spec.loop.observe):
         for at, message in _of_read(observe, spec, contracts, known):
@@ -70,8 +74,9 @@ def described(loop: LoopSpec) -> list[str]:
     starts = {
         "call": "by a call",
         "schedule": "on the schedule {cron} ({time_zone})",
+        "webhook": "by what {provider} sends ({events})",
     }
-    started = [starts[trigger.kind].format_map(trigger.model_dump()) for trigger in loop.triggers]
+    started = [starts[trigger.kind].format_map(_told(trigger)) for trigger in loop.triggers]
     reads = [f"{each.tool}{' (may be missing)' if each.optional else ''}" for each in loop.observe]
     thinks = (
         f"{len(loop.reasoner.rules)} written rules"
@@ -85,3 +90,8 @@ def described(loop: LoopSpec) -> list[str]:
         f"It proposes {loop.max_actions} actions at most, within {loop.deadline_minutes} minutes.",
         f"Of its runs, {loop.max_concurrent} at most are under way at once.",
     ]
+
+
+def _told(trigger: Trigger) -> dict[str, Any]:
+    said = trigger.model_dump()
+    return said | {"events": ", ".join(said["events"])} if trigger.kind == "webhook" else said
