@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from api.ids import new_id
-from tests.db import absences, amendments, constitutions, directory, loops, models, undo
+from tests.db import absences, amendments, constitutions, directory, hooks, loops, models, undo
 from tests.db.matrix import Place
 from tests.db.names import BILLS, NOTE, PAY, PROVIDERS, RUN_KEYS, Row, soon
 from tests.db.tools import TOOL, refund
@@ -255,6 +255,7 @@ def _absent(here: Here) -> Row:
 
 EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "accept_invitation_v1": _invitation,
+    "accept_webhook_v1": lambda h: hooks.event(h.id("app.webhook_triggers")),
     "acknowledge_alert_v1": lambda h: {"id": h.id("app.alerts", "status = 'open'"), "note": "mine"},
     "adopt_amendment_v1": lambda h: _amendment(h) | {"acknowledge": False, "reason": "mine"},
     "advance_undo_v1": _plan,
@@ -296,6 +297,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "create_tenant_v1": lambda h: _new() | {
         "name": h.tenant.name, "email": "x@example.com", "constitution": {"rules": [], "reason": "mine"},
     },
+    "create_webhook_trigger_v1": lambda h: hooks.trigger(h.tenant, h.environment, provider="stripe"),
     "create_workflow_v1": lambda h: _new() | {
         "slug": "mine", "environment": h.environment, "title": "Mine", "spec": h.spec(),
     },
@@ -383,6 +385,8 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "resend_invitation_v1": _invitation,
     "resolve_alert_v1": lambda h: {"id": h.id("app.alerts", "status = 'open'"), "reason": "mine"},
     "revoke_api_key_v1": lambda h: {"id": h.tenant.key(h.environment)},
+    "revoke_webhook_trigger_v1": lambda h: {"id": h.id("app.webhook_triggers")},
+    "rotate_webhook_secret_v1": lambda h: hooks.rotation(h.id("app.webhook_triggers")),
     "revoke_model_provider_v1": lambda h: {"id": h.id("app.model_providers")},
     "revoke_connection_v1": lambda h: {"id": h.tenant.connection("crm/write", h.environment)},
     "rotate_api_key_v1": lambda h: _new() | {
