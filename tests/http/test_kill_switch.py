@@ -177,6 +177,8 @@ def test_it_is_proposed_again_after_the_release(fresh: Organisation, stopped: St
     again = ok(repropose(fresh.owner, other))
     assert (again["status"], again["exception"]["kind"]) == ("denied", "manual")
     ok(release(fresh.owner, switch))
+    # Its run may be over by then.
+    ok(agent.api.post(f"/v1/runs/{agent.run_id}/complete", headers=once()))
     again = ok(repropose(fresh.owner, action))
     if again["status"] == "awaiting_approval":
         ok(decide(fresh.approver, again))
