@@ -102,8 +102,8 @@ def test_one_event_starts_one_run(shared_world: World) -> None:
     assert shared_world.value(keyed, ACME.id) == 1, (first, again)
     copied = (
         "insert into app.runs (tenant_id, id, environment, workflow_id, workflow_version, trigger, driven_by,"
-        " dedupe_key, instruction, status, started_by_kind) select tenant_id, gen_random_uuid(), environment, workflow_id,"
-        " workflow_version, trigger, driven_by, dedupe_key, instruction, 'queued', 'system' from app.runs"
+        " dedupe_key, instruction, status, started_by_kind) select tenant_id, gen_random_uuid(), environment,"
+        " workflow_id, workflow_version, trigger, driven_by, dedupe_key, instruction, 'queued', 'system' from app.runs"
         " where tenant_id = %s and dedupe_key is not null"
     )
     refused_everywhere(shared_world, copied, ACME.id, claims=ACME.system(), reasons=(psycopg.errors.UniqueViolation,))
