@@ -27,4 +27,4 @@ def test_a_function_on_lambda_leaves_word_under_its_own_name(name: str) -> None:
 def test_what_readiness_waits_for_is_scheduled() -> None:
     sql = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "supabase/migrations").glob("*.sql"))
     named = set(re.findall(r"private\.ran_within\('([a-z_]+)'", sql))
-    assert named | {"advance_runs"} == set(SCHEDULED)  # a workflow without a loop does without that one
+    assert named == set(SCHEDULED)

@@ -107,3 +107,15 @@ def test_one_event_starts_one_run(shared_world: World) -> None:
         " where tenant_id = %s and dedupe_key is not null"
     )
     refused_everywhere(shared_world, copied, ACME.id, claims=ACME.system(), reasons=(psycopg.errors.UniqueViolation,))
+
+
+def test_a_loop_goes_live_only_where_it_would_be_driven(world: World) -> None:
+    """Control 5: nothing would take its runs on where the function does not run."""
+    asked = {"slug": ACME.slug("sandbox"), "version": 1}
+    world.owner.execute("delete from private.function_runs where function = 'advance_runs'")
+    [five] = [one for one in world.call(ACME.user(), "readiness_v1", asked)["controls"] if one["control"] == 5]
+    assert not five["verified"]
+    assert any("advance_runs has not run well" in text for text in five["missing"]), five
+    world.beat()
+    [five] = [one for one in world.call(ACME.user(), "readiness_v1", asked)["controls"] if one["control"] == 5]
+    assert not any("advance_runs" in text for text in five["missing"]), five

@@ -137,7 +137,7 @@ class World:
         """The scheduled functions that a go-live relies on have run just now."""
         with self.api.transaction():
             self.api.execute("set local role countersign_worker")
-            for function in ("execute_actions", "expire_exceptions", "refresh_tokens", "purge_expired"):
+            for function in ("execute_actions", "advance_runs", "expire_exceptions", "refresh_tokens", "purge_expired"):
                 self.api.execute("select app.note_function_run_v1(%s, now(), true)", (function,))
 
     # What happens in a tenant.
