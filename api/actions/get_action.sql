@@ -15,7 +15,13 @@ select a.id, a.status, a.status_reason, a.digest, a.environment, a.run_id, w.slu
             'kind', t.kind, 'sent_at', t.sent_at, 'request', t.request,
             'late_answer', case when l.id is not null then jsonb_build_object('outcome', l.outcome, 'response', l.response,
                 'error', l.error, 'received_at', l.received_at) end) order by t.number), '[]')
-        from app.attempts t left join app.late_answers l on l.tenant_id = t.tenant_id and l.id = t.id where t.tenant_id = a.tenant_id and t.action_id = a.id) as attempts
+        from app.attempts t left join app.late_answers l on l.tenant_id = t.tenant_id and l.id = t.id where t.tenant_id = a.tenant_id and t.action_id = a.id) as attempts,
+    jsonb_build_object(
+        'keys', jsonb_build_object('tenant_id', a.tenant_id, 'run_id', a.run_id,
+            'keys', (select k.keys from app.run_keys k where k.tenant_id = a.tenant_id and k.run_id = a.run_id)),
+        'reads', (select jsonb_agg(jsonb_build_object('id', o.id, 'purpose', o.purpose, 'status', o.status, 'result', o.result,
+                'labels', o.labels, 'erased_at', o.erased_at, 'erased_classes', o.erased_classes) order by o.created_at, o.id)
+            from app.observations o where o.tenant_id = a.tenant_id and o.action_id = a.id and o.purpose in ('before', 'after'))) as around
 from app.actions a
 join app.workflows w on w.tenant_id = a.tenant_id and w.id = a.workflow_id
 join app.decisions d on d.tenant_id = a.tenant_id and d.action_id = a.id

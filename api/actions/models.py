@@ -45,7 +45,9 @@ class Cancellation(Strict):
 class Action(BaseModel):
     """An action. moved: what had changed where it was proposed again in place of what it supersedes.
 
-    compensates: what it undoes; compensated_by: its own undo, under way or done.
+    compensates: what it undoes; compensated_by: its own undo, under way or done. changes: by pointer into what is read
+    around its call, what was there before and after (an API key is told the pointers only); not_read: which of the two
+    reads failed.
     """
 
     id: UUID
@@ -71,6 +73,8 @@ class Action(BaseModel):
     moved: list[dict[str, Any]] | None
     compensates: UUID | None
     compensated_by: UUID | None
+    changes: list[dict[str, Any]]
+    not_read: list[str]
     expires_at: datetime
     created_at: datetime
     updated_at: datetime

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from api.actions.changes import changes_of
 from api.actions.models import NewAction
 from api.actions.record import basis_of, reasons_of, record_of
 from api.actions.tokens import MoreAskedError, with_values
@@ -150,7 +151,9 @@ async def get(principal: Principal, action_id: UUID) -> dict[str, Any]:
         row = await (await connection.execute(query("actions/get_action"), {"id": action_id})).fetchone()
     if row is None:
         raise Problem(404, "not_found", "There is no such action.")
-    return row
+    # An agent may have been shown tokens of what was read; it is told where something changed.
+    changes, not_read = changes_of(row.pop("around"), values=principal.kind != "service")
+    return row | {"changes": changes, "not_read": not_read}
 
 
 async def wait(principal: Principal, action_id: UUID, seconds: float) -> dict[str, Any]:

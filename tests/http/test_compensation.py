@@ -102,6 +102,21 @@ def finished(house: Organisation, agent: Agent, world: World) -> dict[str, Any]:
     raise AssertionError(report)
 
 
+def test_an_action_tells_what_it_changed(agent: Agent, house: Organisation, world: World) -> None:
+    """By what was read around its call: to people with the values, to a key only where."""
+    before = contact(world, "con_emil")
+    done = changed(house, agent, world, "con_emil", title="Head of events")
+    shown = ok(house.owner.api.get(f"/v1/actions/{done['id']}"))
+    assert shown["not_read"] == []
+    assert {each["pointer"]: (each["before"], each["after"]) for each in shown["changes"]} == {
+        "/title": (before["title"], "Head of events"),
+        "/version": (before["version"], before["version"] + 1),
+    }
+    assert agent.action(done["id"])["changes"] == [{"pointer": "/title"}, {"pointer": "/version"}]
+    untouched = agent.settled(agent.propose(NOTE, note("She was called."))["id"])
+    assert (untouched["changes"], untouched["not_read"]) == ([], [])
+
+
 def test_a_change_is_put_back_to_what_it_was(agent: Agent, house: Organisation, world: World) -> None:
     before = contact(world, "con_noor")
     done = changed(house, agent, world, "con_noor", title="Head of practice", phone="+44 20 5550 0999")
