@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from api.execution.retry import settle
 from api.execution.execute import kept_of
+from api.execution.retry import settle
 from api.providers import client
 from api.providers.client import Outcome
 from api.providers.manifest import Manifest
