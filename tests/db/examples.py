@@ -241,8 +241,9 @@ def _plan(here: Here) -> Row:
 def _late(here: Here) -> Row:
     """Of an attempt that is over, and of which no late answer is there yet."""
     over = "status = 'unknown' and kind = 'executor' and id not in (select id from app.late_answers)"
-    attempt = {"attempt_id": here.id("app.attempts", over), "fence": str(here.value("app.attempts", over, "fence"))}
-    return absences.late(attempt)
+    attempt = here.id("app.attempts", over)
+    fence = here.value("app.attempts", f"id = '{attempt}'", "fence")
+    return absences.late({"attempt_id": attempt, "fence": str(fence)})
 
 
 def _absent(here: Here) -> Row:

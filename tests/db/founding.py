@@ -96,8 +96,6 @@ def _work(world: World, tenant: Tenant) -> None:
         by, observation = tenant.service(environment), world.observation(tenant, environment, lease_seconds=86400)
         world.call(by, "claim_observation_v1", observation)
         world.call(by, "keep_run_keys_v1", {"run_id": tenant.run(environment), "keys": RUN_KEYS})
-        erasure = {"id": str(new_id()), "subject": "m***", "reason": tenant.mark(), "searched_to": None}
-        world.call(tenant.user(), "request_erasure_v1", erasure | {"run_ids": [tenant.run(environment)]})
         world.call(by, "list_tools_v1", {"name": PAY}, key="read once", request="tools")
         _draft(world, tenant, environment)
         _end_connections(world, tenant, environment)
@@ -111,6 +109,9 @@ def _work(world: World, tenant: Tenant) -> None:
         # One amendment waits to be adopted; another exception was decided that none is proposed from yet.
         amendments.proposed(world, amendments.decided(world, tenant, environment))
         amendments.decided(world, tenant, environment, name="another")
+    erasure = {"id": str(new_id()), "subject": "m***", "reason": tenant.mark(), "searched_to": None}
+    runs = [tenant.run(environment) for environment in ENVIRONMENTS]
+    world.call(tenant.user(), "request_erasure_v1", erasure | {"run_ids": runs})
     directory.agreed(world, tenant, directory.settings(48))
     tools.register(world, tenant, title=tenant.mark())
     for environment in ENVIRONMENTS:

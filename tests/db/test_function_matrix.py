@@ -268,7 +268,7 @@ def test_every_hole_is_seen(cluster: Server, monkeypatch: pytest.MonkeyPatch) ->
     with world_from(cluster, busy(cluster)) as world:
         for name, (hole, _) in HOLES.items():
             world.owner.execute(_HOLE.format(name=name, **_SOUND | hole).encode())
-            monkeypatch.setitem(EXAMPLES, name, lambda here: {"id": here.id("app.runs")})
+            monkeypatch.setitem(EXAMPLES, name, lambda here: {"id": here.id("app.runs", "driven_by = 'client'")})
         matrix = Matrix(world)
         assert [name for name in HOLES if _permission(matrix, name) is None] == ["anybody_v1"]
         for place in PLACES:
