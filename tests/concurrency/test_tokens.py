@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sandbox.organisation import ok, once
+from sandbox.organisation import once
 from tests.concurrency.world import World, another
 
 pytestmark = pytest.mark.slow
@@ -104,11 +104,12 @@ def test_tokens_whose_answer_got_lost(tenant: World) -> None:
     assert kept == [{"secret_id": None, "id": None}]
     assert [tenant.payments(action) for action in pair] == [[], []]
     tenant.check()
-    # A dead letter of a consent that is gone can be put back, and says at once why it cannot run.
+    # A dead letter of a consent that is gone is not put back, and says at once why it cannot run.
     path = f"/v1/actions/{first}/requeue"
-    ok(tenant.organisation.owner.api.post(path, json={"reason": "try"}, headers=once()))
-    assert tenant.settle([first]) == {first: "expired"}
-    assert "connection is expired" in tenant.action(first)["status_reason"]
+    refused = tenant.organisation.owner.api.post(path, json={"reason": "try"}, headers=once())
+    assert (refused.status_code, refused.json()["code"]) == (409, "requeue_denied")
+    assert "The connection is expired." in refused.json()["errors"][0]["message"]
+    assert tenant.statuses([first]) == {first: "dead_letter"}
     # Connected anew, the same work goes on.
     tenant.organisation.connect("sandbox_bank", "write")
     tenant.new_version()

@@ -165,7 +165,7 @@ def test_other_state_machines_hold_for_the_owner_too(busy_world: World) -> None:
         if " app.runs " in statement:
             busy_world.owner.execute("update app.runs set status = 'completed' where driven_by = 'client'")
         if " app.observations " in statement:
-            reading = busy_world.value("select id::text from app.observations where environment = 'production' limit 1")
+            reading = busy_world.value("select id::text from app.observations where status = 'reading' limit 1")
             busy_world.owner.execute("update app.observations set status = 'succeeded' where id = %s", (reading,))
         changed = busy_world.rows(statement.replace("update", "select count(*) from", 1).partition(" set ")[0])
         assert changed[0][0] > 0

@@ -55,7 +55,7 @@ def test_a_lie_about_the_contract_is_refused(shared_world: World) -> None:
     """Another version, or another tool than the payload names."""
     with shared_world.refuses("contract_moved"):
         shared_world.call(
-            ACME.service(), "record_action_v1", shared_world.proposal(ACME, PAY) | {"contract_version": 2}
+            ACME.service(), "record_action_v1", shared_world.proposal(ACME, PAY) | {"contract_version": 99}
         )
     note = shared_world.proposal(ACME, NOTE, outcome="allow")
     with shared_world.refuses(psycopg.errors.CheckViolation):
@@ -74,7 +74,7 @@ def test_the_database_and_the_gate_agree_on_what_is_hard(shared_world: World, ef
 def test_no_later_version_of_a_tool_lifts_its_gate(world: World) -> None:
     publish = (
         "insert into private.tool_catalog (name, version, provider, access, effect, contract)"
-        " select name, 2, provider, access, {effect}, contract || jsonb_build_object('effect', {effect})"
+        " select name, 99, provider, access, {effect}, contract || jsonb_build_object('effect', {effect})"
         " from private.tool_catalog where name = %s and version = 1"
     )
     for tool in (PAY, DELETE):
@@ -90,7 +90,7 @@ def test_no_later_version_of_a_tool_lifts_its_gate(world: World) -> None:
     with world.refuses(psycopg.errors.CheckViolation):
         world.owner.execute(
             "insert into private.tool_catalog (name, version, provider, access, effect, contract)"
-            """ select name, 2, provider, access, effect, contract || '{"effect": "write"}'"""
+            """ select name, 99, provider, access, effect, contract || '{"effect": "write"}'"""
             " from private.tool_catalog where name = %s and version = 1",
             (PAY,),
         )
@@ -335,7 +335,7 @@ def test_the_digest_covers_what_it_says_it_covers(shared_world: World, part: str
     payload = json.loads(proposal["payload"])
     payload[part] = {
         "tenant": GLOBEX.id, "environment": "sandbox", "connection": ACME.connection("bank/write", "sandbox"),
-    }.get(part, 2)  # fmt: skip
+    }.get(part, 99)  # fmt: skip
     text = json.dumps(payload)
     digest = shared_world.value("select 'sha256:' || encode(sha256(convert_to(%s, 'UTF8')), 'hex')", text)
     with shared_world.refuses(psycopg.errors.CheckViolation):
@@ -380,7 +380,9 @@ def test_an_approval_does_not_survive_a_new_version(world: World) -> None:
     pay, delete = world.authorized(), world.authorized(tool=DELETE)
     world.owner.execute(
         "insert into private.tool_catalog (name, version, provider, access, effect, contract)"
-        " select name, 2, provider, access, effect, contract from private.tool_catalog where name = %s", (PAY,),
+        " select name, 99, provider, access, effect, contract from private.tool_catalog"
+        " where name = %s and version = 1",
+        (PAY,),
     )  # fmt: skip
     assert world.claim(pay)["status"] == "expired"
     slug = ACME.slug()

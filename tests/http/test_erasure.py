@@ -9,18 +9,23 @@ from tests.http.world import World
 IBAN = "DE94000123450532013000"  # of a bill that the sandbox bank tells of
 
 
-def found(world: World, text: str, tables: str = "%") -> list[str]:
-    """Every column of every table of ours that has the text in it."""
+def found(world: World, tenant_id: str, text: str) -> list[str]:
+    """Every column of every table of ours that has the text in it, of this tenant's rows."""
     columns = world.rows(
-        "select c.oid::regclass::text, a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid"
+        "select c.oid::regclass::text, a.attname, exists (select from pg_attribute t where t.attrelid = c.oid"
+        " and t.attname = 'tenant_id') from pg_class c join pg_attribute a on a.attrelid = c.oid"
         " where c.relnamespace in ('app'::regnamespace, 'private'::regnamespace) and c.relkind = 'r' and a.attnum > 0"
-        " and not a.attisdropped and a.atttypid in ('text'::regtype, 'jsonb'::regtype) and c.relname like %s",
-        tables,
+        " and not a.attisdropped and a.atttypid in ('text'::regtype, 'jsonb'::regtype)"
     )
     return [
         f"{table}.{column}"
-        for table, column in columns
-        if world.rows(f"select 1 from {table} where {column}::text like %s limit 1", f"%{text}%")
+        for table, column, of_tenants in columns
+        if world.rows(
+            f"select 1 from {table} where {column}::text like %s"
+            + (" and tenant_id = %s limit 1" if of_tenants else " and %s::uuid is not null limit 1"),
+            f"%{text}%",
+            tenant_id,
+        )
     ]
 
 
@@ -35,7 +40,7 @@ def test_what_is_read_is_kept_only_sealed_and_read_as_it_was(fresh: Organisation
         request, key = {"tool": "sandbox_bank.bills.list", "args": {"status": "open"}}, once()
         seen = ok(agent.api.post(f"/v1/runs/{agent.run_id}/observations", json=request, headers=key))
         assert IBAN in str(seen["result"])
-        assert found(world, IBAN) == []
+        assert found(world, fresh.tenant_id, IBAN) == []
         [args] = world.rows("select args from app.observations where id = %s", seen["id"])
         assert "open" not in str(args)
         again = ok(agent.api.post(f"/v1/runs/{agent.run_id}/observations", json=request, headers=key))
@@ -65,7 +70,7 @@ def test_a_person_is_erased_on_request(fresh: Organisation, world: World) -> Non
         assert erasure["runs"][0]["erased_at"] is None
         assert world.stack.tick("purge_expired")["failed"] == 0
         assert ok(fresh.owner.api.get(f"/v1/erasures/{erasure['id']}"))["runs"][0]["erased_at"]
-        assert found(world, IBAN) == found(world, f"{IBAN[:4]} {IBAN[4:]}") == []
+        assert found(world, fresh.tenant_id, IBAN) == found(world, fresh.tenant_id, f"{IBAN[:4]} {IBAN[4:]}") == []
         shown = agent.action(done["id"])
         assert (shown["args"], shown["rationale"], shown["digest"]) == ({}, "", done["digest"])
         assert ok(agent.api.get(f"/v1/runs/{agent.run_id}"))["instruction"] == ""

@@ -97,8 +97,9 @@ def test_every_step_is_in_the_audit_log_and_the_chain_verifies(agent: Agent, sha
     events = ok(shared.owner.api.get("/v1/audit/events", params={"action_id": action["id"], "limit": 200}))["items"]
     assert [event["type"] for event in reversed(events)] == [
         "action.proposed", "decision.made", "exception.opened", "approval.recorded", "exception.approved",
-        "action.authorized", "action.executing", "attempt.started", "credential.released", "attempt.succeeded",
-        "action.succeeded",
+        "action.authorized", "action.executing", "attempt.started", "credential.released",
+        "attempt.updated",  # what it rests on was looked at, and it is sent
+        "attempt.succeeded", "action.succeeded",
     ]  # fmt: skip
     by_type = {event["type"]: event["event"] for event in events}
     assert by_type["action.proposed"]["principal"]["id"] == shared.service_account_id
