@@ -60,7 +60,9 @@ def test_a_lie_about_the_contract_is_refused(shared_world: World) -> None:
     note = shared_world.proposal(ACME, NOTE, outcome="allow")
     with shared_world.refuses(psycopg.errors.CheckViolation):
         shared_world.call(
-            ACME.service(), "record_action_v1", shared_world.proposal(ACME, PAY) | {"tool": NOTE, "effect": "write"}
+            ACME.service(),
+            "record_action_v1",
+            shared_world.proposal(ACME, PAY) | {"tool": NOTE, "effect": "write", "contract_version": 1},
         )
     with shared_world.refuses(psycopg.errors.CheckViolation, "contract_moved"):
         shared_world.call(ACME.service(), "record_action_v1", note | {"tool": PAY})
@@ -75,7 +77,7 @@ def test_no_later_version_of_a_tool_lifts_its_gate(world: World) -> None:
     publish = (
         "insert into private.tool_catalog (name, version, provider, access, effect, contract)"
         " select name, 99, provider, access, {effect}, contract || jsonb_build_object('effect', {effect})"
-        " from private.tool_catalog where name = %s and version = 1"
+        " from private.tool_catalog where name = %s"
     )
     for tool in (PAY, DELETE):
         for effect in ("'write'", "'outbound_message'", "'legal'"):
@@ -91,7 +93,7 @@ def test_no_later_version_of_a_tool_lifts_its_gate(world: World) -> None:
         world.owner.execute(
             "insert into private.tool_catalog (name, version, provider, access, effect, contract)"
             """ select name, 99, provider, access, effect, contract || '{"effect": "write"}'"""
-            " from private.tool_catalog where name = %s and version = 1",
+            " from private.tool_catalog where name = %s",
             (PAY,),
         )
 
@@ -381,7 +383,7 @@ def test_an_approval_does_not_survive_a_new_version(world: World) -> None:
     world.owner.execute(
         "insert into private.tool_catalog (name, version, provider, access, effect, contract)"
         " select name, 99, provider, access, effect, contract from private.tool_catalog"
-        " where name = %s and version = 1",
+        " where name = %s",
         (PAY,),
     )  # fmt: skip
     assert world.claim(pay)["status"] == "expired"
