@@ -51,6 +51,36 @@ _PATTERNS = {
     r"^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*$": "https://models.example.com/v1",
     "^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$": "a-model",
     "^[a-z0-9_.*?]+$": "*",
+    "^[a-z0-9_]{1,40}$": "sandbox_crm",
+}
+#: What fills the parameters of a path so that it names nothing that exists.
+MISSING = {
+    "slug": "not-there",
+    "version": "1",
+    "number": "9999",
+    "name": "not.there",
+    **dict.fromkeys(
+        (
+            "user_id",
+            "account_id",
+            "key_id",
+            "connection_id",
+            "switch_id",
+            "run_id",
+            "action_id",
+            "exception_id",
+            "invitation_id",
+            "alert_id",
+            "change_id",
+            "entry_id",
+            "draft_id",
+            "amendment_id",
+            "provider_id",
+            "erasure_id",
+            "trigger_id",
+        ),
+        "018f0000-0000-7000-8000-000000000000",
+    ),
 }
 _DOCUMENT: dict[str, Any] = app.openapi()
 

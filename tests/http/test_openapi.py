@@ -14,9 +14,10 @@ from tests.http.amendments import amendment_of
 from tests.http.constitutions import drafted
 from tests.http.integrator import NOTE, PAY, Agent, at_work, decide, note, payment, vouched_for
 from tests.http.model_providers import registered
-from tests.http.operations import OPEN, WITHOUT_KEY, operations
+from tests.http.operations import MISSING, OPEN, WITHOUT_KEY, operations
 from tests.http.test_erasure import ask
 from tests.http.test_kill_switch import engage, release
+from tests.http.webhook_triggers import webhook_trigger
 from tests.http.world import World
 
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -176,6 +177,7 @@ def test_what_it_answers_is_what_it_says(
     ids |= {"change_id": change["id"], "entry_id": change["entry_id"]}
     ids |= {"number": "1", "draft_id": drafted(shared.owner, [], 1)["id"]}
     ids["provider_id"] = registered(shared.owner)["id"]
+    ids["trigger_id"] = webhook_trigger(shared.owner, "pay-vendor-bills")["id"]
     ids["erasure_id"] = ask(shared, subject={"type": "bill", "id": "nobody's"})["id"]
     switch = engage(shared, "connection", shared.connections["sandbox_crm/read"])
     ids["switch_id"] = ok(release(shared.owner, switch))["id"]
@@ -197,23 +199,12 @@ def test_what_it_answers_is_what_it_says(
 
 
 def test_what_it_refuses_is_what_it_says(document: dict[str, Any], shared: Organisation, world: World) -> None:
-    missing = {
-        "slug": "none", "version": "1", "number": "9999", "name": "none.here",
-        **dict.fromkeys(
-            (
-                "user_id", "account_id", "key_id", "connection_id", "switch_id", "run_id", "action_id", "exception_id",
-                "invitation_id", "alert_id", "change_id", "entry_id", "draft_id", "amendment_id",
-                "provider_id", "erasure_id",
-            ),
-            "018f0000-0000-7000-8000-000000000000",
-        ),
-    }  # fmt: skip
     with world.client() as nobody:
         for operation in operations():
             if operation.id not in OPEN:
-                assert fits(document, operation.path, operation.send(nobody, missing))["code"] == "unauthenticated"
+                assert fits(document, operation.path, operation.send(nobody, MISSING))["code"] == "unauthenticated"
             if operation.parameters:
-                answer = operation.send(shared.owner.api, missing)
+                answer = operation.send(shared.owner.api, MISSING)
                 assert answer.is_error
                 fits(document, operation.path, answer)
 

@@ -12,39 +12,13 @@ from tests.http.amendments import amendment_of
 from tests.http.constitutions import drafted
 from tests.http.integrator import PAY, access_spec, at_work, new_organisation, payment, vouched_for
 from tests.http.model_providers import registered
-from tests.http.operations import OPEN, UNDESCRIBED, WITHOUT_KEY, Operation, operations, undescribed
+from tests.http.operations import MISSING, OPEN, UNDESCRIBED, WITHOUT_KEY, Operation, operations, undescribed
 from tests.http.problems import problem, unchanged
 from tests.http.test_erasure import ask
+from tests.http.webhook_triggers import webhook_trigger
 from tests.http.world import World
 
 ALL = operations()
-MISSING = {
-    "slug": "not-there",
-    "version": "1",
-    "number": "9999",
-    "name": "not.there",
-    **dict.fromkeys(
-        (
-            "user_id",
-            "account_id",
-            "key_id",
-            "connection_id",
-            "switch_id",
-            "run_id",
-            "action_id",
-            "exception_id",
-            "invitation_id",
-            "alert_id",
-            "change_id",
-            "entry_id",
-            "draft_id",
-            "amendment_id",
-            "provider_id",
-            "erasure_id",
-        ),
-        "018f0000-0000-7000-8000-000000000000",
-    ),
-}
 #: Parameters that name nothing of a tenant's: tools are published for all.
 SHARED_BY_ALL = {"name"}
 #: Refused for what they carry before anything is looked for: a report without a permit of ours is about nothing.
@@ -79,6 +53,7 @@ def foreign(world: World) -> dict[str, str]:
         "tenant_id": other.tenant_id, "alert_id": alert, "draft_id": draft["id"], "number": "9999",
         "amendment_id": amendment["id"],
         "provider_id": registered(other.owner)["id"],
+        "trigger_id": webhook_trigger(other.owner, "their-workflow")["id"],
         "erasure_id": ask(other, subject={"type": "bill", "id": "nobody's"})["id"],
     }  # fmt: skip
 
