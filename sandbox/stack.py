@@ -34,6 +34,8 @@ SERVERS = ("auth", *PROVIDERS, "api")
 #: Where a tenant of the stack says that the sandbox's models are; the API reaches them on this machine instead.
 MODELS_URL = "https://models.sandbox.example"
 START_SECONDS = 60
+#: The link of the mail templates that docs/deploy.md asks for, in the words of the Auth stand-in.
+MAIL_LINK = "{site_url}/auth/confirm?token_hash={token_hash}&type={type}&next={redirect_to}"
 #: The functions that a deployment's scheduler calls (vercel.json).
 SCHEDULED = ("execute_actions", "advance_runs", "expire_exceptions", "refresh_tokens", "purge_expired")
 
@@ -101,6 +103,7 @@ class Stack:
             "DATABASE_URL": self.databases.api,
             "SUPABASE_URL": self.url["auth"],
             "SUPABASE_SERVICE_KEY": keys.service_key(self.state),
+            "SUPABASE_ANON_KEY": keys.anon_key(self.state),
             "COUNTERSIGN_PUBLIC_URL": self.url["api"],
             "COUNTERSIGN_KEK": f"local:{_made_once(self.state / 'kek.hex')}",
             "COUNTERSIGN_SIGNING_KEYS": _made_once(self.state / "signing.hex"),
@@ -182,7 +185,8 @@ class Stack:
         own = ["-m", f"sandbox.{name}", "--port", port, "--state", str(self.state)]
         own += ["--access-log"] if self.access_logs else []
         if name == "auth":
-            return [*own, "--database-url", self.databases.auth]
+            site = self.settings.get("COUNTERSIGN_PUBLIC_URL", self.url["api"])
+            return [*own, "--database-url", self.databases.auth, "--site-url", site, "--mail-link", MAIL_LINK]
         if name == "models":
             return own
         redirect = f"{self.url['api']}/oauth/sandbox_{name}/callback"

@@ -41,7 +41,14 @@ def _listen(port: int) -> socket.socket:
 def _serve(options: argparse.Namespace) -> None:
     listener = _listen(options.port)
     url = (options.public_url or f"http://127.0.0.1:{listener.getsockname()[1]}").rstrip("/")
-    app = create_app(options.database_url, options.state, url, token_seconds=options.token_seconds)
+    app = create_app(
+        options.database_url,
+        options.state,
+        url,
+        token_seconds=options.token_seconds,
+        site_url=options.site_url,
+        mail_link=options.mail_link,
+    )
     level = "info" if options.access_log else "warning"
     config = uvicorn.Config(app, log_level=level, access_log=options.access_log)
     _Server(config, url).run(sockets=[listener])
@@ -54,6 +61,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--database-url", help="Postgres, as supabase_auth_admin")
     parser.add_argument("--public-url", help="the origin clients use, when it is not where this listens")
+    parser.add_argument("--site-url", help="where people arrive from their mail; by default the public origin")
+    parser.add_argument("--mail-link", help="the link of mails: {site_url}, {token_hash}, {type}, {redirect_to}")
     parser.add_argument("--token-seconds", type=int, default=3600, help="life of an access token")
     parser.add_argument("--access-log", action="store_true", help="log the address of every request")
     commands = parser.add_subparsers(dest="command", metavar="")

@@ -29,12 +29,14 @@ def create_app(
     *,
     token_seconds: int = 3600,
     site_url: str | None = None,
+    mail_link: str | None = None,
 ) -> FastAPI:
     """The service over the database at `database_url` (role supabase_auth_admin) and its secrets in `state`.
 
     `public_url` is the origin clients use as SUPABASE_URL; tokens name `<public_url>/auth/v1` as issuer and
     live `token_seconds`. Links lead to `site_url` (by default the same origin) unless asked to lead
-    elsewhere on it or on this machine. The schema is installed when the application starts.
+    elsewhere on it or on this machine. `mail_link` is what an operator sets as the link of the mail templates
+    (`onetime.send`); without it mails link to this service. The schema is installed when the application starts.
     """
     origin = public_url.rstrip("/")
     signing_keys = SigningKeys(state)
@@ -56,6 +58,7 @@ def create_app(
         state=state,
         public_url=origin,
         site_url=(site_url or origin).rstrip("/"),
+        mail_link=mail_link,
         anon_key=anon_key(state),
         service_key=service_key(state),
     )

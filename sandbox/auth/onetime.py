@@ -7,7 +7,7 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from psycopg import Connection
@@ -28,6 +28,9 @@ _TOKEN_TYPES = {
     "email_change": "email_change_token_new",
 }
 KINDS = frozenset(_TOKEN_TYPES)
+
+#: The `type` that the mail templates name for a kind; each of Supabase's templates spells its own.
+_TEMPLATE_TYPES = {"signup": "email"}
 
 
 @dataclass(frozen=True)
@@ -75,17 +78,31 @@ def create(conn: Connection, auth: Auth, user: User, kind: str, email: str, redi
 
 
 def send(auth: Auth, link: Link, now: datetime) -> None:
-    """Puts the link in the mailbox of the state directory."""
+    """Puts the mail in the mailbox of the state directory.
+
+    Its link is the service's own, or the templates' (`auth.mail_link`) with the values filled in, escaped for a query.
+    """
     mail = mailbox.Mail(
         kind=link.kind,
         to=link.to,
-        action_link=link.action_link,
+        action_link=_mailed(auth, link),
         email_otp=link.email_otp,
         hashed_token=link.hashed_token,
         redirect_to=link.redirect_to,
         sent_at=timestamp(now),
     )
     mailbox.deliver(auth.state, mail)
+
+
+def _mailed(auth: Auth, link: Link) -> str:
+    if auth.mail_link is None:
+        return link.action_link
+    return auth.mail_link.format(
+        site_url=auth.site_url,
+        token_hash=link.hashed_token,
+        type=_TEMPLATE_TYPES.get(link.kind, link.kind),
+        redirect_to=quote(link.redirect_to, safe=""),
+    )
 
 
 def redeem(conn: Connection, kind: str, hashed_token: str, now: datetime) -> User:

@@ -1,4 +1,4 @@
-"""Asking for a mail to sign in with, instead of a password."""
+"""Asking for a mail to sign in with, instead of a password, or to choose a new one."""
 
 from __future__ import annotations
 
@@ -44,5 +44,27 @@ def send_link(body: Request, auth: Service, redirect_to: str | None = None) -> d
         kind = "magiclink" if user.email_confirmed_at else "signup"
         user = users.update(conn, user, moment, {"recovery_sent_at": moment})
         link = onetime.create(conn, auth, user, kind, email, redirect_to)
+    onetime.send(auth, link, moment)
+    return {}
+
+
+class Recovery(BaseModel):
+    """The body of `POST /recover`. Captcha and PKCE fields are ignored."""
+
+    email: str = ""
+
+
+@router.post("/recover")
+def recover(body: Recovery, auth: Service, redirect_to: str | None = None) -> dict[str, Any]:
+    """Mails a link to choose a new password after. The answer is empty for an unknown address, too."""
+    if not body.email:
+        raise AuthError(400, "validation_failed", "Password recovery requires an email")
+    email, moment = users.normal_email(body.email), now()
+    with auth.transaction() as conn:
+        user = users.find_by_email(conn, email, lock=True)
+        if user is None:
+            return {}
+        user = users.update(conn, user, moment, {"recovery_sent_at": moment})
+        link = onetime.create(conn, auth, user, "recovery", email, redirect_to)
     onetime.send(auth, link, moment)
     return {}

@@ -27,13 +27,17 @@ _ADMIN_ROLES = frozenset({"service_role", "supabase_admin"})
 
 @dataclass(frozen=True)
 class Auth:
-    """The running service. `public_url` is the origin that clients know as SUPABASE_URL."""
+    """The running service. `public_url` is the origin that clients know as SUPABASE_URL.
+
+    `mail_link` is the link of the mail templates, None for the one that leads to this service.
+    """
 
     pool: ConnectionPool
     tokens: AccessTokens
     state: Path
     public_url: str
     site_url: str
+    mail_link: str | None
     anon_key: str
     service_key: str
 
