@@ -16,7 +16,8 @@ _NAMES_AT_HOME = re.compile(r"(.*\.)?(localhost|local|internal|intranet|lan|home
 
 def _public(url: str) -> str:
     """Refuses an address that names a private host; what a name resolves to is looked at before every call."""
-    host = urlsplit(url).hostname or ""
+    parts = urlsplit(url)
+    host, _ = parts.hostname or "", parts.port  # a ValueError says that there is no such port
     try:
         private = not ipaddress.ip_address(host).is_global
     except ValueError:

@@ -24,6 +24,8 @@ from api.workflows import facts as workflow_facts
 
 #: The step that holds the thought, as it is bound to its seal.
 _PLACE = "run_step/reason"
+#: Characters of a sealed thought that a step has room for.
+_ROOM = 2_000_000
 _LATER = frozenset({"rate_limited", "unavailable", "stopped"})
 _PASSING = frozenset({"epoch_moved", "database_unavailable", "kill_switch_engaged"})
 
@@ -67,8 +69,8 @@ async def think(held: Held) -> Step:
             raise FailedError(f"Nothing was thought: {error.message}", step) from None
         wait = (error.retry_at - datetime.now(UTC)).total_seconds() if error.retry_at else 0.0
         raise PutOffError(max(wait, pause(held.tries("reason"))), step) from None
-    document: dict[str, Any] = {
-        "suggestions": [each.model_dump(mode="json") for each in thought.suggestions],
+    document: dict[str, Any] = {  # of no more than what is proposed
+        "suggestions": [each.model_dump(mode="json") for each in thought.suggestions[: held.loop.max_actions]],
         "notes": thought.notes,
     }
     counted: dict[str, Any] = {
@@ -77,12 +79,16 @@ async def think(held: Held) -> Step:
         "model_calls": [str(call.id) for call in thought.calls],
         "missing": missing(held)[:50],
     }
+    sealed = run_keys.seal(keys, "payload", document, _PLACE)
+    if len(sealed) > _ROOM:
+        step = Step("reason", "failed", started, counted | {"error": "What was thought is too large to be kept."})
+        raise FailedError("What was thought is too large to be kept; lower max_actions, or propose less in each.", step)
     return Step(
         "reason",
         "done",
         started,
         counted,
-        sealed=run_keys.seal(keys, "payload", document, _PLACE),
+        sealed=sealed,
         digest=f"sha256:{sha256(rfc8785.dumps(document)).hexdigest()}",
     )
 

@@ -15,7 +15,7 @@ from api.providers.site import rewritten
 
 
 class UnreachableError(Exception):
-    """The name has no address, or a private one; `private` says which."""
+    """The name has no address, or a private one (or no port that there is); `private` says which."""
 
     def __init__(self, message: str, *, private: bool) -> None:
         super().__init__(message)
@@ -36,7 +36,11 @@ async def target(url: str) -> Target:
     if there != url:
         return Target(there, None)
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or 443
+    host = parts.hostname or ""
+    try:
+        port = parts.port or 443
+    except ValueError:
+        raise UnreachableError(f"The port of {host[:100]} is none; change the base_url.", private=True) from None
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -60,4 +64,7 @@ def public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return public(str(inner))
+        # What was set aside before private networks had a range of their own; some still route it at home.
+        if ip.is_site_local or ip.is_reserved:
+            return False
     return ip.is_global and not ip.is_multicast

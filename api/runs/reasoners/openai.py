@@ -1,11 +1,11 @@
 """Chat completions as OpenAI and compatible servers speak them, not streamed, with function tools."""
 
-import json
+from contextlib import suppress
 from typing import Any
 
 from api.gate.reasoner_spec import ModelReasoner
 from api.runs.reasoners.conversation import SYSTEM, Conversation
-from api.runs.reasoners.reply import MalformedError, Reply, ToolUse, a, count
+from api.runs.reasoners.reply import MalformedError, Reply, ToolUse, a, count, parse
 
 PATH = "/chat/completions"
 
@@ -62,12 +62,9 @@ def read(document: Any) -> Reply:
 
 def _use(call: Any) -> ToolUse:
     function = a(dict, a(dict, call, "A tool call").get("function"), "function")
-    given: Any = None
-    try:
-        given = json.loads(a(str, function.get("arguments"), "arguments"))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, MalformedError):
-            raise
+    arguments, given = a(str, function.get("arguments"), "arguments"), None
+    with suppress(ValueError, RecursionError):  # the model is told
+        given = parse(arguments)
     return ToolUse(
         a(str, call.get("id"), "id"),
         a(str, function.get("name"), "name"),

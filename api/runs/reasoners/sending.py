@@ -11,7 +11,7 @@ from api.gate.reasoner_spec import ModelReasoner
 from api.runs.reasoners import anthropic, openai
 from api.runs.reasoners.address import UnreachableError, target
 from api.runs.reasoners.reasoner import CallOutcome, ErrorKind
-from api.runs.reasoners.reply import MalformedError, Reply
+from api.runs.reasoners.reply import MalformedError, Reply, holds, parse
 
 INTERFACES = {"anthropic": anthropic, "openai": openai}
 #: Of an answer no more than this is read, in bytes; what 64,000 tokens can be is less.
@@ -43,7 +43,11 @@ async def send(spec: ModelReasoner, base_url: str, key: str, body: bytes) -> End
 
     interface = INTERFACES[spec.kind]
     try:
-        there = await target(base_url + interface.PATH)
+        async with asyncio.timeout(spec.timeout_seconds):
+            there = await target(base_url + interface.PATH)
+    except TimeoutError:
+        said = "The name of the model provider was not resolved in time; nothing was sent."
+        return Ended("unavailable", said, free=True, kind="unavailable", pause=_PAUSE)
     except UnreachableError as error:
         kind: ErrorKind = "not_configured" if error.private else "unavailable"
         return Ended("unavailable", str(error), free=True, kind=kind, pause=None if error.private else _PAUSE)
@@ -67,7 +71,7 @@ async def send(spec: ModelReasoner, base_url: str, key: str, body: bytes) -> End
         said = f"The model provider gave no answer ({type(error).__name__})."
         return Ended("unanswered", said, kind="unavailable", pause=_PAUSE)
     if answer.status_code != 200:
-        return _refusal(answer.status_code, content or b"", answer.headers.get("retry-after"))
+        return _refusal(answer.status_code, content or b"", answer.headers.get("retry-after"), key)
     return _success(spec, content, key)
 
 
@@ -85,11 +89,15 @@ def _success(spec: ModelReasoner, content: bytes | None, key: str) -> Ended:
     if content is None:
         return Ended("oversize", f"The answer is larger than {MAX_ANSWER:,} bytes.", kind="invalid_output")
     text = content.decode(errors="replace")
+    # Nobody is shown what the call was made with.
+    echoed = Ended("malformed", "The answer holds the key that the call was made with; it is not kept.")
     if key in text:
-        # Nobody is shown what the call was made with.
-        return Ended("malformed", "The answer holds the key that the call was made with; it is not kept.")
+        return echoed
     try:
-        reply = INTERFACES[spec.kind].read(json.loads(content))
+        document = parse(content)
+        reply = INTERFACES[spec.kind].read(document)
+        if holds([document, *(use.input for use in reply.uses)], key):
+            return echoed
     except MalformedError as error:
         return Ended("malformed", str(error), text=text)
     except (ValueError, RecursionError):
@@ -104,9 +112,11 @@ def _success(spec: ModelReasoner, content: bytes | None, key: str) -> Ended:
     return Ended("suggested", None, reply, text)
 
 
-def _refusal(status: int, content: bytes, retry_after: str | None) -> Ended:
+def _refusal(status: int, content: bytes, retry_after: str | None, key: str) -> Ended:
     """What an answer that is no success means. None of them is charged for."""
     code = _code(content)
+    if key in code:
+        code = ""  # what is said here is kept in the clear
     said = f"The model provider answered {status}{f' ({code})' if code else ''}."
     pause = _seconds(retry_after)
     if status == 429:

@@ -25,6 +25,8 @@ from api.runs.reasoners.sending import INTERFACES, Ended, send
 
 #: A token stands for at least one byte of what is sent; providers add some of their own for the use of tools.
 _OVERHEAD = 2000
+#: Bytes of a prompt: more than any model takes, and less than what a call is kept in has room for.
+_LONGEST_PROMPT = 3_000_000
 #: Seconds for writing down how a call ended, while the database is away.
 _INSIST = 20.0
 _STOPPED = frozenset({"kill_switch_engaged", "run_completed"})
@@ -85,6 +87,9 @@ class _Thinking:
         """One call: reserved, made, written down."""
         body = json.dumps(INTERFACES[self.spec.kind].request(self.spec, conversation), ensure_ascii=False)
         sent = body.encode(errors="replace")
+        if len(sent) > _LONGEST_PROMPT:
+            said = f"What was read makes a prompt of {len(sent):,} bytes, which no model takes; read less of it."
+            raise self._failure("not_configured", said)
         call_id, bound = new_id(), len(sent) + _OVERHEAD
         reserved = await self._reserve(call_id, sent, attempt, bound)
         ended, judged = await self._made(reserved, sent), None

@@ -21,6 +21,7 @@ from api.runs.reasoners.sending import _seconds
     [
         "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.1", "224.0.0.1",
         "::1", "fe80::1%eth0", "fd00::1", "::ffff:127.0.0.1", "64:ff9b::a00:1", "2002:7f00:1::", "::", "no address",
+        "fec0::1", "::7f00:1", "64:ff9b:1::a00:1",
     ],
 )  # fmt: skip
 def test_private_addresses_are_known(ip: str) -> None:
