@@ -28,6 +28,7 @@ class Settings:
     signing_keys: Ed25519 seeds, 32 bytes each; the first signs permits, all are published. Empty: no permits here.
     permit_seconds: how long a permit may be acted on.
     service_key: the secret key of Supabase Auth, which mails invitations and looks people up; '' when there is none.
+    anon_key: the publishable key of Supabase Auth, with which people sign in to the dashboard; '' when there is none.
     """
 
     database_url: str
@@ -41,6 +42,7 @@ class Settings:
     signing_keys: tuple[bytes, ...] = field(repr=False)
     permit_seconds: int
     service_key: str = field(repr=False)
+    anon_key: str
 
     @property
     def auth_issuer(self) -> str:
@@ -116,4 +118,6 @@ def settings() -> Settings:
         permit_seconds=_permit_seconds("COUNTERSIGN_PERMIT_SECONDS"),
         # Asked for where people are invited and join, and nowhere else.
         service_key=os.environ.get("SUPABASE_SERVICE_KEY", "").strip(),
+        # Asked for where people sign in to the dashboard, and nowhere else.
+        anon_key=os.environ.get("SUPABASE_ANON_KEY", "").strip(),
     )

@@ -16,6 +16,7 @@ from api.confidence.routes import router as confidence
 from api.connections.routes import callback_router
 from api.connections.routes import router as connections
 from api.constitution.routes import router as constitution
+from api.dashboard.routes import router as dashboard
 from api.directory.routes import router as directory
 from api.docs import router as docs
 from api.exceptions.routes import router as exceptions
@@ -109,7 +110,7 @@ def create_app() -> FastAPI:
         tenants, providers, tools, connections, callback_router, workflows, workflow_assets, constitution, risk, replay,
         model_providers, privacy, hooks, deliveries,
         runs, actions, permits, keys_router, execution, exceptions, amendments, confidence, directory, audit,
-        alerts, monitoring, docs,
+        alerts, monitoring, docs, dashboard,
     ):  # fmt: skip
         app.include_router(router)
     openapi.install(app)

@@ -43,11 +43,11 @@ QUERYING = {
     # The steps of a loop, whose reads and proposals have idempotency keys of their own.
     "api.runs.loop.reading", "api.runs.loop.thinking",
     # What was read is sealed under the keys that its run has.
-    "api.privacy.sealing", "api.privacy.rotation", "api.model_providers.rotation",
+    "api.privacy.sealing", "api.privacy.rotation", "api.model_providers.rotation", "api.hooks.rotation",
 }  # fmt: skip
 
 #: Modules of the shared kit that know the database's types.
-KIT_OF_DATABASE = {"api.db", "api.idempotency", "api.index"}
+KIT_OF_DATABASE = {"api.db", "api.idempotency", "api.index", "api.dashboard.forms"}
 
 #: Calls whose answer is another one the next time, or that reach out of the process; some by their plain name only.
 IMPURE = {

@@ -12,12 +12,19 @@ from typing import Any
 import httpx
 from fastapi.routing import iter_route_contexts
 
+from api.dashboard.routing import PageRoute
 from api.index import app
 
 #: Answer without a credential: the liveness probe says nothing but that the process lives, and public keys are public.
 OPEN = {"get_health", "get_signing_keys"}
 #: A place that a browser or a scheduler calls; each has tests of its own, and neither takes a bearer token of ours.
-UNDESCRIBED = {"/hooks/{trigger_id}", "/oauth/{provider}/callback", "/cron/{function}", "/assets/access-spec.css"}
+UNDESCRIBED = {
+    "/hooks/{trigger_id}",
+    "/oauth/{provider}/callback",
+    "/cron/{function}",
+    "/assets/access-spec.css",
+    "/static/{name}",
+}
 #: Unsafe and yet without an Idempotency-Key, each for a reason.
 WITHOUT_KEY = {
     "create_connection": "every call starts a sign-in of its own, and one that nobody ends creates nothing",
@@ -178,5 +185,9 @@ def operations() -> list[Operation]:
 def undescribed() -> set[str]:
     """Paths that the application serves and its description leaves out."""
     # Without what a path says of its parameters' form: /members/{user_id:uuid}.
-    served = {re.sub(r":[a-z]+}", "}", str(context.path)) for context in iter_route_contexts(app.routes)}
+    served = {
+        re.sub(r":[a-z]+}", "}", str(context.path))
+        for context in iter_route_contexts(app.routes)
+        if not isinstance(context.original_route, PageRoute)
+    }
     return served - set(_DOCUMENT["paths"])

@@ -1,0 +1,95 @@
+"""Makes pages from templates: the environment, and what every page is given."""
+
+import hashlib
+import uuid
+from datetime import UTC, datetime
+from functools import cache
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
+from api.dashboard import session
+from api.dashboard.visitor import Person, Visitor
+from api.errors import Problem
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HERE = Path(__file__).parent
+#: The pages of the menu: address, name, permission that it takes to see one of them.
+MENU = (
+    ("/", "Overview", "tenant.read"),
+    ("/exceptions", "Exceptions", "exceptions.read"),
+    ("/runs", "Runs", "runs.read"),
+    ("/actions", "Actions", "actions.read"),
+    ("/dead-letters", "Dead letters", "actions.read"),
+    ("/workflows", "Workflows", "workflows.read"),
+    ("/constitution", "Constitution", "constitution.read"),
+    ("/amendments", "Amendments", "constitution.read"),
+    ("/connections", "Connections", "connections.read"),
+    ("/directory", "Directory", "directory.read"),
+    ("/risk", "Risk", "tenant.read"),
+    ("/kill-switches", "Kill switch", "tenant.read"),
+    ("/alerts", "Alerts", "alerts.read"),
+    ("/controls", "Controls", "tenant.read"),
+    ("/audit", "Audit", "audit.read"),
+    ("/team", "Team and keys", "tenant.read"),
+    ("/settings", "Settings", "tenant.read"),
+)
+#: What a page says after something was done: it came here with `?done=<name>`.
+DONE = {
+    "approved": "Approved. It is executed as soon as every approval is there.",
+    "rejected": "Rejected. Nothing was executed.",
+    "saved": "Saved.",
+}
+
+
+@cache
+def environment() -> "Environment":
+    """The templates, escaped unless something says that it is markup; an unknown name is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    from api.dashboard import charts, untrusted, words
+    from api.dashboard import format as formats
+
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.do"],
+    )  # fmt: skip
+    made.globals |= {"words": words, "format": formats, "charts": charts, "untrusted": untrusted, "static": static}
+    return made
+
+
+@cache
+def static(name: str) -> str:
+    """The address of a static file, which changes with its content and may be kept for ever."""
+    digest = hashlib.sha256((HERE / "static" / name).read_bytes()).hexdigest()[:12]
+    return f"/static/{name}?v={digest}"
+
+
+def page(who: Person | None, template: str, *, request: Request, status: int = 200, **context: Any) -> HTMLResponse:
+    """A page of this template. `who`: whoever looks at it; None before the sign-in."""
+    wanted = request.query_params.get("done")
+    given = {
+        "visitor": who,
+        "now": datetime.now(UTC),
+        "path": request.url.path,
+        "query": dict(request.query_params),
+        "menu": [each for each in MENU if isinstance(who, Visitor) and who.may(each[2])],
+        "done": DONE.get(wanted or ""),
+        "once": lambda: str(uuid.uuid4()),
+        "problem": None,
+    }
+    return HTMLResponse(environment().get_template(template).render(given | context), status)
+
+
+async def error_page(request: Request, problem: Problem) -> HTMLResponse:
+    """What a person is told when a page, or what they sent, is refused."""
+    title = HTTPStatus(problem.status_code).phrase
+    answer = page(None, "problem.html", request=request, status=problem.status_code, problem=problem, title=title,
+                  signed_in=session.read(request) is not None, request_id=request.state.request_id)  # fmt: skip
+    answer.headers.update(problem.headers or {})
+    return answer

@@ -1,0 +1,9 @@
+"""Every page of the dashboard, in one router."""
+
+from fastapi import APIRouter
+
+from api.dashboard import account, sign_in, static_files
+
+router = APIRouter(include_in_schema=False)
+for part in (sign_in, account, static_files):
+    router.include_router(part.router)
