@@ -12,7 +12,8 @@ help: ## show this
 demo: setup ## watch the whole job: propose, decide, countersign, execute once, prove it
 	@exec .venv/bin/python -m sandbox.demo $(ARGS)
 
-test: setup ## run the tests
+test: setup ## run the tests (installs Chromium where it may)
+	@scripts/browser
 	@exec .venv/bin/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 check: setup ## lint, check the formatting, check the types
