@@ -95,6 +95,7 @@ async def _prepared(
             return await _finish(executor, contract, claimed, Outcome("yes"), lease, note="already there")
         moved = await premises.moved_since(executor, contract, claimed)
         if moved:
+            await prepare.refuse_undo(executor, claimed["action_id"])
             return await repropose(executor, claimed, moved)
         await prepare.before(executor, contract, claimed)
     except (prepare.NotReadError, premises.UnreadError) as error:

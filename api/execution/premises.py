@@ -41,9 +41,9 @@ async def is_there(executor: Principal, contract: Contract, claimed: dict[str, A
 async def moved_since(executor: Principal, contract: Contract, claimed: dict[str, Any]) -> list[dict[str, Any]]:
     """What has moved since the decision, as {what: read, tool, pointer, was, is, message}; empty when nothing has.
 
-    What the run had not read when it was decided is not compared. An action of which an earlier attempt may have had
-    its effect is not looked at: that attempt may be what has moved the world, and only the provider's answer to the
-    same key settles it. Raises UnreadError when something cannot be read now.
+    What the run had not read when it was decided is not compared, nor what it has written itself since. An action of
+    which an earlier attempt may have had its effect is not looked at: that attempt may be what has moved the world, and
+    only the provider's answer to the same key settles it. Raises UnreadError when something cannot be read now.
     """
     if claimed["maybe_reached"] or claimed["observed"] is None:
         return []
@@ -54,7 +54,7 @@ async def moved_since(executor: Principal, contract: Contract, claimed: dict[str
     for premise in contract.rests_on:
         args = premise_args(contract, premise, claimed["args"])
         based_on = next((one for one in had if (one["tool"], one["args"]) == (premise.tool, args)), None)
-        if based_on is None:
+        if based_on is None or based_on["overtaken"]:
             continue
         seen = await _read(executor, claimed, premise.tool, args, "premise")
         if seen is not None:
@@ -100,7 +100,7 @@ def _shown(value: Any) -> Any:
 async def _read_before(executor: Principal, contract: Contract, claimed: dict[str, Any]) -> list[dict[str, Any]]:
     """What the run had read when this was decided, with the tools that the write rests on; the newest first."""
     tools = [premise.tool for premise in contract.rests_on]
-    asked = {"run_id": claimed["run_id"], "tools": tools, "observed": claimed["observed"]}
+    asked = {name: claimed[name] for name in ("run_id", "action_id", "observed")} | {"tools": tools}
     async with database().tenant_transaction(executor, "actions.read") as connection:
         rows = await (await connection.execute(query("execution/premises"), asked)).fetchall()
     return [opened(row["keys"], row) for row in rows]

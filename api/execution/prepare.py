@@ -5,6 +5,7 @@ Each read is an observation of the run, so that it is minimised, labelled, kept 
 
 import logging
 from typing import Any, Literal
+from uuid import UUID
 
 import psycopg
 
@@ -48,6 +49,12 @@ async def before(executor: Principal, contract: Contract, claimed: dict[str, Any
         raise ChangedError(CHANGED)
 
 
+async def refuse_undo(executor: Principal, action_id: str) -> None:
+    """Raises ChangedError when the action is an undo: it was made for the world as it was."""
+    if await _undone_by(executor, action_id) is not None:
+        raise ChangedError(CHANGED)
+
+
 async def after(executor: Principal, contract: Contract, claimed: dict[str, Any], answer: Any) -> None:
     """Reads what the write has left behind. Changes nothing of its outcome: what fails here is only not known."""
     try:
@@ -80,10 +87,16 @@ async def _read(
 
 async def _left_by_undone(executor: Principal, action_id: str) -> Any:
     """Of an undo: what the undone action has left behind; None of any other action, or where that is not kept."""
-    async with database().tenant_transaction(executor, "actions.read") as connection:
-        row = await (await connection.execute(query("execution/undone_by"), {"id": action_id})).fetchone()
-    if row is None or row["compensates"] is None:
+    undone = await _undone_by(executor, action_id)
+    if undone is None:
         return None
-    done = await described(executor, row["compensates"])
+    done = await described(executor, undone)
     left, _ = left_by(done, Contract.model_validate(done["contract"]))
     return left
+
+
+async def _undone_by(executor: Principal, action_id: str) -> UUID | None:
+    """The action that this one undoes; None where it is no undo."""
+    async with database().tenant_transaction(executor, "actions.read") as connection:
+        row = await (await connection.execute(query("execution/undone_by"), {"id": action_id})).fetchone()
+    return row["compensates"] if row else None

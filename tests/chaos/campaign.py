@@ -35,11 +35,10 @@ QUIET_SECONDS = 4
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What was authorized: the kind, the amount in cents, and the reference that the proposal gave."""
+    """What was authorized: the kind, and the amount in cents."""
 
     kind: str
     amount: int
-    reference: str
 
 
 @dataclass
@@ -83,9 +82,8 @@ class Campaign:
         kind = self.plan.kinds[number]
         body = self._body(kind, number)
         action = self._authorized(body)
-        args = body["args"]
         with self._lock:
-            self.actions[action] = Done(kind, args.get("amount", 0), str(args.get("client_reference", "")))
+            self.actions[action] = Done(kind, body["args"].get("amount", 0))
             if len(self.actions) % 100 == 0:
                 killed = sum(count for name, count in self.happened.items() if name.endswith("killed"))
                 wrong = sum(self.happened.values()) - killed
@@ -218,8 +216,7 @@ class Campaign:
                 return len(self.world.payments(action))
             case "note":
                 return len(self.world.outside("crm", "select id from notes where idempotency_key = ?", mark))
-        references = (mark, self.actions[action].reference or mark)
-        return len(self.world.outside("crm", "select id from messages where client_reference in (?, ?)", *references))
+        return len(self.world.messages(action))
 
     def hit(self) -> Counter[str]:
         """The faults that really met a write, by the journals of the providers."""

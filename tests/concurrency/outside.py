@@ -31,8 +31,8 @@ class Outside:
     def payments(self, action_id: str) -> list[dict[str, Any]]:
         return self.outside("bank", "select * from transfers where idempotency_key = ?", f"cs_{action_id}")
 
-    def messages(self, reference: str) -> list[dict[str, Any]]:
-        return self.outside("crm", "select * from messages where client_reference = ?", reference)
+    def messages(self, action_id: str) -> list[dict[str, Any]]:
+        return self.outside("crm", "select * from messages where client_reference = ?", f"cs_{action_id}")
 
     def journal(self, provider: str, operation: str, after: int = 0) -> list[dict[str, Any]]:
         statement = "select * from journal where operation = ? and id > ? order by id"

@@ -88,23 +88,21 @@ def test_when_the_answer_got_lost_and_the_api_with_it(world: World) -> None:
 def test_a_message_is_never_sent_again_and_found_by_reading_back(world: World) -> None:
     """What is not idempotent is `unknown` once its executor has died; the provider itself says what is so."""
     world.break_next("crm", "messages.send", "hang", seconds=0.9, after=True)
-    body = world.message()
-    reference = body["args"]["client_reference"]
-    action = world.do(body)
-    eventually(lambda: world.messages(reference), "the message is sent")
+    action = world.do(world.message())
+    eventually(lambda: world.messages(action), "the message is sent")
     crash(world)
     assert world.settle([action]) == {action: "unknown"}
     for _ in range(3):
         world.tick()
-    assert len(world.messages(reference)) == 1
+    assert len(world.messages(action)) == 1
     assert len(world.attempts(action)) == 1
     assert world.reconcile(action).json()["status"] == "succeeded"
-    assert len(world.messages(reference)) == 1
+    assert len(world.messages(action)) == 1
     world.check()
 
 
 def test_a_message_that_nobody_can_find_is_closed_by_a_person(world: World) -> None:
-    (action,) = world.park([body := world.message()])
+    (action,) = world.park([world.message()])
     claim_and_die(world, action)
     assert world.settle([action]) == {action: "unknown"}
     answer = world.reconcile(action)
@@ -112,13 +110,13 @@ def test_a_message_that_nobody_can_find_is_closed_by_a_person(world: World) -> N
     assert world.statuses([action]) == {action: "unknown"}
     assert world.reconcile(action, "failed").json()["status"] == "failed"
     assert world.reconcile(action, "succeeded").json()["code"] == "not_unknown"
-    assert world.messages(body["args"]["client_reference"]) == []
+    assert world.messages(action) == []
     world.check()
 
 
 def test_an_executor_that_freezes_and_thaws_after_its_lease(world: World) -> None:
     """Somebody else has settled the action by then, so it sends nothing any more (a frozen function may thaw late)."""
-    (action,) = world.park([body := world.message()])
+    (action,) = world.park([world.message()])
     world.let_expire("sandbox_crm/write", refreshed_by_another_for=2)
     ticking = threading.Thread(target=world.tick, daemon=True)
     ticking.start()
@@ -129,7 +127,7 @@ def test_an_executor_that_freezes_and_thaws_after_its_lease(world: World) -> Non
         assert elsewhere(world) == {"due": 0, "expired_leases": 1, "failed": 0}
         assert world.statuses([action]) == {action: "unknown"}
     ticking.join(timeout=60)
-    assert world.messages(body["args"]["client_reference"]) == []
+    assert world.messages(action) == []
     assert len(world.attempts(action)) == 1
     assert world.reconcile(action, "failed").json()["status"] == "failed"
     assert world.settle([again := world.do(world.message())]) == {again: "succeeded"}

@@ -74,9 +74,8 @@ def test_a_finish_is_insisted_upon(durable: World) -> None:
     """A message cannot be repeated, so the executor goes on trying to record that it was sent, as long as it may."""
     with durable.settings({"COUNTERSIGN_LEASE_SECONDS": "45"}):
         durable.break_next("crm", "messages.send", "hang", seconds=0.6, after=True)
-        body = durable.message()
-        action = durable.do(body)
-        eventually(lambda: durable.messages(body["args"]["client_reference"]), "the message is sent")
+        action = durable.do(durable.message())
+        eventually(lambda: durable.messages(action), "the message is sent")
         crash(durable)
         # No scheduler is at work here: it is the executor itself that closes it.
         eventually(lambda: durable.statuses([action])[action] == "succeeded", "the executor records it")

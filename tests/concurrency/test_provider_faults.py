@@ -226,15 +226,13 @@ def _refused_and_lost(world: World) -> tuple[str, str]:
 @pytest.mark.parametrize("kind", ["drop_after", "error_after", "hang"])
 def test_a_message_that_may_have_been_sent_is_never_sent_again(world: World, kind: str) -> None:
     world.break_next("crm", "messages.send", kind, **({"seconds": 2.6} if kind == "hang" else {}))
-    body = world.message()
-    reference = body["args"]["client_reference"]
-    action = world.do(body)
+    action = world.do(world.message())
     assert world.settle([action]) == {action: "unknown"}
     for _ in range(2):
         world.tick()
-    eventually(lambda: world.messages(reference), "the message is sent")
+    eventually(lambda: world.messages(action), "the message is sent")
     assert world.reconcile(action).json()["status"] == "succeeded"
-    assert len(world.messages(reference)) == 1
+    assert len(world.messages(action)) == 1
     assert len(world.attempts(action)) == 1
     world.check()
 
@@ -242,7 +240,6 @@ def test_a_message_that_may_have_been_sent_is_never_sent_again(world: World, kin
 def test_a_message_that_was_refused_is_tried_again(world: World) -> None:
     """A 429 says that nothing was done, for a tool without idempotency too."""
     world.break_next("crm", "messages.send", "rate_limit", retry_after=0)
-    body = world.message()
-    action = world.do(body)
+    action = world.do(world.message())
     assert world.settle([action]) == {action: "succeeded"}
-    assert len(world.messages(body["args"]["client_reference"])) == 1
+    assert len(world.messages(action)) == 1

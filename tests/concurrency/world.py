@@ -131,12 +131,11 @@ class World(Outside):
         return self.proposal(PAY, order)
 
     def message(self) -> dict[str, Any]:
-        """The body of a proposed message with a reference of its own."""
+        """The body of a proposed message with a text of its own."""
         mail = {
             "to": "ada@juniper.example",
             "subject": "Your carpets",
-            "body": "They arrive on Monday.",
-            "client_reference": f"{self.mark}-{next(self._numbers)}",
+            "body": f"They arrive on Monday ({self.mark}-{next(self._numbers)}).",
         }
         return self.proposal(SEND, mail)
 

@@ -81,7 +81,7 @@ def test_our_own_account_is_no_payee(agent: Agent) -> None:
     ],
 )
 def test_a_message_to_an_outsider_is_a_draft_until_it_is_read(agent: Agent, to: str, body: str, outcome: str) -> None:
-    action = agent.propose(SEND, {"to": to, "subject": "Paid", "body": body, "client_reference": "paid-inv-1"})
+    action = agent.propose(SEND, {"to": to, "subject": "Paid", "body": body})
     assert {message.partition(":")[0] for message in said(action, "outbound")} == {outcome}
     assert outcome == "allow" or action["status"] == "awaiting_approval"
 

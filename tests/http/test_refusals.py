@@ -12,7 +12,7 @@ from tests.http.world import World
 
 BOOKED, SEND = "sandbox_bank.transactions.list", "sandbox_crm.messages.send"
 UPDATE = "sandbox_crm.contacts.update"
-MAIL = {"to": "ada@northwind.example", "subject": "Paid", "body": "It is on its way.", "client_reference": "ref-20011"}
+MAIL = {"to": "ada@northwind.example", "subject": "Paid", "body": "It is on its way."}
 
 
 def refusal(answer: httpx.Response) -> tuple[int, str]:

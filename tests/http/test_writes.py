@@ -16,6 +16,8 @@ from tests.http.integrator import PAY, Agent, access_spec, at_work, decide, new_
 from tests.http.world import World
 
 BALANCE, BILLS = "sandbox_bank.accounts.balance", "sandbox_bank.bills.list"
+GET, UPDATE, DELETE = (f"sandbox_crm.contacts.{name}" for name in ("get", "update", "delete"))
+SENDS = {"access": "write", "data_classes": ["personal", "internal"]}
 BILL = ("id", "iban", "amount", "currency", "reference", "status")
 
 
@@ -26,6 +28,9 @@ def house(world: World) -> Organisation:
     tools = spec["tools"] | {
         BALANCE: {"access": "read", "read_fields": ["/balance", "/currency"]},
         BILLS: {"access": "read", "read_fields": [f"/bills/*/{name}" for name in BILL]},
+        GET: {"access": "read", "read_fields": ["/id", "/email", "/phone", "/version"]},
+        UPDATE: SENDS | {"irreversible_alone": True},
+        DELETE: SENDS,
     }
     made.go_live("look-twice", "Look twice", spec | {"tools": tools})
     return made
@@ -37,11 +42,16 @@ def agent(house: Organisation) -> Iterator[Agent]:
         yield working
 
 
-def bank(world: World, statement: str, *values: Any) -> list[dict[str, Any]]:
-    """What the bank's own file holds, or a change of it that nobody told us about."""
-    with sqlite3.connect(world.stack.state / "sandbox_bank.sqlite3", timeout=30) as file:
+def bank(world: World, statement: str, *values: Any, of: str = "bank") -> list[dict[str, Any]]:
+    """What a provider's own file holds, or a change of it that nobody told us about."""
+    with sqlite3.connect(world.stack.state / f"sandbox_{of}.sqlite3", timeout=30) as file:
         file.row_factory = sqlite3.Row
         return [dict(row) for row in file.execute(statement, values).fetchall()]
+
+
+def break_next(world: World, provider: str, **fault: Any) -> None:
+    admin = {"X-Sandbox-Admin": admin_token(world.stack.state, provider)}
+    assert httpx.post(f"{world.stack.url[provider]}/_faults", json=fault, headers=admin).status_code == 201
 
 
 def waiting(agent: Agent, reference: str, amount: int = 4100) -> dict[str, Any]:
@@ -121,9 +131,7 @@ def test_what_cannot_be_read_again_is_not_written_on_and_is_tried_later(
     agent: Agent, house: Organisation, world: World
 ) -> None:
     action = waiting(agent, "LE-5521")
-    admin = {"X-Sandbox-Admin": admin_token(world.stack.state, "bank")}
-    fault = {"operation": "accounts.balance", "kind": "error", "status": 500}
-    assert httpx.post(f"{world.stack.url['bank']}/_faults", json=fault, headers=admin).status_code == 201
+    break_next(world, "bank", operation="accounts.balance", kind="error", status=500)
     ok(decide(house.approver, action))
     for _ in range(60):
         time.sleep(0.25)
@@ -142,3 +150,62 @@ def test_what_was_not_read_is_not_compared(agent: Agent, house: Organisation, wo
     bank(world, "update bills set amount = amount + 1 where reference = 'INV-1042'")
     ok(decide(house.approver, action))
     assert agent.settled(action["id"])["status"] == "succeeded"
+
+
+def contact(world: World, identity: str) -> dict[str, Any]:
+    """A contact of its own, as the CRM's file has it."""
+    made = "insert or ignore into contacts (id, company_id, name, email, phone, title, updated_at) values"
+    values = (identity, "com_juniper", "Jo Wren", f"{identity}@juniper.example", "+31 20 555 0150", "", "2026-11-01")
+    bank(world, f"{made} (?, ?, ?, ?, ?, ?, ?)", *values, of="crm")
+    return bank(world, "select * from contacts where id = ?", identity, of="crm")[0]
+
+
+def test_a_contact_that_changes_before_it_is_deleted(agent: Agent, house: Organisation, world: World) -> None:
+    before = contact(world, "con_wren1")
+    agent.observe(GET, args={"contact_id": "con_wren1"})
+    action = agent.propose(DELETE, {"contact_id": "con_wren1"})
+    bank(world, "update contacts set phone = '+31 6 1', version = 2 where id = 'con_wren1'", of="crm")
+    again = in_its_place(house, agent, action)
+    again_by_a_person(again)
+    moved = {one["pointer"]: (one["was"], one["is"]) for one in again["moved"]}
+    assert moved == {"/version": (1, 2), "/phone": (before["phone"], "+31 6 1")}
+    assert contact(world, "con_wren1")["deleted_at"] is None
+    ok(decide(house.approver, again))
+    assert agent.settled(again["id"])["status"] == "succeeded"
+    assert contact(world, "con_wren1")["deleted_at"] is not None
+
+
+def test_a_contact_that_changes_before_it_is_changed(agent: Agent, house: Organisation, world: World) -> None:
+    """What is asked for is still the version of before: the CRM refuses that, whoever approves it."""
+    contact(world, "con_wren2")
+    agent.observe(GET, args={"contact_id": "con_wren2"})
+    action = agent.propose(UPDATE, {"contact_id": "con_wren2", "version": 1, "title": "Clerk"}, confidence=0.1)
+    bank(world, "update contacts set phone = '+31 6 2', version = 2 where id = 'con_wren2'", of="crm")
+    again = in_its_place(house, agent, action)
+    again_by_a_person(again)
+    ok(decide(house.approver, again))
+    assert agent.settled(again["id"])["status"] == "failed"
+    assert (contact(world, "con_wren2")["title"], contact(world, "con_wren2")["version"]) == ("", 2)
+
+
+def test_what_a_run_changed_itself_has_not_moved(agent: Agent, house: Organisation, world: World) -> None:
+    """Also when nobody could read it after the first change: the newest read is the one before it."""
+    contact(world, "con_wren3")
+    agent.observe(GET, args={"contact_id": "con_wren3"})
+    break_next(world, "crm", operation="contacts.update", kind="hang", seconds=1.5)
+    first = agent.propose(UPDATE, {"contact_id": "con_wren3", "version": 1, "title": "Clerk"})
+    read = "select 1 from app.observations where action_id = %s and purpose = 'before' and status = 'succeeded'"
+    for _ in range(100):
+        if world.rows(read, first["id"]):
+            break
+        time.sleep(0.02)
+    break_next(world, "crm", operation="contacts.get", kind="error", status=500)
+    assert (done := agent.settled(first["id"]))["status"] == "succeeded", done
+    second = agent.propose(UPDATE, {"contact_id": "con_wren3", "version": 2, "title": "Buyer"}, confidence=0.1)
+    ok(decide(house.approver, second))
+    assert agent.settled(second["id"])["status"] == "succeeded"
+    purposes = "select purpose, status from app.observations where action_id = %s order by created_at"
+    assert world.rows(purposes, first["id"]) == [
+        ("premise", "succeeded"), ("before", "succeeded"), ("after", "failed"),
+    ]  # fmt: skip
+    assert contact(world, "con_wren3")["title"] == "Buyer"

