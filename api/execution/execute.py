@@ -4,7 +4,7 @@ import json
 import logging
 import random
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ from api.errors import Problem, from_database
 from api.execution import premises, prepare
 from api.execution.repropose import repropose
 from api.execution.requested import request_of
-from api.execution.retry import MAX_ATTEMPTS, Settlement, health, settle
+from api.execution.retry import Settlement, health, put_off_by, settle
 from api.gate.models import Contract
 from api.ids import new_id
 from api.providers.client import Lease, Outcome
@@ -99,14 +99,15 @@ async def _prepared(
             return await repropose(executor, claimed, moved)
         await prepare.before(executor, contract, claimed)
     except (prepare.NotReadError, premises.UnreadError) as error:
-        return await _finish(executor, contract, claimed, Outcome("no", error=str(error)), lease)
+        ended, wait = Outcome("no", error=str(error)), put_off_by(error.__cause__)
+        return await _finish(executor, contract, claimed, ended, lease, put_off=wait)
     except prepare.ChangedError as error:
         ended = Outcome("no", error=str(error))
         return await _finish(executor, contract, claimed, ended, lease, Settlement("failed"))
     except (Problem, psycopg.Error) as error:
         problem = error if isinstance(error, Problem) else from_database(error)
         ended = Outcome("no", error=f"It could not be prepared: {problem.detail}")
-        return await _finish(executor, contract, claimed, ended, lease)
+        return await _finish(executor, contract, claimed, ended, lease, put_off=put_off_by(problem))
     return None
 
 
@@ -140,19 +141,6 @@ async def _is_forgotten(executor: Principal, contract: Contract, claimed: dict[s
     return age is None or age + KEY_RESERVE > contract.idempotency_seconds
 
 
-async def _tries(executor: Principal, action_id: str, number: int) -> int:
-    """Which attempt this is since a person requeued the action; asked for only where it may be the last one."""
-    if number < MAX_ATTEMPTS:
-        return number
-    try:
-        async with database().tenant_transaction(executor, "actions.read") as connection:
-            cursor = await connection.execute(query("execution/attempts_before"), {"id": action_id})
-            row = await cursor.fetchone()
-    except psycopg.OperationalError:
-        return number  # the outcome is what has to be recorded; a dead letter can be requeued again
-    return number - row["attempts"] if row else number
-
-
 async def _finish(
     executor: Principal,
     contract: Contract,
@@ -161,14 +149,18 @@ async def _finish(
     lease: Lease,
     settlement: Settlement | None = None,
     note: str | None = None,
+    put_off: float | None = None,
 ) -> dict[str, Any]:
     """Records how the attempt ended; settlement: as what, where that does not follow from how the call ended.
 
-    note: why there was no call, where that is no error.
+    note: why there was no call, where that is no error. put_off: seconds until it is tried again, of what was not sent
+    because of something that passes by itself; it uses up no try.
     """
-    tries = await _tries(executor, claimed["action_id"], claimed["number"])
-    if settlement is None:
-        settlement = settle(ended, contract.idempotency, tries, claimed["maybe_reached"], datetime.now(UTC), _rng)
+    now = datetime.now(UTC)
+    if put_off is not None:
+        settlement = Settlement("retry", now + timedelta(seconds=put_off))
+    elif settlement is None:
+        settlement = settle(ended, contract.idempotency, claimed["tries"], claimed["maybe_reached"], now, _rng)
     finish = {
         "attempt_id": claimed["attempt_id"],
         "fence": claimed["fence"],
@@ -177,6 +169,7 @@ async def _finish(
         "error": ended.error,
         "health": health(ended),
         "retry_after": ended.pause,
+        "put_off": put_off is not None,
         "request": request_of(contract, claimed["args"]) if ended.status is not None or ended.troubled else None,
         **kept_of(contract, ended),
     }
@@ -241,7 +234,7 @@ async def expire(tenant_id: UUID | str, attempt_id: UUID | str) -> dict[str, Any
     ended = Outcome("maybe" if attempt["sent"] else "no", error="The function that held this attempt died.")
     idempotency = same[0]["idempotency"] if same else "none"
     in_doubt = attempt["sent"] or attempt["maybe_reached"]
-    settlement = settle(ended, idempotency, attempt["number"], in_doubt, datetime.now(UTC), _rng)
+    settlement = settle(ended, idempotency, attempt["tries"], in_doubt, datetime.now(UTC), _rng)
     args = {
         "attempt_id": attempt_id,
         "outcome": settlement.outcome,

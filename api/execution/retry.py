@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+import psycopg
+
+from api.errors import Problem, from_database
 from api.providers.client import MAX_RETRY_AFTER, Outcome
 
 MAX_ATTEMPTS = 6
@@ -16,6 +19,11 @@ RATE_LIMITS = {
     "ratelimit", "ratelimited", "ratelimitexceeded", "userratelimitexceeded", "requestlimitexceeded",
     "toomanyrequests", "throttled", "throttling",
 }  # fmt: skip
+
+#: Why a read before a write is not made now, though nothing is wrong with it.
+PUTS_OFF = {"rate_limited", "provider_rate_limited", "circuit_open", "kill_switch_engaged"}
+#: Until it is looked at again whether a kill switch is still engaged.
+PUT_OFF_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,19 @@ def delay(number: int, retry_after: float | None, rng: random.Random) -> float:
     """Seconds until the next attempt: full jitter below an exponential ceiling, and never before `Retry-After`."""
     jitter = rng.uniform(0, min(MAX_SECONDS, BASE_SECONDS * 2**number))
     return max(jitter, min(retry_after or 0.0, MAX_RETRY_AFTER))
+
+
+def put_off_by(error: BaseException | None) -> float | None:
+    """Seconds until what was not sent because of this is tried again, without using up a try; None: it uses up one.
+
+    What passes by itself or by a person's hand puts off: a limit, a circuit or a pause of the connection, which say how
+    long, and a kill switch, which does not.
+    """
+    problem = from_database(error) if isinstance(error, psycopg.Error) else error
+    if not isinstance(problem, Problem) or problem.code not in PUTS_OFF:
+        return None
+    wait = (problem.headers or {}).get("Retry-After")
+    return min(float(wait), MAX_RETRY_AFTER) if wait else PUT_OFF_SECONDS
 
 
 def health(ended: Outcome) -> Literal["well", "failed"] | None:

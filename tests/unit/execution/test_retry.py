@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.execution.retry import BASE_SECONDS, MAX_ATTEMPTS, MAX_SECONDS, delay, settle
+from api.errors import Problem
+from api.execution.retry import BASE_SECONDS, MAX_ATTEMPTS, MAX_SECONDS, delay, put_off_by, settle
 from api.providers.client import Outcome
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -90,3 +91,18 @@ def test_delays_are_spread_below_a_ceiling_that_doubles() -> None:
 @pytest.mark.parametrize(("retry_after", "least"), [(0.0, 0), (120.0, 120), (3600.0, 3600), (1e9, 3600)])
 def test_retry_after_is_honoured_up_to_an_hour(retry_after: float, least: float) -> None:
     assert least <= delay(1, retry_after, random.Random(1)) <= max(least, BASE_SECONDS * 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (Problem(429, "rate_limited", "full", headers={"Retry-After": "7"}), 7),
+        (Problem(429, "circuit_open", "down", headers={"Retry-After": "99999999"}), 3600),
+        (Problem(409, "kill_switch_engaged", "stopped"), 60),
+        (Problem(409, "connection_not_active", "degraded"), None),
+        (ConnectionError("reset"), None),
+        (None, None),
+    ],
+)
+def test_what_passes_by_itself_puts_off(error: BaseException | None, seconds: float | None) -> None:
+    assert put_off_by(error) == seconds
