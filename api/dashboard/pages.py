@@ -41,8 +41,16 @@ MENU = (
 )
 #: What a page says after something was done: it came here with `?done=<name>`.
 DONE = {
-    "approved": "Approved. It is executed as soon as every approval is there.",
+    "approved": "Approved. It is being executed.",
+    "approved_one": "Your approval is recorded. It waits for somebody else's, too.",
     "rejected": "Rejected. Nothing was executed.",
+    "answered": "Recorded as done by hand. Nothing was executed.",
+    "edited": "Edited. The new payload went through every check, and waits for somebody else's approval.",
+    "assigned": "Handed over.",
+    "commented": "Your comment is recorded.",
+    "reproposed": "Proposed again, in your name.",
+    "signed_out": "You are signed out.",
+    "factor_added": "The second factor is in use.",
     "saved": "Saved.",
 }
 
@@ -52,14 +60,17 @@ def environment() -> "Environment":
     """The templates, escaped unless something says that it is markup; an unknown name is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    from api.dashboard import charts, untrusted, words
+    from api.dashboard import charts, facts, schema_form, untrusted, words
     from api.dashboard import format as formats
 
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.do"],
     )  # fmt: skip
-    made.globals |= {"words": words, "format": formats, "charts": charts, "untrusted": untrusted, "static": static}
+    made.globals |= {
+        "words": words, "format": formats, "charts": charts, "untrusted": untrusted, "facts": facts,
+        "schema_form": schema_form, "static": static,
+    }  # fmt: skip
     return made
 
 

@@ -1,0 +1,348 @@
+"""The words themselves, by kind and name: what is shown, its tone, and what it means where that is not plain."""
+
+_STATUS: dict[str, dict[str, tuple[str, ...]]] = {
+    "action": {
+        "awaiting_approval": ("Waiting for approval", "warn", "Nothing happens until people have approved it."),
+        "authorized": ("Authorized", "info", "It may start, and starts as soon as it is its turn."),
+        "executing": ("Being executed", "info", "It is at the provider now."),
+        "succeeded": ("Done", "good", "The provider said that it happened."),
+        "failed": ("Failed, nothing done", "bad", "The provider refused it; nothing was done."),
+        "unknown": ("Outcome unknown", "bad", "It may have happened. It is looked up, and never tried again blindly."),
+        "dead_letter": ("Given up", "bad", "It was not done and is not tried again; requeue it or cancel it."),
+        "rejected": ("Rejected", "neutral", "A person said no; nothing was done."),
+        "expired": ("Expired", "neutral", "Its time was over before it started; nothing was done."),
+        "superseded": ("Replaced", "neutral", "Another action took its place."),
+        "cancelled": ("Cancelled", "neutral", "It was withdrawn before it started."),
+        "denied": ("Denied", "bad", "The gate refused it; nothing was done."),
+    },
+    "exception": {
+        "open": ("Open", "warn", "It waits for a person."),
+        "approved": ("Approved", "good"),
+        "rejected": ("Rejected", "neutral"),
+        "edited": ("Edited", "info", "A person changed it; the changed action is decided anew."),
+        "answered": ("Handled by hand", "info"),
+        "expired": ("Expired", "neutral", "Nobody decided in time; nothing was done."),
+    },
+    "exception_kind": {
+        "approval": ("Needs a verdict", "warn"),
+        "manual": ("Do it by hand", "info", "A kill switch stopped it; it is done by hand, if at all."),
+    },
+    "attempt": {
+        "executing": ("Under way", "info"),
+        "succeeded": ("Succeeded", "good"),
+        "retry": ("Will be tried again", "warn"),
+        "failed": ("Failed", "bad"),
+        "unknown": ("Outcome unknown", "bad"),
+        "dead_letter": ("Given up", "bad"),
+    },
+    "attempt_kind": {
+        "executor": ("By Countersign", "neutral"),
+        "client": ("By your own client", "neutral", "It was given a permit that works once."),
+    },
+    "run": {
+        "active": ("Active", "info"), "queued": ("Queued", "neutral"), "running": ("Running", "info"),
+        "waiting": ("Waiting", "warn", "It waits for a person or for something outside."),
+        "completed": ("Completed", "good"), "failed": ("Failed", "bad"), "cancelled": ("Cancelled", "neutral"),
+    },
+    "observation": {
+        "reading": ("Being read", "info"), "succeeded": ("Read", "good"), "failed": ("Could not be read", "bad"),
+    },
+    "workflow": {
+        "draft": ("Draft", "neutral"), "in_review": ("In review", "warn"), "live": ("Live", "good"),
+        "superseded": ("Replaced", "neutral", "A later version is live."),
+    },
+    "connection": {
+        "pending": ("Sign-in not finished", "warn"), "active": ("Active", "good"),
+        "degraded": ("Paused", "bad", "It makes no calls until somebody signs in again."),
+        "revoked": ("Disconnected", "neutral"), "expired": ("Ended", "bad", "Somebody has to sign in again."),
+    },
+    "draft": {
+        "draft": ("Draft", "neutral"), "in_review": ("In review", "warn"), "published": ("Published", "good"),
+        "rejected": ("Rejected", "neutral"), "withdrawn": ("Withdrawn", "neutral"),
+    },
+    "amendment": {
+        "proposed": ("Proposed", "warn"), "adopted": ("Adopted", "good"), "rejected": ("Rejected", "neutral"),
+        "withdrawn": ("Withdrawn", "neutral"), "lapsed": ("Lapsed", "neutral", "Nobody decided on it in time."),
+    },
+    "amendment_kind": {
+        "loosen": ("Asks less often", "warn", "What people have always approved does not wait any more."),
+        "tighten": ("Asks more often", "good", "What people have always rejected is refused at once."),
+    },
+    "alert": {
+        "open": ("Open", "bad"), "acknowledged": ("Somebody is on it", "warn"), "resolved": ("Resolved", "good"),
+    },
+    "kill_switch": {
+        "engaged": ("Engaged", "bad", "Nothing that it covers starts."), "released": ("Released", "good"),
+    },
+    "kill_switch_stage": {
+        "engaged": ("Everything stopped", "bad"),
+        "drafts": ("Drafts only", "warn", "Actions are decided and wait; none starts."),
+        "one_at_a_time": ("One at a time", "warn", "One action runs, and the next when it is over."),
+        "released": ("Released", "good"),
+    },
+    "kill_switch_scope": {
+        "tenant": ("The whole organisation", "bad"), "workflow": ("One workflow", "warn"),
+        "connection": ("One connection", "warn"), "tool": ("One tool", "warn"),
+        "service_account": ("One service account", "warn"),
+    },
+    "directory_entry": {"active": ("Active", "good"), "removed": ("Removed", "neutral")},
+    "directory_change": {
+        "open": ("Waits for a second person", "warn"), "approved": ("Approved", "good"),
+        "rejected": ("Rejected", "neutral"), "withdrawn": ("Withdrawn", "neutral"), "expired": ("Expired", "neutral"),
+    },
+    "directory_change_kind": {
+        "create": ("New entry", "info"), "change": ("Change", "info"), "remove": ("Removal", "warn"),
+        "settings": ("Settings", "warn"),
+    },
+    "directory_kind": {
+        "vendor": ("Vendor", "neutral"), "customer": ("Customer", "neutral"), "employee": ("Employee", "neutral"),
+        "bank": ("Bank", "neutral"), "other": ("Other", "neutral"),
+    },
+    "directory_state": {
+        "trusted": ("Trusted", "good"),
+        "cooling_off": ("Cooling off", "warn", "Approved, and not trusted until the waiting time is over."),
+        "unknown": ("Not in the directory", "bad"),
+    },
+    "directory_detail": {
+        "bank_account": ("Bank account", "neutral"), "email": ("E-mail address", "neutral"),
+        "domain": ("Domain", "neutral"), "phone": ("Phone number", "neutral"), "address": ("Address", "neutral"),
+        "external_id": ("ID at a provider", "neutral"),
+    },
+    "verification": {
+        "call_back": ("Called back", "neutral"), "document": ("A document", "neutral"),
+        "contract": ("A contract", "neutral"), "message": ("A message", "neutral"), "visit": ("A visit", "neutral"),
+        "other": ("Otherwise", "neutral"),
+    },
+    "key": {
+        "active": ("Active", "good"), "revoked": ("Revoked", "neutral"), "expired": ("Expired", "neutral"),
+        "disabled": ("Disabled", "neutral"),
+    },
+    "invitation": {
+        "open": ("Waiting for an answer", "warn"), "accepted": ("Accepted", "good"),
+        "withdrawn": ("Withdrawn", "neutral"), "expired": ("Expired", "neutral"),
+        "void": ("Void", "bad", "Whoever invited may not do so any more."),
+    },
+    "mail": {"pending": ("Being sent", "info"), "sent": ("Sent", "good"), "failed": ("Not sent", "bad")},
+    "undo": {"running": ("Being undone", "info"), "finished": ("Finished", "good")},
+    "undo_step": {
+        "waiting": ("Waiting", "neutral"), "proposed": ("Proposed", "warn"), "settled": ("Settled", "good"),
+    },
+    "erasure": {"running": ("Being erased", "info"), "finished": ("Erased", "good")},
+    "disconnection": {"revoking": ("Being revoked at the provider", "info"), "finished": ("Finished", "good"),
+                      "revoking_at_provider": ("Being revoked at the provider", "info")},
+    "at_provider": {
+        "pending": ("Not confirmed yet", "warn"), "confirmed": ("Revoked there", "good"),
+        "unsupported": ("The provider has no way to revoke", "warn"),
+        "failed": ("Not confirmed: remove Countersign there", "bad"),
+        "nothing_to_revoke": ("Nothing to revoke", "neutral"),
+        "shared": ("Kept: another connection uses the same grant", "neutral"),
+    },
+    "circuit": {
+        "closed": ("Calls go through", "good"), "half_open": ("One call at a time", "warn", "It is being tried again."),
+        "open": ("Calls wait", "bad", "The provider kept failing; it is tried again soon."),
+    },
+}  # fmt: skip
+
+_VOCABULARY: dict[str, dict[str, tuple[str, ...]]] = {
+    "outcome": {
+        "allow": ("Allowed", "good"), "escalate": ("Asks a person", "warn"), "deny": ("Denied", "bad"),
+    },
+    "verdict": {
+        "approve": ("Approved", "good"), "reject": ("Rejected", "bad"), "edit": ("Edited", "info"),
+        "answer": ("Handled by hand", "info"),
+    },
+    "human": {
+        "approved": ("Approved", "good"), "rejected": ("Rejected", "bad"), "edited": ("Edited", "info"),
+        "answered": ("Handled by hand", "info"),
+    },
+    "effect": {
+        "read": ("Reads", "neutral"), "write": ("Changes a record", "info"),
+        "outbound_message": ("Sends a message", "warn"), "mass_outbound": ("Sends to many", "bad"),
+        "money_movement": ("Moves money", "bad"), "pricing": ("Changes a price", "warn"),
+        "destructive": ("Deletes", "bad"), "bulk": ("Changes many records", "bad"), "legal": ("Binds legally", "bad"),
+        "employment": ("Affects employment", "bad"), "regulated": ("Is regulated", "bad"),
+        "permission_change": ("Changes permissions", "bad"), "credential_change": ("Changes credentials", "bad"),
+    },
+    "check": {
+        "kill_switch": ("Kill switch", "neutral", "Whether something that covers this is stopped."),
+        "contract": ("Contract of the tool", "neutral", "Whether the tool is known and takes these values."),
+        "scope": ("Access spec", "neutral", "Whether the workflow may do this, on these records and fields."),
+        "connection": ("Connection", "neutral", "Whether the connection is healthy and its consent holds."),
+        "hard_gate": ("Hard gate", "neutral", "What always waits for a person, whatever any rule says."),
+        "outbound": ("Message to an outsider", "neutral", "Whether text and recipients were reviewed."),
+        "data_class": ("Data", "neutral", "Whether this kind of data may be sent there."),
+        "grounding": ("Where the values come from", "neutral", "Whether each value stands in a trusted source."),
+        "injection": ("Suspicious text", "neutral", "Whether something that was read tries to give orders."),
+        "counterparty": ("Counterparty", "neutral", "Whether the payee is known and their details have not just changed."),
+        "confidence": ("Confidence", "neutral", "Whether the agent is sure enough."),
+        "value": ("Amount", "neutral", "Whether it is within what may be decided alone."),
+        "limits": ("Limits", "neutral", "Whether it fits into what is left of a budget or a rate."),
+        "risk": ("Risk", "neutral", "The score from 0 to 100, and where asking and refusing begin."),
+        "stage": ("Stage of the workflow", "neutral", "Shadow only records, supervised asks, autonomous decides."),
+        "edit": ("Edited by a person", "neutral", "What a person changed, another person approves."),
+        "stale_world": ("What it rests on", "neutral", "Whether anything moved since it was read."),
+        "constitution": ("Your rules", "neutral", "What the organisation's own rules say."),
+    },
+    "control": {
+        "1": ("Least privilege", "neutral", "It can reach what its spec names, and nothing else."),
+        "2": ("Four eyes", "neutral", "There are people to approve what it asks for, other than those who may not."),
+        "3": ("Audit trail", "neutral", "What happens is written down, and what was written stands."),
+        "4": ("Credentials", "neutral", "Its connections are its own, of this environment, and hold."),
+        "5": ("Knowing when to ask", "neutral", "It asks when it is not sure, and nothing waits for ever."),
+        "6": ("Data", "neutral", "What it may know and send is declared, and forgotten in time."),
+        "7": ("Undo and stop", "neutral", "What it does can be found out, undone or waited for, and stopped at once."),
+        "8": ("Ownership", "neutral", "Somebody answers for it, and somebody is looking."),
+        "9": ("Hard gates", "neutral", "What must always wait for a person does."),
+    },
+    "stage": {
+        "shadow": ("Shadow", "neutral", "It is recorded what it would do; nothing happens."),
+        "supervised": ("Supervised", "info", "Every change waits for a person."),
+        "autonomous": ("Autonomous", "warn", "The gate decides, and asks where it has to."),
+    },
+    "severity": {
+        "info": ("For information", "info"), "low": ("Low", "neutral"), "medium": ("Medium", "info"),
+        "warning": ("Warning", "warn"), "high": ("High", "warn"), "critical": ("Critical", "bad"),
+    },
+    "environment": {"sandbox": ("Sandbox", "info"), "production": ("Production", "warn")},
+    "access": {"read": ("Can read", "neutral"), "write": ("Can write", "warn")},
+    "role": {
+        "owner": ("Owner", "neutral"), "admin": ("Admin", "neutral"), "approver": ("Approver", "neutral"),
+        "operator": ("Operator", "neutral"), "developer": ("Developer", "neutral"), "auditor": ("Auditor", "neutral"),
+    },
+    "principal": {
+        "user": ("A person", "neutral"), "service": ("A service account", "neutral"),
+        "system": ("A scheduled function", "neutral"),
+    },
+    "aal": {"aal1": ("Signed in", "neutral"), "aal2": ("Signed in with a second factor", "neutral")},
+    "trigger": {
+        "call": ("By a call", "neutral"), "schedule": ("By schedule", "neutral"),
+        "webhook": ("By a webhook", "neutral"),
+    },
+    "driven_by": {
+        "client": ("Driven by your own agent", "neutral"), "loop": ("Driven by Countersign", "neutral"),
+    },
+    "step": {"done": ("Done", "good"), "failed": ("Failed", "bad"), "skipped": ("Left out", "neutral")},
+    "source": {
+        "gateway": ("Read by Countersign", "good"),
+        "client_asserted": ("Told by the agent", "warn", "Countersign did not read this itself."),
+    },
+    "trust": {
+        "trusted": ("Trusted", "good", "The provider vouches for it."),
+        "metadata": ("Sender's own", "info", "The provider vouches that its sender gave this, and for nothing in it."),
+        "untrusted": ("Untrusted", "warn", "Anybody may have written it."),
+        "partly trusted": ("Partly trusted", "warn"),
+    },
+    "ground": {
+        "instruction": ("Your instruction", "good"), "trusted_record": ("A trusted record", "good"),
+        "directory": ("The directory", "good"), "metadata": ("The message's own sender or channel", "info"),
+        "derived": ("Worked out from trusted amounts", "good"), "none": ("No trusted source", "bad"),
+    },
+    "argument": {
+        "recipient": ("Recipient", "neutral"), "account": ("Account", "neutral"), "amount": ("Amount", "neutral"),
+        "url": ("Address of a page", "neutral"), "object_id": ("Record", "neutral"), "free_text": ("Text", "neutral"),
+        "quantity": ("Quantity", "neutral"), "setting": ("Setting", "neutral"),
+    },
+    "signal": {
+        "override": ("Asks to ignore the rules", "bad"), "secrecy": ("Asks to keep something secret", "bad"),
+        "role_marker": ("Poses as the system or as a person in charge", "bad"),
+        "addressed": ("Speaks to the agent", "bad"), "payment_change": ("Announces new payment details", "bad"),
+        "encoded": ("Hides words in a code", "bad"), "hidden_text": ("Hides text from the reader", "bad"),
+        "look_alike": ("Uses letters that look like others", "warn"),
+    },
+    "risk_factor": {
+        "irreversible": ("Cannot be undone", "bad"), "effect": ("What it does", "neutral"),
+        "data_sensitivity": ("Sensitive data", "warn"), "autonomy": ("Runs on its own", "warn"),
+        "value": ("What it is worth", "neutral"), "ungrounded": ("Values without a trusted source", "bad"),
+        "injection_signals": ("Suspicious text was read", "bad"), "new_counterparty": ("New counterparty", "warn"),
+        "low_confidence": ("The agent is not sure", "warn"),
+        "read_back": ("Can be read back", "good"), "idempotency": ("Repeating it has no second effect", "good"),
+        "compensation": ("A tool undoes it", "good"), "reviewed_templates": ("Reviewed text and recipients", "good"),
+        "known_counterparty": ("Known counterparty", "good"), "records_pinned": ("Only listed records", "good"),
+        "approvals": ("People approve it every time", "good"),
+    },
+    "sensitivity": {
+        "public": ("Public", "neutral"), "internal": ("Internal", "neutral"), "confidential": ("Confidential", "info"),
+        "pii": ("Personal", "warn"), "personal": ("Personal", "warn"), "financial": ("Financial", "warn"),
+        "secret": ("Secret", "bad"), "regulated": ("Regulated", "bad"),
+    },
+    "amount_band": {
+        "none": ("No amount", "neutral"), "quarter": ("Up to a quarter of the ceiling", "neutral"),
+        "half": ("Up to half of it", "neutral"), "three_quarters": ("Up to three quarters", "neutral"),
+        "ceiling": ("Up to the ceiling", "warn"), "above": ("Above the ceiling", "bad"),
+    },
+    "risk_verdict": {
+        "allow": ("May run on its own", "good"), "allow_with_approvals": ("With approvals only", "warn"),
+        "do_not_automate": ("Do not automate", "bad"),
+    },
+    "rule_effect": {
+        "deny": ("Refuses", "bad"), "require_approval": ("Asks people", "warn"), "allow": ("Lifts a check", "good"),
+    },
+    "change": {
+        "widened": ("Wider", "bad"), "narrowed": ("Narrower", "good"), "changed": ("Different", "info"),
+        "added": ("Added", "info"), "removed": ("Removed", "warn"),
+    },
+    "idempotency": {
+        "key": ("A repeated request is recognised", "good"), "natural": ("Repeating it changes nothing", "good"),
+        "none": ("Repeating it does it twice", "bad"),
+    },
+    "provider_kind": {"anthropic": ("Anthropic", "neutral"), "openai": ("OpenAI", "neutral")},
+    "model_outcome": {
+        "suggested": ("Suggested a value", "good"), "invalid": ("Answered in the wrong form", "bad"),
+        "refused": ("Refused", "warn"), "truncated": ("Was cut off", "warn"), "malformed": ("Cannot be read", "bad"),
+        "oversize": ("Answered too much", "warn"), "rate_limited": ("Had enough for now", "warn"),
+        "unavailable": ("Did not answer", "bad"), "forbidden": ("Took no such key", "bad"),
+        "rejected": ("Took no such question", "bad"), "unanswered": ("Answered nothing", "warn"),
+    },
+    "hook_outcome": {
+        "started": ("Started a run", "good"), "known": ("Was known already", "neutral"),
+        "ignored": ("Starts nothing", "neutral"),
+    },
+    "alert_kind": {
+        "action.unknown": ("Outcome of an action unknown", "bad"),
+        "action.dead_letter": ("An action was given up", "bad"),
+        "amendment.class_returned": ("Exceptions came back that a rule was to end", "warn"),
+        "confidence.exhausted": ("An agent is too sure of itself; thresholds are at their end", "bad"),
+        "confidence.tightened": ("More confidence is asked for from now on", "warn"),
+        "connection.circuit_open": ("A provider keeps failing; calls wait", "warn"),
+        "connection.consent_ending": ("A consent ends soon", "warn"),
+        "connection.expired": ("A connection ended", "bad"),
+        "connection.late_tokens": ("Tokens came for a closed connection", "warn"),
+        "connection.refresh_failing": ("A connection cannot be refreshed", "warn"),
+        "connection.revocation_failed": ("A provider did not confirm that access ended", "bad"),
+        "connection.scopes_wider": ("A provider granted more than was asked for", "bad"),
+        "connection.scopes_narrower": ("A provider granted less than was asked for", "warn"),
+        "permit.unreported": ("A client did not say what it did with its permit", "bad"),
+        "run.failed": ("A run failed", "warn"),
+    },
+}  # fmt: skip
+
+_PERMISSIONS = {
+    "actions.cancel": "Cancel what has not started", "actions.execute": "Claim and finish attempts",
+    "actions.propose": "Propose actions", "actions.read": "See actions and decisions",
+    "actions.reconcile": "Close an action whose outcome is unknown", "actions.requeue": "Try again what was given up",
+    "alerts.acknowledge": "Acknowledge and resolve alerts", "alerts.raise": "Raise alerts", "alerts.read": "See alerts",
+    "amendments.propose": "Propose a rule from a decision", "audit.read": "Search and export the audit log",
+    "confidence.manage": "Set what confidence is needed", "confidence.tighten": "Ask for more confidence",
+    "connections.maintain": "Keep connections alive", "connections.manage": "Connect and disconnect providers",
+    "connections.read": "See connections", "constitution.draft": "Draft changes of the rules",
+    "constitution.publish": "Publish rules", "constitution.read": "See the rules",
+    "directory.approve": "Approve changes of the directory", "directory.propose": "Propose changes of the directory",
+    "directory.read": "See the directory", "exceptions.decide": "Decide exceptions",
+    "exceptions.expire": "Expire what nobody decided", "exceptions.read": "See exceptions",
+    "kill_switches.engage": "Stop something at once", "kill_switches.read": "See what is stopped",
+    "kill_switches.release": "Let something run again", "members.manage": "Manage people and roles",
+    "members.read": "See people and roles", "models.call": "Ask a model within a run",
+    "observations.erase": "Erase what is past its time", "privacy.erase": "Have everything about a person erased",
+    "privacy.read": "See requests for erasure", "runs.advance": "Start and drive runs", "runs.read": "See runs",
+    "runs.write": "Start runs and read through the gateway",
+    "service_accounts.manage": "Manage service accounts and keys",
+    "service_accounts.read": "See service accounts and keys", "tenant.manage": "Change the organisation's settings",
+    "tenant.read": "See the organisation", "tools.read": "See tools", "tools.write": "Register tools of your own",
+    "webhooks.manage": "Let a provider's events start runs", "webhooks.receive": "Take a provider's events",
+    "workflows.approve": "Approve a workflow for going live", "workflows.read": "See workflows",
+    "workflows.write": "Write workflows",
+}  # fmt: skip
+
+WORDS: dict[str, dict[str, tuple[str, ...]]] = (
+    _STATUS | _VOCABULARY | {"permission": {name: (text, "neutral") for name, text in _PERMISSIONS.items()}}
+)
