@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from api.ids import new_id
 from tests.db import loops
 from tests.db.attacks import OWNER, refused_everywhere, standing
 from tests.db.names import ACME, GLOBEX, Row
@@ -119,3 +120,85 @@ def test_a_loop_goes_live_only_where_it_would_be_driven(world: World) -> None:
     world.beat()
     [five] = [one for one in world.call(ACME.user(), "readiness_v1", asked)["controls"] if one["control"] == 5]
     assert not any("advance_runs" in text for text in five["missing"]), five
+
+
+def test_who_starts_a_run_approves_nothing_of_it(world: World) -> None:
+    """The system proposes in it; but he said what it is about. Whoever writes the row."""
+    run: Row = {"id": str(new_id()), "workflow": ACME.slug("production"), "instruction": "Pay.", "subject": None}
+    world.call(ACME.user(), "queue_run_v1", run)
+    loops.claimed(world, ACME, run["id"])
+    action = world.payment(by=ACME.system(), run_id=run["id"])
+    row = (
+        "insert into app.approvals (tenant_id, id, environment, action_id, run_id, digest, user_id, role, aal, verdict,"
+        " expires_at) select tenant_id, gen_random_uuid(), environment, id, run_id, digest, %s, 'owner', 'aal2',"
+        " 'approve', now() + interval '1 hour' from app.actions where id = %s"
+    )
+    values = (ACME.person("owner"), action.id)
+    refused_everywhere(world, row, *values, claims=ACME.user(), reasons=("own_run",))
+    with world.refuses("own_run"):
+        world.approve(action, "owner")
+    assert world.approve(action, "owner2")["status"] == "approved"
+
+
+def test_with_duties_separated_neither_does_who_made_the_account_that_started_it(world: World) -> None:
+    """An account that starts a run by its key has its maker and the keys' issuers behind it, as when it proposes."""
+    world.call(ACME.user("owner2"), "update_tenant_v1", {"if_match": None, "separation_of_duties": True})
+    run = loops.queued(world, ACME, "production")
+    loops.claimed(world, ACME, run)
+    action = world.payment(by=ACME.system(), run_id=run)
+    with world.refuses("own_run"):
+        world.approve(action, "owner")
+    assert world.approve(action, "owner2")["status"] == "approved"
+
+
+def test_what_waits_for_room_holds_no_other_workflow_up(world: World) -> None:
+    """Hundreds that cannot begin take no turn: not another workflow's, and not that of a run under way."""
+    for _ in range(20):
+        loops.claimed(world, ACME, loops.queued(world, ACME))
+    for _ in range(60):
+        loops.queued(world, ACME)
+    other, elsewhere = loops.queued(world, ACME, "production"), loops.queued(world, GLOBEX)
+    due = world.value("select app.claim_due_runs_v1(50)")
+    assert {item["run_id"] for item in due} >= {other, elsewhere}
+    assert not any(item["run_id"] not in (other, elsewhere) and item["tenant_id"] == ACME.id for item in due)
+
+
+def test_only_so_many_runs_wait_to_begin(world: World) -> None:
+    """A flood of events is told to come again; what is known already is still known."""
+    world.owner.execute("create or replace function private.most_queued() returns integer language sql as 'select 3'")
+    slot = loops.scheduled(ACME, "sandbox")
+    world.call(ACME.system(), "start_scheduled_run_v1", slot)
+    for _ in range(2):
+        loops.queued(world, ACME)
+    with world.refuses("too_many_queued"):
+        loops.queued(world, ACME)
+    again = world.call(ACME.system(), "start_scheduled_run_v1", slot | {"id": str(new_id())})
+    assert again["started"] is False
+    loops.queued(world, ACME, "production")
+    loops.queued(world, GLOBEX)
+
+
+def test_a_slot_is_late_once_a_later_one_was_taken(world: World) -> None:
+    """And while the run of one slot still waits to begin, the next starts none."""
+
+    def take(slot: str) -> bool:
+        args = loops.scheduled(ACME, "sandbox", slot=f"{slot}T04:00:00+00:00")
+        started: bool = world.call(ACME.system(), "start_scheduled_run_v1", args)["started"]
+        return started
+
+    assert take("2026-01-01")
+    assert not take("2025-01-01")  # an instance that was slow
+    [(queued,)] = world.rows("select id::text from app.runs where tenant_id = %s and dedupe_key is not null", ACME.id)
+    world.call(ACME.user(), "cancel_run_v1", {"id": queued, "reason": "not needed"})
+    assert not take("2025-01-01")
+    assert take("2026-01-02")
+    assert not take("2026-01-03")  # the run of the second waits to begin
+
+
+def test_a_switch_that_is_engaged_just_now_takes_no_slot(world: World) -> None:
+    switch = world.stop(ACME, "workflow", ACME.workflow("sandbox"))
+    slot = loops.scheduled(ACME, "sandbox")
+    assert world.call(ACME.system(), "start_scheduled_run_v1", slot)["started"] is False
+    assert world.value("select count(*) from private.schedule_marks where workflow_id = %s", slot["workflow_id"]) == 0
+    world.call(ACME.user(), "release_kill_switch_v1", {"id": switch, "reason": "go on"})
+    assert world.call(ACME.system(), "start_scheduled_run_v1", slot)["started"] is True
