@@ -126,7 +126,7 @@ def text(value: str) -> Markup:
         return copyable(value)
     if _IBAN.fullmatch(value):
         groups = (Markup("<span>{}</span>").format(value[n : n + 4]) for n in range(0, len(value), 4))
-        return Markup('<code class="account">{}</code>').format(Markup("").join(groups))
+        return Markup('<code class="account-number">{}</code>').format(Markup("").join(groups))
     if _TIME.fullmatch(value) and formats.moment(value):
         return Markup('<time datetime="{}" title="{}" data-time>{}</time>').format(
             formats.iso(value), formats.absolute(value), formats.absolute(value)
