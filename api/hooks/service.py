@@ -18,6 +18,8 @@ from api.db import Answer, Idempotency, Row, database
 from api.errors import CHALLENGE, Problem
 from api.gate.pointer import resolve
 from api.hooks.models import NewWebhookTrigger, WebhookRotation
+from api.hooks.rotation import rewrap as rewrap
+from api.hooks.rotation import secret_context
 from api.hooks.signatures import signer
 from api.ids import new_id
 from api.pagination import PageRequest
@@ -139,19 +141,14 @@ def _secret(webhook: Webhook, given: SecretStr | None) -> tuple[str, str | None]
     return secret, None
 
 
-def _bound(tenant_id: object, trigger_id: object, generation: int) -> bytes:
-    """What a sealed secret is bound to: it opens nowhere else, and for no other secret's place."""
-    return vault.context(tenant_id, trigger_id, "webhook", generation)
-
-
 async def _sealed(principal: Principal, trigger_id: object, generation: int, secret: str) -> str:
     async with database().tenant_transaction(principal, "webhooks.manage") as connection:
         row = await (await connection.execute(query("hooks/tenant"))).fetchone()
-    return vault.seal({"secret": secret}, _bound((row or {})["id"], trigger_id, generation))
+    return vault.seal({"secret": secret}, secret_context((row or {})["id"], trigger_id, generation))
 
 
 def _opened(found: Row, trigger_id: UUID, kept: Row) -> str:
-    bound = _bound(found["tenant_id"], trigger_id, kept["generation"])
+    bound = secret_context(found["tenant_id"], trigger_id, kept["generation"])
     return str(vault.unseal(kept["envelope"], bound)["secret"])
 
 

@@ -279,6 +279,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
         "claimed_for": h.attempt()["attempt_id"],
     },
     "claim_revocation_v1": lambda h: {"connection_id": h.tenant.connection("closed/read", h.environment)},
+    "claim_webhook_rewrap_v1": lambda h: {"trigger_id": h.id("app.webhook_triggers"), "generation": 1, "kek": "new"},
     "claim_rewrap_v1": lambda h: _connection(h) | {"kek": "new"},
     "claim_run_v1": lambda h: _run(h, "queued") | {"fence": str(new_id()), "lease_seconds": 60},
     "clear_alert_v1": lambda h: {
@@ -414,6 +415,9 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     },
     "store_run_keys_v1": lambda h: {"run_id": h.tenant.run(h.environment), "was": RUN_KEYS, "keys": RUN_KEYS},
     "store_rewrapped_v1": lambda h: _connection(h) | {"generation": 1, "envelope": "mine"},
+    "store_webhook_rewrap_v1": lambda h: {
+        "trigger_id": h.id("app.webhook_triggers"), "generation": 1, "envelope": "mine",
+    },
     "submit_constitution_draft_v1": lambda h: _draft(h, "draft"),
     "submit_workflow_version_v1": lambda h: {"slug": h.slug, "version": 3},
     "take_run_step_v1": lambda h: _held_run(h) | loops.step(detail={"said": "mine"}),

@@ -27,6 +27,7 @@ WORKER = {
     "claim_rewraps_v1(text,text[],integer)",
     "claim_run_key_rewraps_v1(text,text[],integer)",
     "claim_model_rewraps_v1(text,text[],integer)",
+    "claim_webhook_rewraps_v1(text,text[],integer)",
     "note_function_run_v1(text,timestamp with time zone,boolean)",
 }
 #: What people, keys and scheduled functions may call through a door; each takes one JSON document.
@@ -60,7 +61,7 @@ CALLABLE = {
     "set_confidence_threshold_v1", "tighten_confidence_v1",
     "register_tool_v1",
     "begin_model_call_v1", "change_model_provider_v1", "register_model_provider_v1", "revoke_model_provider_v1",
-    "claim_model_rewrap_v1", "store_model_rewrap_v1",
+    "claim_model_rewrap_v1", "store_model_rewrap_v1", "claim_webhook_rewrap_v1", "store_webhook_rewrap_v1",
     "settle_model_call_v1",
     "accept_webhook_v1", "create_webhook_trigger_v1", "revoke_webhook_trigger_v1", "rotate_webhook_secret_v1",
     "claim_permit_v1", "report_outcome_v1", "get_kill_switch_v1", "repropose_exception_v1",
@@ -84,7 +85,7 @@ APPEND_ONLY = {
     "app.erasures", "app.erasure_runs", "app.gate_facts", "app.model_calls", "app.model_reservations",
     "app.kill_switch_proofs",
     "app.late_answers", "app.limit_reservations", "app.permit_outcomes", "app.requeues", "app.run_steps",
-    "app.tenant_settings",
+    "app.rewrap_releases", "app.tenant_settings",
     "app.tenant_tools", "app.workflow_versions", "private.tool_catalog",
 }  # fmt: skip
 #: Ids without a foreign key, and why a row cannot point into another tenant by them all the same.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from psycopg.errors import UniqueViolation
 
@@ -137,3 +139,54 @@ def test_a_secret_is_read_by_nobody_but_the_verification(world: World, address: 
             connection.execute(f"select {column} from app.webhook_triggers")
     with standing(world, "authenticated", ADMIN) as connection, refusal(DENIED):
         connection.execute("select app.claim_webhook_v1(%s)", (address,))
+
+
+def test_a_rotation_wraps_a_secret_anew_and_stores_nothing_else(world: World, address: str) -> None:
+    claim_it, store_it = "claim_webhook_rewrap_v1", "store_webhook_rewrap_v1"
+
+    def envelope(kek: str, data: str = "c2VhbGVk") -> str:
+        return json.dumps({"v": 1, "kek": kek, "key": f"under {kek}", "data": data})
+
+    world.call(ADMIN, ROTATE, hooks.rotation(address))
+    where = {"trigger_id": address, "generation": 1}
+    claim, stored = where | {"kek": "new"}, where | {"envelope": envelope("new")}
+    for claims in (ADMIN, ACME.user("owner"), ACME.service()):
+        for function, args in ((claim_it, claim), (store_it, stored)):
+            with refusal("permission_denied"):
+                world.call(claims, function, args)
+    assert world.call(GLOBEX.system(), claim_it, claim) == {"claimed": False}
+    assert world.call(GLOBEX.system(), store_it, stored) == {"stored": False}
+    assert world.call(SYSTEM, claim_it, claim)["envelope"] == hooks.ENVELOPE
+    [release] = [event for event in world.events() if event["type"] == "sealed_key.released"]
+    assert release["what"] == {"webhook_trigger_id": address, "generation": 1}
+    with refusal("permission_denied"):  # another secret is a person's to give
+        world.call(SYSTEM, store_it, stored | {"envelope": envelope("new", "b3RoZXI=")})
+    assert world.call(SYSTEM, store_it, stored | {"generation": 3}) == {"stored": False}
+    assert world.call(SYSTEM, store_it, stored) == {"stored": True}
+    assert world.call(SYSTEM, store_it, stored) == {"stored": False}
+    assert world.call(SYSTEM, claim_it, claim) == {"claimed": False}
+    row = world.value("select to_jsonb(t) from app.webhook_triggers t where id = %s", address)
+    assert (row["generation"], row["wrapping"]) == (2, 1)
+    assert secrets(world, address) == 2
+    for column in ("secret_id", "previous_secret_id"):
+        refused_everywhere(
+            world,
+            f"update app.webhook_triggers set wrapping = wrapping + 1, {column} = vault.create_secret('x', 'mine')",
+            claims=SYSTEM, reasons=("permission_denied",),
+        )  # fmt: skip
+
+
+def test_a_release_is_written_for_the_tenant_itself_and_stays(world: World, address: str) -> None:
+    world.call(SYSTEM, "claim_webhook_rewrap_v1", {"trigger_id": address, "generation": 1, "kek": "new"})
+    for change in (
+        "update app.rewrap_releases set generation = 2",
+        "delete from app.rewrap_releases",
+        "truncate app.rewrap_releases cascade",
+    ):
+        refused_everywhere(world, change, claims=SYSTEM, reasons=("append_only",))
+    forged = (
+        "insert into app.rewrap_releases select (jsonb_populate_record(r, to_jsonb(r) - 'id')).*"
+        " from app.rewrap_releases r"
+    )
+    for claims in (ADMIN, GLOBEX.system()):
+        refused_everywhere(world, forged, claims=claims, vantages=OWNER, reasons=("permission_denied",))

@@ -21,7 +21,11 @@ from sandbox.postgres import Server
 from sandbox.state import CHECKOUT
 from tests.cluster import cloned
 from tests.http.integrator import CONNECTED, Agent, access_spec, at_work, new_organisation
+from tests.http.model_providers import KEY, registered
 from tests.http.sealed import unseal
+from tests.http.test_hooks import Sender
+from tests.http.webhook_triggers import PATH as WEBHOOKS
+from tests.http.webhook_triggers import webhook_trigger
 from tests.http.world import World, running
 
 OLD, NEW = secrets.token_hex(32), secrets.token_hex(32)
@@ -215,3 +219,46 @@ def test_the_application_opens_no_envelope_that_was_moved(world: World, organisa
         assert look(agent) == "failed"
         world.rows(put, mine, envelopes[mine], mine)
         assert look(agent) == "succeeded"
+
+
+def test_the_secrets_of_webhooks_and_the_keys_of_models_go_along(world: World, organisation: Organisation) -> None:
+    """Both secrets of an address that is being rotated: what they sign is accepted under the new key alone."""
+    owner = organisation.owner
+    trigger, provider = webhook_trigger(owner, "pay-vendor-bills"), registered(owner)
+    before = Sender(world, trigger)
+    address = f"{WEBHOOKS}/{trigger['id']}"
+    after = Sender(world, ok(owner.api.post(f"{address}/rotate", json={}, headers=once())))
+    keys = SETTINGS["COUNTERSIGN_KEK"]
+    last = secrets.token_hex(32)
+    deploy(world, f"last:{last},{keys}")
+    assert world.stack.tick("rotate_keys")["rewrapped"] >= 3
+    again = world.stack.tick("rotate_keys")
+    assert (again["rewrapped"], again["beaten"], again["failed"]) == (0, 0, 0)
+    sealed = world.rows(
+        "select decrypted_secret from vault.decrypted_secrets"
+        " where name like 'countersign/webhook/%%' or name like 'countersign/model/%%'"
+    )
+    assert [json.loads(envelope)["kek"] for (envelope,) in sealed] == ["last"] * 3
+
+    deploy(world, f"last:{last}")
+    for sender in (before, after):
+        assert ok(sender.send())["outcome"] == "ignored"  # and not refused; this workflow has no loop
+    assert before.send(secret="whsec_" + "QUFB" * 8).status_code == 401
+    assert ok(owner.api.get(address))["secret_generation"] == 2
+    [(envelope,)] = world.rows(
+        "select decrypted_secret from vault.decrypted_secrets where name like %s",
+        f"countersign/model/{provider['id']}/%",
+    )
+    bound_to = f"{organisation.tenant_id}|{provider['id']}|sandbox|model_key/1"
+    assert unseal(bytes.fromhex(last), envelope, bound_to) == {"api_key": KEY}
+    events = ok(owner.api.get("/v1/audit/events", params={"type": "sealed_key.released"}))["items"]
+    assert {event["event"]["why"]["purpose"] for event in events} == {"key_rotation"}
+    said = [event["event"]["what"] for event in events]
+    released = [{"webhook_trigger_id": trigger["id"], "generation": one} for one in (1, 2)]
+    released.append({"model_provider_id": provider["id"], "generation": 1})
+    assert all(one in said for one in released)
+    assert len(said) == 3
+
+    ok(owner.api.delete(address, headers=once()))
+    assert world.rows("select count(*) from vault.secrets where name like 'countersign/webhook/%%'") == [(0,)]
+    assert before.send().status_code == after.send().status_code == 404
