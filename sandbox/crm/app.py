@@ -4,8 +4,9 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from sandbox.crm import contacts, messages, records
+from sandbox.crm import contacts, messages, records, webhooks
 from sandbox.crm.seed import ACCOUNT_ID, ACCOUNT_NAME, SCHEMA, seed
+from sandbox.oauth.files import admin_token
 from sandbox.oauth.server import Kind, build
 
 SCOPES = {
@@ -25,12 +26,15 @@ KIND = Kind(
     account_id=ACCOUNT_ID,
     account_name=ACCOUNT_NAME,
     scopes=SCOPES,
-    schema=SCHEMA,
+    schema=SCHEMA + webhooks.SCHEMA,
     routers=(records.router, contacts.router, messages.router),
     seed=seed,
+    working=webhooks.sending,
 )
 
 
 def create_app(state: Path, public_url: str, redirect_uris: list[str], *, access_seconds: int = 300) -> FastAPI:
     """The CRM over `<state>/sandbox_crm.sqlite3`, seeded if new; `public_url` is its address and issuer."""
-    return build(KIND, state, public_url, redirect_uris, access_seconds=access_seconds)
+    app = build(KIND, state, public_url, redirect_uris, access_seconds=access_seconds)
+    app.include_router(webhooks.admin_routes(admin_token(state, KIND.name)))
+    return app

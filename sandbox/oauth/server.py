@@ -1,7 +1,7 @@
 """Puts a sandbox server together: database, authorization server, API, faults and journal."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,10 @@ CLIENT_NAME = "Countersign"
 
 @dataclass(frozen=True)
 class Kind:
-    """What distinguishes the bank from the CRM. `scopes` maps each scope to what it allows, in words."""
+    """What distinguishes the bank from the CRM. `scopes` maps each scope to what it allows, in words.
+
+    working: what goes on in the background as long as the server runs.
+    """
 
     name: str
     title: str
@@ -35,6 +38,7 @@ class Kind:
     schema: str
     routers: Sequence[APIRouter]
     seed: Callable[[Database], None]
+    working: Callable[[Database], AbstractAsyncContextManager[None]] = lambda _: nullcontext()
 
 
 def build(kind: Kind, state: Path, public_url: str, redirect_uris: Sequence[str], *, access_seconds: int) -> FastAPI:
@@ -64,7 +68,8 @@ def build(kind: Kind, state: Path, public_url: str, redirect_uris: Sequence[str]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
+        async with kind.working(database):
+            yield
         database.close()
 
     app = FastAPI(title=kind.title, docs_url=None, redoc_url=None, lifespan=lifespan)
