@@ -5,7 +5,7 @@ from itertools import count
 from math import ceil, floor, log10
 from typing import NamedTuple
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from api.dashboard import format as formats
 
@@ -26,7 +26,7 @@ class Series(NamedTuple):
 
 
 def line(title: str, labels: Sequence[str], series: Sequence[Series], unit: str = "") -> Markup:
-    """Lines over time, the first one filled. labels: of the moments, one for each value. Nothing is shown of no data."""
+    """Lines over time, the first one filled. labels: of the moments, one for each value."""
     top = _ceiling(max((value for each in series for value in each.values), default=0))
     parts = [_axis(top, unit)]
     for n, each in enumerate(series):
@@ -84,8 +84,10 @@ def meter(used: float, limit: float, text: str = "") -> Markup:
 
 def _figure(title: str, labels: Sequence[str], series: Sequence[Series], unit: str, parts: Sequence[Markup]) -> Markup:
     legend = Markup("").join(
-        Markup('<li><svg class="key" viewBox="0 0 10 10" aria-hidden="true"><rect class="tone-{}" width="10" height="10"/></svg>{}</li>')
-        .format(each.tone, each.name)
+        Markup(
+            '<li><svg class="key" viewBox="0 0 10 10" aria-hidden="true"><rect class="tone-{}" width="10" height="10"/>'
+            "</svg>{}</li>"
+        ).format(each.tone, each.name)
         for each in series
     )  # fmt: skip
     number = next(_ids)
@@ -150,10 +152,10 @@ def _below(labels: Sequence[str], places: Sequence[float]) -> Markup:
     every = max(1, ceil(len(labels) / _MOST_LABELS))
     shown = [(label, x) for n, (label, x) in enumerate(zip(labels, places, strict=True)) if n % every == 0]
     return Markup("").join(
-        Markup('<text class="scale" x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
-            x, HEIGHT - 6, escape(label)
+        Markup('<text class="scale{}" x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
+            " scale-second" if n % 2 else "", x, HEIGHT - 6, label
         )
-        for label, x in shown
+        for n, (label, x) in enumerate(shown)
     )
 
 
@@ -166,7 +168,7 @@ def _y(value: float, top: float) -> float:
 
 
 def _ceiling(highest: float) -> float:
-    """The end of the scale: the next 1, 2, 4, 5 or 10 times a power of ten, so that half of it is a round number, too."""
+    """The end of the scale: the next 1, 2, 4, 5 or 10 times a power of ten, so that its half is round, too."""
     if highest <= 0:
         return 2
     power = 10 ** floor(log10(highest))

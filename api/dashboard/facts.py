@@ -108,7 +108,7 @@ def _scalar(value: Any) -> Markup:
     if value is None:
         return Markup('<span class="none">none</span>')
     if isinstance(value, bool):
-        return Markup("yes" if value else "no")
+        return Markup("yes") if value else Markup("no")
     if isinstance(value, int | float):
         return Markup('<span class="number">{}</span>').format(json.dumps(value))
     if isinstance(value, Mapping):

@@ -1,14 +1,14 @@
 """A form made from a tool's JSON Schema, and the arguments that come back from it.
 
 Both sides ask `kind_of` what a field is, so that what is shown is what is read. A field is named `args` and the JSON
-pointer to its value, such as `args/to_iban`; an empty field leaves its value out. Whether the arguments are right is for the gate
-to say, which checks the whole of them against the contract again.
+pointer to its value, such as `args/to_iban`; an empty field leaves its value out. Whether the arguments are right is
+for the gate to say, which checks the whole of them against the contract again.
 """
 
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
@@ -25,12 +25,16 @@ Kind = Literal[
 ]
 MOST_ROWS, DEPTH = 100, 8
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+#: What a field of a form would lose or change on its way: it is asked for as JSON.
+_LOST = re.compile("[\x00-\x09\x0b-\x1f\ud800-\udfff]")
+#: Before the name of an amount's field: whether the number in it counts `major` units, or `minor` ones.
+UNIT = "-unit"
 _MISSING: Any = object()
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field as the template shows it. was: what it said before it was changed, else None."""
+    """One field as the template shows it. was: what it said before it was changed, else None. unit: of an amount."""
 
     name: str
     pointer: str
@@ -44,6 +48,7 @@ class Field:
     options: list[tuple[str, str]] = field(default_factory=list)
     children: list["Field"] = field(default_factory=list)
     max_length: int | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,8 @@ def kind_of(
 
 
 def _text_kind(schema: Mapping[str, Any], before: str | None) -> Kind:
+    if _LOST.search(before or ""):
+        return "json"
     dated = schema.get("format") == "date" or str(schema.get("pattern", "")).startswith(
         ("^20[0-9]{2}-", "^[0-9]{4}-[0-9]{2}-")
     )
@@ -176,6 +183,7 @@ def _field(form: _Form, schema: Any, value: Any, before: Any, pointer: str, requ
         if changed and kind not in ("object", "rows")
         else None,
         max_length=schema.get("maxLength") if isinstance(schema.get("maxLength"), int) else None,
+        unit=("major" if currency or (argument and argument.unit == "major") else "minor") if kind == "money" else "",
         **shown,
     )
 
@@ -213,7 +221,7 @@ def _rows(form: _Form, schema: Mapping[str, Any], value: Any, before: Any, point
             n < len(items),
             depth + 1,
         )
-        rows.append(one)
+        rows.append(replace(one, label=str(n + 1) if n < len(items) else "Another one"))
     return rows
 
 
@@ -235,7 +243,10 @@ def _said(value: Any, kind: Kind, argument: Argument | None, currency: str | Non
         return "\n".join(str(each) for each in value)
     if kind == "money" and isinstance(value, int) and argument and argument.unit == "minor" and currency:
         return f"{Decimal(value).scaleb(-digits_of(currency)):f}"
-    return value if isinstance(value, str) and kind != "json" else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and kind != "json":
+        return value
+    told = json.dumps(value, ensure_ascii=False)
+    return told if told.isprintable() else json.dumps(value)
 
 
 def _hint(schema: Mapping[str, Any], kind: Kind, currency: str | None) -> str:
@@ -297,7 +308,7 @@ def _read(reader: _Reader, schema: Any, before: Any, pointer: str, depth: int) -
     if not raw.strip():
         return before if before in ("", []) and before is not None else _MISSING
     try:
-        return _value(reader, schema, kind, raw, argument)
+        return _value(reader, schema, kind, raw, argument, pointer)
     except (ValueError, InvalidOperation, RecursionError) as error:
         told = str(error) if type(error) is ValueError else "This cannot be read."
         reader.errors.append({"pointer": f"/args{pointer}", "message": told})
@@ -316,7 +327,9 @@ def _read_object(reader: _Reader, schema: Mapping[str, Any], before: Any, pointe
     return found if found or isinstance(before, Mapping) else _MISSING
 
 
-def _value(reader: _Reader, schema: Mapping[str, Any], kind: Kind, raw: str, argument: Argument | None) -> Any:
+def _value(
+    reader: _Reader, schema: Mapping[str, Any], kind: Kind, raw: str, argument: Argument | None, pointer: str
+) -> Any:
     if kind in ("text", "prose", "date"):
         return raw
     if kind == "choice":
@@ -328,7 +341,7 @@ def _value(reader: _Reader, schema: Mapping[str, Any], kind: Kind, raw: str, arg
     if kind == "json":
         return _json(raw)
     if kind == "money" and argument is not None:
-        return _money(reader, raw, argument)
+        return _money(reader, raw, argument, reader.said.get(f"{UNIT}{pointer}", "major"))
     return _number(raw, whole=kind == "whole")
 
 
@@ -359,12 +372,15 @@ def _number(raw: str, *, whole: bool) -> int | float:
     return float(number)
 
 
-def _money(reader: _Reader, raw: str, argument: Argument) -> int | float:
+def _money(reader: _Reader, raw: str, argument: Argument, unit: str) -> int | float:
+    """The unit is that of the field that was shown: a currency that was corrected since does not change what it counts."""
     if argument.unit == "major":
         return _number(raw, whole=False)
+    if unit == "minor":
+        return _number(raw, whole=True)
     currency = argument.fixed_currency or reader.said.get(argument.currency or "", "")
     if not re.fullmatch("[A-Z]{3}", currency):
-        return _number(raw, whole=True)
+        raise ValueError("Name the currency with three capital letters, such as EUR.")
     minor = _decimal(raw).scaleb(digits_of(currency))
     if minor != minor.to_integral_value():
         raise ValueError(f"{currency} has {digits_of(currency)} decimals.")

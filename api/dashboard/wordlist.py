@@ -173,7 +173,7 @@ _VOCABULARY: dict[str, dict[str, tuple[str, ...]]] = {
         "data_class": ("Data", "neutral", "Whether this kind of data may be sent there."),
         "grounding": ("Where the values come from", "neutral", "Whether each value stands in a trusted source."),
         "injection": ("Suspicious text", "neutral", "Whether something that was read tries to give orders."),
-        "counterparty": ("Counterparty", "neutral", "Whether the payee is known and their details have not just changed."),
+        "counterparty": ("Counterparty", "neutral", "Whether the payee is known, and their details are not new."),
         "confidence": ("Confidence", "neutral", "Whether the agent is sure enough."),
         "value": ("Amount", "neutral", "Whether it is within what may be decided alone."),
         "limits": ("Limits", "neutral", "Whether it fits into what is left of a budget or a rate."),
