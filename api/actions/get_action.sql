@@ -16,6 +16,8 @@ select a.id, a.status, a.status_reason, a.digest, a.environment, a.run_id, w.slu
             'late_answer', case when l.id is not null then jsonb_build_object('outcome', l.outcome, 'response', l.response,
                 'error', l.error, 'received_at', l.received_at) end) order by t.number), '[]')
         from app.attempts t left join app.late_answers l on l.tenant_id = t.tenant_id and l.id = t.id where t.tenant_id = a.tenant_id and t.action_id = a.id) as attempts,
+    (select v.spec -> 'pseudonyms' from app.workflow_versions v where v.tenant_id = w.tenant_id and v.workflow_id = w.id
+        and v.version = coalesce(w.live_version, a.workflow_version)) as pseudonyms,
     jsonb_build_object(
         'keys', jsonb_build_object('tenant_id', a.tenant_id, 'run_id', a.run_id,
             'keys', (select k.keys from app.run_keys k where k.tenant_id = a.tenant_id and k.run_id = a.run_id)),

@@ -23,6 +23,7 @@ from api.ids import new_id
 from api.pagination import PageRequest
 from api.sql import query
 from api.workflows import facts as workflow_facts
+from api.workflows.shown import hidden_in, hiding
 
 #: A decision is made anew when the epoch, the run or a limit moved; after so many the client is told to come back.
 TRIES = 5
@@ -38,6 +39,12 @@ SETTLED = {
     "dead_letter",
     "unknown",
 }
+#: What of an action may hold values that its agent is shown as tokens. The rationale is the agent's own, and stays.
+HOLDS_VALUES = (
+    "args", "status_reason", "moved", "approvals.reason", "attempts.request", "attempts.response", "attempts.error",
+    "attempts.late_answer.response", "attempts.late_answer.error", "decision.findings.message", "decision.risk",
+    "decision.grounds.where", "decision.signals.excerpt", "decision.limits.key",
+)  # fmt: skip
 
 
 def well_formed(proposal: Proposal, decision: Decision) -> None:
@@ -146,24 +153,39 @@ async def evaluate(principal: Principal, body: NewAction, once: Idempotency) -> 
 
 
 async def get(principal: Principal, action_id: UUID) -> dict[str, Any]:
-    """The action with its decision, exception, approvals and attempts; Problem 404 when the tenant has no such."""
-    async with database().tenant_transaction(principal, "actions.read") as connection:
-        row = await (await connection.execute(query("actions/get_action"), {"id": action_id})).fetchone()
-    if row is None:
-        raise Problem(404, "not_found", "There is no such action.")
-    # An agent may have been shown tokens of what was read; it is told where something changed.
-    changes, not_read = changes_of(row.pop("around"), values=principal.kind != "service")
-    return row | {"changes": changes, "not_read": not_read}
+    """The action with its decision, exception, approvals and attempts; Problem 404 when the tenant has no such.
+
+    With tokens for a key whose workflow shows them.
+    """
+    return await _shown(principal, await _read(principal, action_id))
 
 
 async def wait(principal: Principal, action_id: UUID, seconds: float) -> dict[str, Any]:
     """As `get`, but waits for the action to settle, or for a change of its status, for up to the given seconds."""
     deadline = time.monotonic() + seconds
-    first = row = await get(principal, action_id)
+    first = row = await _read(principal, action_id)
     while row["status"] not in SETTLED and row["status"] == first["status"] and time.monotonic() < deadline:
         await asyncio.sleep(0.25)
-        row = await get(principal, action_id)
+        row = await _read(principal, action_id)
+    return await _shown(principal, row)
+
+
+async def _read(principal: Principal, action_id: UUID) -> dict[str, Any]:
+    async with database().tenant_transaction(principal, "actions.read") as connection:
+        row: dict[str, Any] | None = await (
+            await connection.execute(query("actions/get_action"), {"id": action_id})
+        ).fetchone()
+    if row is None:
+        raise Problem(404, "not_found", "There is no such action.")
     return row
+
+
+async def _shown(principal: Principal, row: dict[str, Any]) -> dict[str, Any]:
+    # An agent may have been shown tokens of what was read; it is told where something changed.
+    changes, not_read = changes_of(row.pop("around"), values=principal.kind != "service")
+    hide = await hiding(principal, row["workflow"], row["run_id"], row.pop("pseudonyms"))
+    told = row if hide is None else hidden_in(row, HOLDS_VALUES, hide)
+    return told | {"changes": changes, "not_read": not_read}
 
 
 async def list_actions(

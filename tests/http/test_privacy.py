@@ -51,6 +51,33 @@ def test_an_agent_sees_tokens_and_the_payload_holds_the_value(agent: Agent, orga
     assert seen["id"] in ground["where"]
 
 
+def test_what_becomes_of_it_is_told_in_tokens_to_a_key_and_in_values_to_people(
+    agent: Agent, organisation: Organisation
+) -> None:
+    """The action with its decision and attempts, and the run that it is in: nothing of it says the value to a key."""
+    seen = agent.observe()
+    due = bill(seen)
+    action = agent.propose(PAY, payment(due["amount"], to_iban=due["iban"]), evidence=[{"observation_id": seen["id"]}])
+    person, key = (
+        [ok(api.get(path)) for path in (f"/v1/actions/{action['id']}", f"/v1/runs/{agent.run_id}")]
+        for api in (organisation.owner.api, agent.api)
+    )
+    assert person[0]["args"]["to_iban"] == IBAN
+    assert IBAN in str(person)
+    assert key[0]["args"]["to_iban"] == due["iban"]
+    assert IBAN not in str(key)
+    kept = ("id", "digest", "run_id", "status", "evidence", "expires_at", "created_at", "exception")
+    assert {name: key[0][name] for name in kept} == {name: person[0][name] for name in kept}
+    assert [g["pointer"] for g in key[0]["decision"]["grounds"]] == [
+        g["pointer"] for g in person[0]["decision"]["grounds"]
+    ]
+    assert seen["id"] in str(key[0]["decision"]["grounds"])
+    assert key[0]["args"]["amount"] == due["amount"]
+    assert [o["id"] for o in key[1]["observations"]] == [o["id"] for o in person[1]["observations"]]
+    waited = ok(agent.api.get(f"/v1/actions/{action['id']}", headers={"Prefer": "wait=1"}))
+    assert IBAN not in str(waited)
+
+
 def test_a_token_that_nobody_gave_out_is_refused(agent: Agent) -> None:
     seen = agent.observe()
     for token in ("<IBAN_9_1>", "<IBAN_9>", "<IBAN_1_999>", "pay to <iban_1_1>"):

@@ -1,6 +1,9 @@
 -- What happened in a run beside what was read and proposed: who started it, the steps that its loop took, what became of each action and
 -- on whose word, the calls of a model, and where all of it is in the audit log.
-select r.trigger, r.trigger_detail, r.driven_by, r.status_reason, r.deadline_at, r.finished_at,
+select (select v.spec -> 'pseudonyms' from app.workflows w join app.workflow_versions v on v.tenant_id = w.tenant_id and v.workflow_id = w.id
+            and v.version = coalesce(w.live_version, r.workflow_version)
+        where w.tenant_id = r.tenant_id and w.id = r.workflow_id) as pseudonyms,
+    r.trigger, r.trigger_detail, r.driven_by, r.status_reason, r.deadline_at, r.finished_at,
     jsonb_build_object('kind', r.started_by_kind, 'id', r.started_by,
         'name', coalesce((select m.email from app.members m where m.tenant_id = r.tenant_id and m.user_id = r.started_by),
             (select s.name from app.service_accounts s where s.tenant_id = r.tenant_id and s.id = r.started_by))) as started_by,

@@ -10,6 +10,14 @@ from api.pagination import PageRequest
 from api.runs import service as runs
 from api.runs.loop.thinking import notes
 from api.sql import query
+from api.workflows.shown import hidden_in, hiding
+
+#: What of a run may hold values that its agent is shown as tokens.
+HOLDS_VALUES = (
+    "instruction", "subject", "status_reason", "trigger_detail", "observations.args", "observations.error",
+    "actions.why", "actions.status_reason", "actions.moved", "actions.approvals.reason", "actions.attempts.error",
+    "steps.detail", "steps.notes", "model_calls.error",
+)  # fmt: skip
 
 
 async def list_runs(
@@ -25,7 +33,8 @@ async def list_runs(
 async def trace(principal: Principal, run_id: UUID) -> dict[str, Any]:
     """Everything that happened in a run, each list in order of time.
 
-    What was erased is not there, and the place says so. Raises Problem 404 when this tenant has no such run.
+    What was erased is not there, and the place says so; with tokens for a key whose workflow shows them. Raises Problem
+    404 when this tenant has no such run.
     """
     run = await runs.get(principal, run_id)
     async with database().tenant_transaction(principal, "runs.read") as connection:
@@ -33,7 +42,8 @@ async def trace(principal: Principal, run_id: UUID) -> dict[str, Any]:
     if row is None:
         raise Problem(404, "not_found", "There is no such run.")
     kept, reads, outcomes = row.pop("kept"), row.pop("reads"), row.pop("outcomes")
-    return (
+    hide = await hiding(principal, run["workflow"], run_id, row.pop("pseudonyms"))
+    told = (
         run
         | row
         | {
@@ -42,6 +52,7 @@ async def trace(principal: Principal, run_id: UUID) -> dict[str, Any]:
             "steps": [_step(kept, step) for step in row["steps"]],
         }
     )
+    return told if hide is None else hidden_in(told, HOLDS_VALUES, hide)
 
 
 def _joined(these: list[dict[str, Any]], those: list[dict[str, Any]]) -> list[dict[str, Any]]:
