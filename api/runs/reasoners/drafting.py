@@ -13,6 +13,8 @@ from api.runs.reasoners.filling import FillingError, Placeholder, parse, texts_o
 
 #: What is wrong where: a JSON pointer into the spec, and a sentence.
 Mistake = tuple[str, str]
+#: Seconds that all tries of one ask may take: the function that asks lives for 300, and begins no step after 50.
+MAX_THINKING = 240
 
 
 def problems(
@@ -36,6 +38,8 @@ def problems(
 def _of_model(spec: ModelReasoner) -> Iterator[Mistake]:
     if spec.max_tokens >= spec.budget.tokens_per_run:
         yield "/budget/tokens_per_run", f"One answer may take {spec.max_tokens} tokens; a run needs more than that."
+    if spec.max_tries * spec.timeout_seconds > MAX_THINKING:
+        yield "/timeout_seconds", f"{spec.max_tries} tries may take {MAX_THINKING} s together; lower this or max_tries."
     for what in ("tokens", "cost"):
         if getattr(spec.budget, f"{what}_per_run") > getattr(spec.budget, f"{what}_per_day"):
             yield f"/budget/{what}_per_day", "A day has to have room for one run."

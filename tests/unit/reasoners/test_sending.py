@@ -105,3 +105,12 @@ def test_a_budget_has_to_have_room_for_one_answer_and_a_day_for_one_run() -> Non
     spec = ModelReasoner.model_validate({"kind": "openai", "provider": "p", "model": "m", "budget": budget})
     places = {at for at, _ in problems(spec, {}, set())}
     assert places == {"/budget/tokens_per_run", "/budget/tokens_per_day", "/budget/cost_per_day"}
+
+
+def test_a_model_is_waited_for_no_longer_than_the_function_lives() -> None:
+    """Else the call would be paid for and its answer never kept, again and again."""
+    budget = {"tokens_per_run": 9000, "tokens_per_day": 9000, "cost_per_run": 1, "cost_per_day": 1, "currency": "EUR"}
+    spec = ModelReasoner.model_validate({"kind": "openai", "provider": "p", "model": "m", "budget": budget})
+    for tries, seconds, fits in ((3, 80, True), (3, 81, False), (1, 240, True), (5, 240, False)):
+        changed = spec.model_copy(update={"max_tries": tries, "timeout_seconds": seconds})
+        assert [at for at, _ in problems(changed, {}, set())] == ([] if fits else ["/timeout_seconds"])
