@@ -62,25 +62,28 @@ async def _answered(inner: Callable[[Request], Coroutine[Any, Any, Response]], r
         return to(f"/sign-in?next={quote(_wanted(request), safe='')}")
     except TenantNeededError:
         return to("/tenants")
-    except Problem as problem:
-        return await error_page(request, problem)
     except RequestValidationError:
         return await error_page(request, _nowhere())
-    except (psycopg.Error, PoolTimeout) as error:
-        try:
-            return await error_page(request, from_database(error) if isinstance(error, psycopg.Error) else _away())
-        except psycopg.Error:
-            return await _crashed(request, error)
     except Exception as error:
-        return await _crashed(request, error)
+        try:
+            return await error_page(request, problem_of(error))
+        except Exception:
+            return await _crashed(request, error)
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem that an error of a service stands for. Raises the error again when it is none that is known."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, PoolTimeout):
+        return Problem(503, "database_unavailable", "The database did not answer in time. Try again in a moment.")
+    if isinstance(error, psycopg.Error):
+        return from_database(error)
+    raise error
 
 
 def _nowhere() -> Problem:
     return Problem(422, "invalid_address", "There is no such page, or not with these filters.")
-
-
-def _away() -> Problem:
-    return Problem(503, "database_unavailable", "The database did not answer in time. Try again in a moment.")
 
 
 async def _crashed(request: Request, error: Exception) -> Response:
