@@ -373,7 +373,7 @@ def _number(raw: str, *, whole: bool) -> int | float:
 
 
 def _money(reader: _Reader, raw: str, argument: Argument, unit: str) -> int | float:
-    """The unit is that of the field that was shown: a currency that was corrected since does not change what it counts."""
+    """The unit is that of the field as it was shown: a currency that is corrected does not change what it counts."""
     if argument.unit == "major":
         return _number(raw, whole=False)
     if unit == "minor":

@@ -31,7 +31,8 @@ _NAMES = {
     0x200B: "zero-width space", 0x200C: "zero-width non-joiner", 0x200D: "zero-width joiner", 0xFEFF: "byte order mark",
     0x202A: "turns text left to right", 0x202B: "turns text right to left", 0x202C: "ends a turn of text",
     0x202D: "forces text left to right", 0x202E: "forces text right to left", 0x00AD: "soft hyphen",
-    0x2060: "word joiner",    0x200E: "left-to-right mark", 0x200F: "right-to-left mark", 0x2066: "turns text left to right",
+    0x2060: "word joiner",    0x200E: "left-to-right mark", 0x200F: "right-to-left mark",
+    0x2066: "turns text left to right",
     0x2067: "turns text right to left", 0x2068: "turns text", 0x2069: "ends a turn of text",
 }  # fmt: skip
 

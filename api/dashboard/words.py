@@ -31,6 +31,8 @@ NOUNS = {
     "tenant": "Organisation", "tenant_settings": "Settings", "tool": "Tool", "undo_plan": "Plan to undo a run",
     "undo_step": "Step of undoing", "webhook_trigger": "Webhook trigger", "workflow": "Workflow",
     "workflow_version": "Workflow version", "connection_flow": "Allowance of a connection",
+    "confidence_threshold": "Confidence threshold",
+    "model_key": "Key of a model provider", "sealed_key": "Sealed key",
 }  # fmt: skip
 
 
