@@ -187,6 +187,26 @@ def hurry(world: World) -> None:
         connection.execute("update private.run_work set next_at = now() where lease_expires_at is null")
 
 
+def test_a_thought_too_large_to_keep_ends_its_run(world: World) -> None:
+    """Else it would be thought, and paid for, again and again until the run's time is over."""
+    [rule] = LOOP["reasoner"]["rules"]
+    each = {"observation": "bills", "pointer": "/bills"}
+    body = "{subject/id}" * 100
+    rules = [
+        rule | {
+            "for_each": each,
+            "propose": rule["propose"] | {"args": {"contact_id": "con_ada", "body": f"{n} {{item/id}} {body}"}},
+        }
+        for n in range(50)
+    ]  # fmt: skip
+    organisation = live(world, reasoner={"kind": "rules", "rules": rules}, max_actions=200)
+    run = start(organisation, subject={"type": "contact", "id": "x" * 200})
+    world.stack.tick("advance_runs")
+    found = trace(organisation, run)
+    assert (found["status"], found["actions"]) == ("failed", []), found["steps"]
+    assert "too large to be kept" in found["status_reason"]
+
+
 @pytest.fixture
 def working(caller: Organisation) -> Iterator[Any]:
     with caller.agent() as api:
