@@ -19,6 +19,7 @@ from api.errors import Problem
 from api.gate.decide import decide
 from api.gate.lookups import keys_of
 from api.gate.models import Decision, Facts, Outcome, Proposal, Proposer
+from api.gate.pseudonyms import Pseudonyms
 from api.ids import new_id
 from api.pagination import PageRequest
 from api.sql import query
@@ -39,11 +40,15 @@ SETTLED = {
     "dead_letter",
     "unknown",
 }
-#: What of an action may hold values that its agent is shown as tokens. The rationale is the agent's own, and stays.
+#: What of a decision may hold values that the agent is shown as tokens.
+DECIDED_ON = (
+    "decision.findings.message", "decision.risk", "decision.grounds.where", "decision.signals.excerpt",
+    "decision.limits.key",
+)  # fmt: skip
+#: And of an action. The rationale is the agent's own, and stays.
 HOLDS_VALUES = (
-    "args", "status_reason", "moved", "approvals.reason", "attempts.request", "attempts.response", "attempts.error",
-    "attempts.late_answer.response", "attempts.late_answer.error", "decision.findings.message", "decision.risk",
-    "decision.grounds.where", "decision.signals.excerpt", "decision.limits.key",
+    *DECIDED_ON, "args", "status_reason", "moved", "approvals.reason", "attempts.request", "attempts.response",
+    "attempts.error", "attempts.late_answer.response", "attempts.late_answer.error",
 )  # fmt: skip
 
 
@@ -125,10 +130,9 @@ async def decide_and_record(
 
 
 async def propose(principal: Principal, body: NewAction, once: Idempotency) -> Answer:
-    """Records a proposal with its decision; the answer is the action."""
+    """Records a proposal with its decision; the answer is the action, with tokens where the workflow shows them."""
     recording = Recording("record_action_v1", "actions.propose", record_of)
-    asked = workflow_facts.Asked.by(body.run_id, body.args)
-    return await decide_and_record(principal, body.workflow, asked, lambda p: proposal_of(body, p), recording, once)
+    return await _decided(principal, body, recording, once)
 
 
 async def evaluate(principal: Principal, body: NewAction, once: Idempotency) -> Answer:
@@ -148,8 +152,22 @@ async def evaluate(principal: Principal, body: NewAction, once: Idempotency) -> 
         }
 
     recording = Recording("record_evaluation_v1", "actions.propose", arguments)
+    return await _decided(principal, body, recording, once)
+
+
+async def _decided(principal: Principal, body: NewAction, recording: Recording, once: Idempotency | None) -> Answer:
     asked = workflow_facts.Asked.by(body.run_id, body.args)
-    return await decide_and_record(principal, body.workflow, asked, lambda p: proposal_of(body, p), recording, once)
+    answer = await decide_and_record(principal, body.workflow, asked, lambda p: proposal_of(body, p), recording, once)
+    if principal.kind != "service":
+        return answer
+    facts, _ = await workflow_facts.get(principal, body.workflow)  # in memory: it was just decided on
+    hidden = facts.workflow.spec.hidden
+    if not hidden:
+        return answer
+    run = workflow_facts.Asked(body.run_id)
+    facts, _, _ = await workflow_facts.judge(principal, body.workflow, lambda facts, _: facts, run)
+    hide = Pseudonyms.of(facts.run, hidden).hide
+    return Answer(hidden_in(answer.result, DECIDED_ON, hide), answer.replayed)
 
 
 async def get(principal: Principal, action_id: UUID) -> dict[str, Any]:

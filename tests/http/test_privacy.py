@@ -62,8 +62,10 @@ def test_what_becomes_of_it_is_told_in_tokens_to_a_key_and_in_values_to_people(
         [ok(api.get(path)) for path in (f"/v1/actions/{action['id']}", f"/v1/runs/{agent.run_id}")]
         for api in (organisation.owner.api, agent.api)
     )
+    assert IBAN not in str(action)
+    assert due["iban"] in str(action["decision"]["findings"])
     assert person[0]["args"]["to_iban"] == IBAN
-    assert IBAN in str(person)
+    assert IBAN in str(person[0]["decision"]["findings"])
     assert key[0]["args"]["to_iban"] == due["iban"]
     assert IBAN not in str(key)
     kept = ("id", "digest", "run_id", "status", "evidence", "expires_at", "created_at", "exception")
@@ -76,6 +78,10 @@ def test_what_becomes_of_it_is_told_in_tokens_to_a_key_and_in_values_to_people(
     assert [o["id"] for o in key[1]["observations"]] == [o["id"] for o in person[1]["observations"]]
     waited = ok(agent.api.get(f"/v1/actions/{action['id']}", headers={"Prefer": "wait=1"}))
     assert IBAN not in str(waited)
+    asked = agent.proposal(PAY, payment(to_iban=due["iban"]), evidence=[{"observation_id": seen["id"]}])
+    evaluated = ok(agent.api.post("/v1/gate/evaluate", json=asked, headers=once()))
+    assert due["iban"] in str(evaluated)
+    assert IBAN not in str(evaluated)
 
 
 def test_a_token_that_nobody_gave_out_is_refused(agent: Agent) -> None:
