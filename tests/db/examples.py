@@ -416,7 +416,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "store_run_keys_v1": lambda h: {"run_id": h.tenant.run(h.environment), "was": RUN_KEYS, "keys": RUN_KEYS},
     "store_rewrapped_v1": lambda h: _connection(h) | {"generation": 1, "envelope": "mine"},
     "store_webhook_rewrap_v1": lambda h: {
-        "trigger_id": h.id("app.webhook_triggers"), "generation": 1, "envelope": "mine",
+        "trigger_id": h.id("app.webhook_triggers"), "generation": 1, "envelope": hooks.ENVELOPE.replace("k1", "k2"),
     },
     "submit_constitution_draft_v1": lambda h: _draft(h, "draft"),
     "submit_workflow_version_v1": lambda h: {"slug": h.slug, "version": 3},
