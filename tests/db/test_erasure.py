@@ -11,7 +11,7 @@ import pytest
 
 from api.ids import new_id
 from tests.db.attacks import OWNER, refused_everywhere
-from tests.db.names import ACME, ENVIRONMENTS, GLOBEX, NOTE, RUN_KEYS, Row
+from tests.db.names import ACME, BILLS, ENVIRONMENTS, GLOBEX, NOTE, RUN_KEYS, Row
 from tests.db.world import Action, World
 
 WORDS = "Ada Lovelace 0123"
@@ -127,6 +127,34 @@ def test_what_is_open_is_kept_until_it_is_settled(world: World, done: Action) ->
     world.call(ACME.user("operator"), "cancel_action_v1", {"id": waiting.id, "reason": "no"})
     erase(world, ACME.run())
     assert found(world, WORDS) == []
+
+
+def test_what_moved_before_a_write_is_erased_with_its_run(world: World) -> None:
+    """`moved` keeps what somebody's data was and is: in the action, in its decision and in what was answered."""
+    old = world.note()
+    claimed = world.claim(old)
+    world.owner.execute("update app.attempts set sent_at = null where id = %s", (claimed["attempt_id"],))
+    moved = [{"what": "read", "tool": BILLS, "pointer": "/name", "was": WORDS, "is": f"not {WORDS}", "message": WORDS}]
+    again = world.proposal(ACME, NOTE, outcome="escalate", by=ACME.system()) | {"moved": moved, "payload": old.payload}
+    again |= {"digest": old.digest, "supersedes": old.id}
+    fenced = {"attempt_id": claimed["attempt_id"], "fence": claimed["fence"]}
+    asked = fenced | {"reason": "it reads differently now", "action": again}
+    answer = world.call(ACME.system(), "repropose_action_v1", asked, key="again", request="again")
+    assert WORDS in json.dumps(world.value("select moved from app.actions where id = %s", answer["id"]))
+    world.call(ACME.user("operator"), "cancel_action_v1", {"id": answer["id"], "reason": "no"})
+    request(world, ACME.run())
+    assert erase(world, ACME.run()) == 1
+    assert found(world, WORDS) == []
+    assert world.value("select moved from app.actions where id = %s", answer["id"]) is None
+    # The log goes on naming it.
+    [why] = {
+        json.dumps(e["why"]["moved"], sort_keys=True)
+        for e in world.events()
+        if e["subject"]["id"] == answer["id"] and "moved" in e["why"]
+    }
+    [logged] = json.loads(why)
+    assert (logged["tool"], logged["pointer"], logged["digest"][:7]) == (BILLS, "/name", "sha256:")
+    assert world.verified()["ok"]
 
 
 def test_only_a_person_who_may_asks_and_only_the_schedule_erases(world: World, done: Action) -> None:
