@@ -174,7 +174,10 @@ def _caption(source: str, found: list[Span]) -> Markup:
 
 
 def _body(text: Markup) -> Markup:
-    return Markup('<div class="untrusted-text" dir="auto" translate="no">{}</div>').format(text)
+    """What is long scrolls in its frame, which the keyboard reaches."""
+    long = len(text) > 600 or text.count("\n") > 8
+    reached = Markup(' tabindex="0" role="group" aria-label="Untrusted text"') if long else ""
+    return Markup('<div class="untrusted-text" dir="auto" translate="no"{}>{}</div>').format(reached, text)
 
 
 def _rest(text: str, beyond: list[Span], more: str) -> Markup:

@@ -64,7 +64,8 @@ PARTS: dict[str, str] = {
     "pager": render("pager", {"has_more": True, "next_cursor": "a=&b"}, "/exceptions?mine=1", first=True),
     "last page": render("pager", {"has_more": False, "next_cursor": None}, "/exceptions"),
     "tabs": render("tabs", [("Mine", "/?a=1", True, 3), (HOSTILE, "/", False)]),
-    "filters": render("filters", "/x", [{"name": "q", "label": "Text", "value": HOSTILE}, {"name": "h", "type": "hidden", "value": "1"},
+    "filters": render("filters", "/x", [{"name": "q", "label": "Text", "value": HOSTILE},
+        {"name": "h", "type": "hidden", "value": "1"},
         {"name": "s", "label": "State", "value": "a", "options": [("a", "A"), ("b", HOSTILE)]}]),
     "form": render("form_open", "/x", VISITOR) + render("form_close", "Save", cancel="/"),
     "fields": "".join(
