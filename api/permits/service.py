@@ -25,7 +25,8 @@ async def issue(principal: Principal, action_id: UUID, once: Idempotency) -> Ans
     """A permit for an authorized action of an external tool.
 
     The same request again gets the same permit. Raises Problem 409 when one was issued to another request, while a
-    kill switch covers the action, and when the authorization has ended; 503 when there are no keys to sign with.
+    kill switch covers the action, when the authorization has ended, and when the run is erased; 503 when there are no
+    keys to sign with.
     """
     import rfc8785
 
@@ -36,6 +37,8 @@ async def issue(principal: Principal, action_id: UUID, once: Idempotency) -> Ans
     if not claimed["claimed"]:
         reason = claimed["reason"]
         raise Problem(409, "authorization_ended", f"The action is {claimed['status']}: {reason}. Propose it again.")
+    if claimed["args"] is None:
+        raise Problem(409, "run_erased", "What this permit was for is erased; it is not given out again.")
     digest = "sha256:" + sha256(rfc8785.dumps(claimed["args"])).hexdigest()
     shown = {name: value for name, value in claimed.items() if name not in ("claimed", "attempt_id", "tenant_id")}
     permit = {"permit": signing.sign(claimed, digest), "id": claimed["attempt_id"], "args_digest": digest}

@@ -10,8 +10,9 @@ import json
 import pytest
 
 from api.ids import new_id
+from tests.db import permits
 from tests.db.attacks import OWNER, refused_everywhere
-from tests.db.names import ACME, BILLS, ENVIRONMENTS, GLOBEX, NOTE, RUN_KEYS, Row
+from tests.db.names import ACME, ENVIRONMENTS, GLOBEX, NOTE, RUN_KEYS, Row
 from tests.db.world import Action, World
 
 WORDS = "Ada Lovelace 0123"
@@ -129,32 +130,38 @@ def test_what_is_open_is_kept_until_it_is_settled(world: World, done: Action) ->
     assert found(world, WORDS) == []
 
 
-def test_what_moved_before_a_write_is_erased_with_its_run(world: World) -> None:
-    """`moved` keeps what somebody's data was and is: in the action, in its decision and in what was answered."""
-    old = world.note()
-    claimed = world.claim(old)
-    world.owner.execute("update app.attempts set sent_at = null where id = %s", (claimed["attempt_id"],))
-    moved = [{"what": "read", "tool": BILLS, "pointer": "/name", "was": WORDS, "is": f"not {WORDS}", "message": WORDS}]
-    again = world.proposal(ACME, NOTE, outcome="escalate", by=ACME.system()) | {"moved": moved, "payload": old.payload}
-    again |= {"digest": old.digest, "supersedes": old.id}
-    fenced = {"attempt_id": claimed["attempt_id"], "fence": claimed["fence"]}
-    asked = fenced | {"reason": "it reads differently now", "action": again}
-    answer = world.call(ACME.system(), "repropose_action_v1", asked, key="again", request="again")
-    assert WORDS in json.dumps(world.value("select moved from app.actions where id = %s", answer["id"]))
-    world.call(ACME.user("operator"), "cancel_action_v1", {"id": answer["id"], "reason": "no"})
+def test_a_stored_permit_does_not_keep_what_it_was_for(world: World) -> None:
+    world.call(ACME.service(), "keep_run_keys_v1", {"run_id": ACME.run(), "keys": RUN_KEYS})
+    action = permits.authorized(world)
+    permit = permits.claim(world, action, key="permit", request="permit")
+    permits.report(world, action, permit)
+    receipt = permit["args"]["receipt"]
+    assert "app.idempotency_keys.answer" in found(world, receipt)
+    forged = "update app.idempotency_keys set answer = answer || '{\"args\": null}' where answer ? 'attempt_id'"
+    refused_everywhere(world, forged, claims=ACME.system("purge_expired"), vantages=OWNER, reasons=("append_only",))
     request(world, ACME.run())
-    assert erase(world, ACME.run()) == 1
+    erase(world, ACME.run())
+    assert found(world, receipt) == []
+    again = permits.claim(world, action, key="permit", request="permit")
+    assert (again["args"], again["attempt_id"]) == (None, permit["attempt_id"])
+
+
+def test_nothing_new_is_kept_in_an_erased_run(world: World, done: Action) -> None:
+    """What would come after the erasure would stay for ever: no run is erased twice."""
+    request(world, ACME.run())
+    erase(world, ACME.run())
+    with world.refuses("run_erased"):
+        world.note(rationale=WORDS)
+    with world.refuses("run_erased"):
+        world.call(ACME.service(), "claim_observation_v1", world.observation(args={"reference": WORDS}))
+    for table in ("actions", "observations", "decisions"):
+        copy = (
+            f"insert into app.{table} select (jsonb_populate_record(t, jsonb_build_object('id', gen_random_uuid(),"
+            f" 'erased_at', null))).* from app.{table} t where run_id = '{ACME.run()}' limit 1"
+        )
+        for claims in ({}, ACME.service(), ACME.system("purge_expired")):
+            refused_everywhere(world, copy, claims=claims, vantages=OWNER, reasons=("run_erased",))
     assert found(world, WORDS) == []
-    assert world.value("select moved from app.actions where id = %s", answer["id"]) is None
-    # The log goes on naming it.
-    [why] = {
-        json.dumps(e["why"]["moved"], sort_keys=True)
-        for e in world.events()
-        if e["subject"]["id"] == answer["id"] and "moved" in e["why"]
-    }
-    [logged] = json.loads(why)
-    assert (logged["tool"], logged["pointer"], logged["digest"][:7]) == (BILLS, "/name", "sha256:")
-    assert world.verified()["ok"]
 
 
 def test_only_a_person_who_may_asks_and_only_the_schedule_erases(world: World, done: Action) -> None:
