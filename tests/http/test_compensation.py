@@ -102,10 +102,21 @@ def finished(house: Organisation, agent: Agent, world: World) -> dict[str, Any]:
     raise AssertionError(report)
 
 
+def read_again(agent: Agent, action_id: str) -> dict[str, Any]:
+    """The action once what it wrote to was read again, which comes after it has succeeded."""
+    for _ in range(50):
+        shown = agent.action(action_id)
+        if not shown["not_read"]:
+            return shown
+        time.sleep(0.2)
+    raise AssertionError(f"not read again: {shown['not_read']}")
+
+
 def test_an_action_tells_what_it_changed(agent: Agent, house: Organisation, world: World) -> None:
     """By what was read around its call: to people with the values, to a key only where."""
     before = contact(world, "con_emil")
     done = changed(house, agent, world, "con_emil", title="Head of events")
+    read_again(agent, done["id"])
     shown = ok(house.owner.api.get(f"/v1/actions/{done['id']}"))
     assert shown["not_read"] == []
     assert {each["pointer"]: (each["before"], each["after"]) for each in shown["changes"]} == {
@@ -113,7 +124,8 @@ def test_an_action_tells_what_it_changed(agent: Agent, house: Organisation, worl
         "/version": (before["version"], before["version"] + 1),
     }
     assert agent.action(done["id"])["changes"] == [{"pointer": "/title"}, {"pointer": "/version"}]
-    untouched = agent.settled(agent.propose(NOTE, note("She was called."))["id"])
+    noted = agent.settled(agent.propose(NOTE, note("She was called."))["id"])
+    untouched = read_again(agent, noted["id"])
     assert (untouched["changes"], untouched["not_read"]) == ([], [])
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from api.constitution.diff import changes, widens
@@ -89,9 +89,10 @@ def _errs(made: Any) -> bool:
     return made.effect == "allow" and made.when not in ("true", "false")
 
 
-@settings(max_examples=300, deadline=None)
+# Most pairs of constitutions widen somewhere; they are left out here, and looked at above.
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(
-    st.lists(strategies.rules(), max_size=4),
+    st.lists(strategies.rules().filter(lambda made: not _errs(rule(**made))), max_size=4),
     st.lists(strategies.rules(), max_size=4),
     st.booleans(),
     strategies.proposals(),
@@ -101,7 +102,6 @@ def test_what_does_not_widen_makes_no_verdict_milder(old: list[Any], new: list[A
     will_be = [rule(**made) for made in [*new, *(old if kept else [])]]
     stored = [[made.model_dump(mode="json") for made in rules] for rules in (was, will_be)]
     assume(not widens(*stored))
-    assume(not any(_errs(made) for made in was))
     held = facts()
     constitutions = [held.constitution.model_copy(update={"rules": rules}) for rules in (was, will_be)]
     before, after = (decided(held.model_copy(update={"constitution": one}), proposed) for one in constitutions)
