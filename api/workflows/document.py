@@ -12,6 +12,7 @@ from api.providers.manifest import Manifest
 from api.runs.loop.drafting import described as described_loop
 from api.workflows.data_classes import classes_of, sent_by, trust_of
 from api.workflows.diff_safeguards import described
+from api.workflows.validation import warnings
 
 Document = dict[str, Any]
 
@@ -59,6 +60,7 @@ def document(
         "pseudonyms": sorted(spec.hidden),
         "drive": described_loop(spec.loop) if spec.loop else [],
         "retention": {"days": spec.retention_days, "by_class": spec.retention},
+        "warnings": warnings(spec, contracts),
         "can_read": [_reading(read) for read in reads],
         "can_write": [write["tool"] for write in writes],
         "decides_alone": [write["tool"] for write in writes if not write["waits_because"]],

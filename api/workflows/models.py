@@ -289,8 +289,18 @@ class Readiness(BaseModel):
     controls: list[Control]
 
 
+class UngrantedRead(BaseModel):
+    """A read around a write that the spec does not grant; `message`: what is lost without it."""
+
+    pointer: str
+    message: str
+
+
 class AccessSpecDocument(BaseModel):
-    """What a reviewer reads: the spec in force or in review, what follows from it, and what it changes."""
+    """What a reviewer reads: the spec in force or in review, what follows from it, and what it changes.
+
+    warnings: reads around writes that are not granted; they refuse nothing.
+    """
 
     slug: str
     title: str
@@ -317,6 +327,7 @@ class AccessSpecDocument(BaseModel):
     compared_with: int | None
     changes: list[Change]
     readiness: Readiness
+    warnings: list[UngrantedRead]
     can_read: list[str]
     can_write: list[str]
     decides_alone: list[str]

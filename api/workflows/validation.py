@@ -31,6 +31,37 @@ def mistakes(spec: AccessSpec, contracts: Mapping[str, Contract]) -> list[Mistak
     ]
 
 
+def warnings(spec: AccessSpec, contracts: Mapping[str, Contract]) -> list[Mistake]:
+    """What is allowed and a reviewer should know, as {pointer, message}: reads around writes that are not granted.
+
+    Without them nothing is compared before a write, nor found out, kept or undone after it.
+    """
+    found: list[Mistake] = []
+    for name, grant in spec.tools.items():
+        contract = contracts.get(name)
+        if grant.access == "write" and contract is not None:
+            for reader, lost in _reads_of(contract).items():
+                granted = spec.tools.get(reader)
+                if granted is None or granted.access != "read":
+                    message = f"{name} reads with {reader}, which is not granted: {' '.join(lost)}"
+                    found.append(_mistake(f"/tools/{escape(name)}", message))
+    return found
+
+
+def _reads_of(contract: Contract) -> dict[str, list[str]]:
+    """By tool that is read with around a write, what is lost without it."""
+    wanted = [
+        *((premise.tool, "What has moved since a decision goes unseen.") for premise in contract.rests_on),
+        *([(contract.state.tool, "What it changed is not kept, nor undone.")] if contract.state else []),
+    ]
+    if contract.read_back is not None:
+        wanted.append((contract.read_back.tool, "Whether it was done is for a person to find out."))
+    reads: dict[str, list[str]] = {}
+    for tool, lost in wanted:
+        reads.setdefault(tool, []).append(lost)
+    return reads
+
+
 def _mistake(pointer: str, message: str) -> Mistake:
     return {"pointer": f"/spec{pointer}", "message": message}
 

@@ -211,3 +211,7 @@ def test_a_list_is_read_aloud_as_people_do() -> None:
     assert page.sentence(["a", "b", "c"]) == "a, b and c"
     assert page.sentence(["a"]) == "a"
     assert page.sentence([]) == "no"
+
+
+def test_the_page_warns_of_reads_around_writes_that_are_not_granted() -> None:
+    assert "accounts.balance, which is not granted" in rendered(a_spec())

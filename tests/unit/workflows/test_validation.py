@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from api.gate.models import AccessSpec
 from api.workflows.data_classes import classes_of, trust_of
-from api.workflows.validation import mistakes
+from api.workflows.validation import mistakes, warnings
 from tests.unit.workflows.specs import BILLS, CONTRACTS, NOTE, PAY, a_spec, with_tool
 
 
@@ -15,6 +15,22 @@ def found(spec: AccessSpec) -> dict[str, str]:
 
 def test_a_spec_that_holds_together_has_no_mistakes() -> None:
     assert found(a_spec()) == {}
+
+
+def test_a_read_around_a_write_that_is_not_granted_is_warned_of() -> None:
+    """Once per tool that reads, and never as a mistake."""
+    told = {w["message"].partition(":")[0]: w["pointer"] for w in warnings(a_spec(), CONTRACTS)}
+    wanted = [(PAY, "payments.find"), (PAY, "accounts.balance"), (NOTE, "notes.find")]
+    assert told == {
+        f"{write} reads with {write.partition('.')[0]}.{read}, which is not granted": f"/spec/tools/{write}"
+        for write, read in wanted
+    }
+    update, get = "sandbox_crm.contacts.update", "sandbox_crm.contacts.get"
+    tools = a_spec().model_dump()["tools"] | {update: {"access": "write"}}
+    (alone,) = [w for w in warnings(a_spec(tools=tools), CONTRACTS) if update in w["message"]]
+    assert "goes unseen. What it changed is not kept" in alone["message"]
+    tools |= {get: {"access": "read", "read_fields": ["/id"]}}
+    assert not [w for w in warnings(a_spec(tools=tools), CONTRACTS) if update in w["message"]]
 
 
 def test_a_field_that_no_answer_has_is_fine() -> None:
