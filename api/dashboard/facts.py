@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -16,6 +16,8 @@ from api.gate.worth import amounts
 
 #: Members of an object or a list that are shown at once, and at all; and leaves of one value.
 FIRST, SHOWN, LEAVES = 25, 200, 1500
+#: Of records in a table: columns, rows, and characters of a cell.
+COLUMNS, ROWS, _CELL = 8, 50, 60
 _LINE = 200
 _ID = re.compile(r"(?:sha256:[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
@@ -60,10 +62,55 @@ def _node(value: Any, pointer: str, reading: _Reading) -> Markup:
         if all(not isinstance(item, Mapping | list | tuple) for item in value):
             items = [("", str(n), item) for n, item in enumerate(value)]
             return _members(items, pointer, reading, Markup('<ul class="plain">{}</ul>'))
+        if columns := _columns(value):
+            return _table(value, columns, pointer, reading)
         items = [(str(n + 1), str(n), item) for n, item in enumerate(value)]
         return _members(items, pointer, reading, Markup('<dl class="facts numbered">{}</dl>'))
     reading.left -= 1
     return _leaf(value, pointer, reading)
+
+
+def _columns(rows: Sequence[Any]) -> list[str]:
+    """The columns of records that are all of one short, flat form; none when they are better told one by one."""
+    first = rows[0]
+    if len(rows) < 2 or not isinstance(first, Mapping) or not 1 <= len(first) <= COLUMNS:
+        return []
+    names = list(first)
+    for row in rows:
+        if not isinstance(row, Mapping) or list(row) != names:
+            return []
+        if any(isinstance(cell, Mapping | list | tuple) or len(str(cell)) > _CELL for cell in row.values()):
+            return []
+    return names
+
+
+def _table(rows: Sequence[Any], columns: list[str], pointer: str, reading: _Reading) -> Markup:
+    """Records side by side. Where all of them are trusted alike, that is said once."""
+    shown = rows[:ROWS]
+    labels = {_label(f"{pointer}/{n}/{step(c)}", reading.trust) for n in range(len(shown)) for c in columns}
+    caption, told = Markup(""), reading
+    if labels == {"trusted"}:
+        caption = Markup("<caption>{}</caption>").format(_badge("trust", "trusted"))
+        told = replace(reading, trust=None)
+    head = Markup("").join(Markup('<th scope="col">{}</th>').format(untrusted.marked(words.field(c))) for c in columns)
+    body = Markup("").join(_row(row, columns, f"{pointer}/{n}", told) for n, row in enumerate(shown))
+    reading.left -= len(shown) * len(columns)
+    rest = len(rows) - len(shown)
+    more = Markup('<p class="rest">… {:,} more of {:,}. The API has them all.</p>').format(rest, len(rows))
+    table = Markup('<table class="list">{}<thead><tr>{}</tr></thead><tbody>{}</tbody></table>').format(
+        caption, head, body
+    )
+    return Markup('<div class="scroll" tabindex="0">{}</div>').format(table) + (more if rest else "")
+
+
+def _row(row: Mapping[str, Any], columns: list[str], pointer: str, reading: _Reading) -> Markup:
+    cells = (
+        Markup('<td data-label="{}">{}</td>').format(
+            untrusted.plain(words.field(c)), _leaf(row[c], f"{pointer}/{step(c)}", reading)
+        )
+        for c in columns
+    )
+    return Markup("<tr>{}</tr>").format(Markup("").join(cells))
 
 
 def _members(items: list[tuple[str, str, Any]], pointer: str, reading: _Reading, frame: Markup) -> Markup:

@@ -41,7 +41,7 @@ def test_names_and_values_from_outside_are_text() -> None:
 
 
 def test_long_lists_and_objects_say_how_much_is_left() -> None:
-    shown = facts.show([{"n": n} for n in range(10_000)])
+    shown = facts.show([{"n": {"of": n}} for n in range(10_000)])
     assert "Show 175 more" in shown
     assert "9,800 more of 10,000" in shown
     assert len(shown) < 150_000
@@ -101,3 +101,17 @@ def test_a_difference_of_kind_is_one() -> None:
 def test_a_contract_is_only_asked_of_arguments() -> None:
     contract: Contract = CONTRACT
     assert "number" in facts.show(5, contract=contract)
+
+
+def test_records_of_one_form_stand_side_by_side() -> None:
+    bills = [{"id": f"bill_{n}", "memo": "<b>"} for n in range(60)]
+    shown = facts.show({"bills": bills}, labels={"/bills/*/id": {"trust": "trusted"}})
+    assert shown.count("<tr>") == 1 + facts.ROWS
+    assert "&lt;b&gt;" in shown
+    assert "<b>" not in shown
+    assert "10 more of 60" in shown
+    assert shown.count("Untrusted") >= facts.ROWS  # what nothing is said of is not trusted, and says so in every row
+    alike = facts.show(bills[:3], labels={"/*/id": {"trust": "trusted"}, "/*/memo": {"trust": "trusted"}})
+    assert alike.count("Trusted") == 1
+    assert "<table" not in facts.show([{"a": 1}, {"b": 1}])
+    assert "<table" not in facts.show([{"a": "x" * 100}, {"a": "y"}])
