@@ -10,6 +10,7 @@ import pytest
 
 from sandbox.postgres import Server
 from tests import cluster as clusters
+from tests.browser import accessibility, chromium
 from tests.cluster import Database, Run
 
 _RUN = pytest.StashKey[Run]()
@@ -24,6 +25,20 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Tells a worker of pytest-xdist where the run's cluster keeps its state."""
     node.workerinput["cluster_state"] = str(node.config.stash[_RUN].state())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile` one worker does all tests in a browser, as if they were one file: they share it."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "tests/browser" if nodeid.startswith("tests/browser/") else super()._split_scope(nodeid)
+
+    return ByFile(config, log)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -55,7 +70,9 @@ def fresh_database(cluster: Server) -> Iterator[Database]:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Says how much the isolation matrices tried and what leaked (tests/db/matrix.py)."""
+    """Says how much the isolation matrices tried and what leaked (tests/db/matrix.py), and how the pages were found."""
+    accessibility.write_report(terminalreporter)
+    chromium.tell_missing(terminalreporter)
     told = [
         value
         for outcome in ("passed", "failed")
