@@ -36,6 +36,9 @@ _OPENING = re.compile("[<\uff1c\ufe64\u2039\u3008\u27e8]")
 _LETTERS = re.compile(rf"(?:{_ANY})", re.IGNORECASE)
 #: Characters of a field that a contract labels personal, up to which it is one value: a name, and not a letter.
 LONGEST_FIELD = 80
+_AS_WRITTEN = frozenset({"account", "personal", "email", "phone", "ip"})
+#: The least number of 13 digits: none of fewer is a card's.
+_OF_A_CARD = 10**12
 #: Characters of a value by which it is found where nothing else says what it is.
 SHORTEST = 4
 _ACCOUNT = frozenset(
@@ -63,15 +66,15 @@ def is_token(value: Any) -> bool:
 class Pseudonyms:
     """The tokens of one run; made by `of`.
 
-    values: by token. tokens: the first, by kind and value; first_words: texts that are hidden wherever they stand, by
-    their first word, longest first.
+    values: by token. tokens: the first, by kind and value; known: of texts that are hidden wherever they stand, in
+    lower case, by their first word: the lengths that they have, and their tokens.
     """
 
     kinds: frozenset[Pseudonym]
     values: dict[str, Any] = field(default_factory=dict)
     tokens: dict[tuple[str, str], str] = field(default_factory=dict)
     whole: dict[str, str] = field(default_factory=dict)
-    first_words: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    known: dict[str, tuple[set[int], dict[str, str]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, run: RunFacts | None, kinds: Collection[Pseudonym]) -> "Pseudonyms":
@@ -88,8 +91,6 @@ class Pseudonyms:
         for number, observation in enumerate(run.observations, 1):
             if not observation.erased:
                 made._learn(number, observation.result, observation.labels)
-        for known in made.first_words.values():
-            known.sort(key=lambda text: (-len(text[0]), text))
         run.__dict__["_pseudonyms"] = (wanted, made)
         return made
 
@@ -106,7 +107,7 @@ class Pseudonyms:
         if isinstance(document, list):
             return [self.hide(item, name) for item in document]
         if isinstance(document, int) and not isinstance(document, bool):
-            return self.whole.get(str(document), document)
+            return self._number(document, name)
         return document
 
     def shown(self, document: Any, at: str = "") -> Any:
@@ -126,7 +127,17 @@ class Pseudonyms:
             return [self.shown(item, f"{at}/{index}") for index, item in enumerate(document)]
         return document
 
+    def _number(self, number: int, name: str) -> Any:
+        """A number that is known of the run, or is one of a card: of more digits than an amount has."""
+        token = self.whole.get(str(number))
+        if token is not None or number < _OF_A_CARD:
+            return number if token is None else token
+        hidden = self._hidden(str(number), name)
+        return number if hidden == str(number) else hidden
+
     def _revealed(self, text: str, at: str) -> Any:
+        if not text.isascii():
+            self._refuse_disguised(text, at)
         if "<" not in text:
             return text
         if text in self.values:
@@ -139,6 +150,13 @@ class Pseudonyms:
 
         return _MEANT.sub(value, text)
 
+    @staticmethod
+    def _refuse_disguised(text: str, at: str) -> None:
+        """What reads as a token, and is none for what is between its letters or how its bracket is written."""
+        seen = _MEANT.findall(read(text).text)
+        if len(seen) > len(_MEANT.findall(text)):
+            raise UnknownTokenError(at, seen[-1])
+
     def _learn(self, source: int, document: Any, labels: dict[str, dict[str, str]]) -> None:
         counted: dict[tuple[str, str], str] = {}
         counts: dict[str, int] = {}
@@ -148,16 +166,16 @@ class Pseudonyms:
             counts[kind] = counts.get(kind, 0) + 1
             token = f"<{WORDS[kind]}_{source}_{counts[kind]}>"
             counted[kind, value] = token
-            self.values[token] = written if kind in ("account", "personal", "email", "phone", "ip") else value
+            self.values[token] = written if kind in _AS_WRITTEN or isinstance(written, int) else value
             self._remember(self.tokens.setdefault((kind, value), token), str(written))
 
     def _remember(self, token: str, written: str) -> None:
         self.whole.setdefault(written, token)
         first = _WORD.search(written)
         if first is not None and first.start() == 0 and len(written) >= SHORTEST:
-            known = self.first_words.setdefault(first[0].lower(), [])
-            if all(text != written for text, _ in known):
-                known.append((written, token))
+            lengths, tokens = self.known.setdefault(first[0].lower(), (set(), {}))
+            lengths.add(len(written))
+            tokens.setdefault(written.lower(), token)
 
     def _hidden(self, text: str, name: str) -> str:
         if (token := self.whole.get(text)) is not None:
@@ -176,10 +194,12 @@ class Pseudonyms:
         for word in _WORD.finditer(text):
             if word.start() < at:
                 continue
-            for known, token in self.first_words.get(word[0].lower(), ()):
-                end = word.start() + len(known)
+            lengths, tokens = self.known.get(word[0].lower(), (set(), {}))
+            for length in sorted(lengths, reverse=True):
+                end = word.start() + length
                 after = text[end : end + 1]
-                if text[word.start() : end].lower() == known.lower() and not (after.isalnum() or after == "_"):
+                token = tokens.get(text[word.start() : end].lower())
+                if token is not None and not (after.isalnum() or after == "_"):
                     parts += [_escaped(text[at : word.start()]), token]
                     at = end
                     break
@@ -205,6 +225,8 @@ def _values(
             kind = _labelled(pointer, str(leaf), labels.get(pattern, {}).get("data_class"))
             if kind in kinds and len(str(leaf)) >= 6:
                 yield kind, str(leaf), leaf
+            elif leaf >= _OF_A_CARD:
+                yield from (("card", f.value, leaf) for f in detect(str(leaf), pointer, ("card",)) if f.kind in kinds)
         elif isinstance(leaf, str) and leaf:
             yield from _of_text(pointer, leaf, labels.get(pattern, {}).get("data_class"), kinds)
 

@@ -44,4 +44,6 @@ def redacted(document: Any, name: str = "") -> Any:
         return {redact(k) if isinstance(k, str) else k: redacted(v, f"{name}/{k}") for k, v in document.items()}
     if isinstance(document, list | tuple):
         return [redacted(item, name) for item in document]
+    if isinstance(document, int) and document >= 10**12:  # of 13 digits, as the shortest number of a card
+        return document if not detect(str(document), name, ("card",)) else MASKS["card"]
     return document

@@ -79,7 +79,7 @@ _CREDENTIALS: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = tuple(
 _SAID = re.compile(
     r"(?<![a-z])(password|passwd|passphrase|passwort|kennwort|mot de passe|contraseña|api[ _-]?key|client[ _-]?secret|"
     r"secret[ _-]?key|access[ _-]?token|refresh[ _-]?token|private[ _-]?key)"
-    r"[\"']?[ \t]{0,3}(?:is|ist|est|[:=])[ \t]{0,3}[\"']?"
+    r"\\{0,3}[\"']?[ \t]{0,3}(?:is|ist|est|[:=])[ \t]{0,3}\\{0,3}[\"']?"
     r"(?=[^\s\"']{0,60}\d)(?=[^\s\"']{0,60}[a-z])[^\s\"']{8}",
     re.IGNORECASE,
 )
@@ -89,10 +89,12 @@ _KEY_ENDS = re.compile(r"-----END [A-Z0-9 ]{0,50}-----|Private-MAC: \S{1,100}")
 _SAID_MARKS = ("pass", "kennwort", "contrase", "key", "secret", "token")
 #: Members whose value is a secret, whatever it looks like.
 _NAMES = re.compile(
-    r"(?:.*[_-])?(?:password|passwd|passphrase|client[_-]?secret|secret[_-]?key|api[_-]?key|private[_-]?key|access[_-]?token|"
-    r"refresh[_-]?token)",
+    r"(?:.*[_-])?(?:passwords?|passwd|pwd|passphrase|(?:client|webhook|signing)[_-]?secret|secret[_-]?(?:access[_-]?)?key|"
+    r"api[_-]?keys?|private[_-]?key|(?:access|refresh|auth|bearer)[_-]?token)|secret",
     re.IGNORECASE,
 )
+#: Where a word begins within a name, as in `dbPassword`.
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 #: Wherever one could begin: what stands before it may look like a part of it.
 _CARD = re.compile(r"(?<![\dA-Za-z])(?=([2-6]\d(?:[ -]?\d){11,17}))")
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?=[ -]?[A-Za-z0-9])")
@@ -170,7 +172,7 @@ def _last(text: str, kind: str, match: re.Match[str]) -> int:
 
 def names_a_secret(name: str) -> bool:
     """Whether a member of this name holds a secret, whatever its value looks like."""
-    return len(name) <= 80 and _NAMES.fullmatch(name) is not None
+    return len(name) <= 80 and _NAMES.fullmatch(_HUMP.sub("_", shown(name)).strip()) is not None
 
 
 def financial(text: str) -> list[str]:

@@ -77,6 +77,8 @@ def label(contract: Contract, result: Any, *, asserted: bool = False) -> dict[st
 
 #: How sure a detector has to be for a value to be taken out of a text: what is gone is not there for anybody.
 SURE = 0.8
+#: The least number of 13 digits: none of fewer is a card's.
+_OF_A_CARD = 10**12
 _KINDS = tuple(kind for kind in KINDS if kind != "url")
 Labels = dict[str, dict[str, str]]
 
@@ -95,15 +97,16 @@ def masked(document: Any, labels: Labels, declared: Collection[str]) -> tuple[An
             return {name: mask(item, f"{at}/{escape(name)}") for name, item in value.items()}
         if isinstance(value, list):
             return [mask(item, f"{at}/{index}") for index, item in enumerate(value)]
-        if not isinstance(value, str) or len(value) < 4:
+        text = str(value) if isinstance(value, int) and value >= _OF_A_CARD else value
+        if not isinstance(text, str) or len(text) < 4:
             return value
         pattern = "/".join("*" if part.isdecimal() else part for part in at.split("/"))
         let_in = labels.get(pattern, {}).get("data_class", "internal") not in ("internal", "public")
         kinds: tuple[Kind, ...] = ("credential",) if let_in else _KINDS
-        found = [f for f in detect(value, at, kinds) if f.kind == "credential" or _undeclared(f, declared)]
+        found = [f for f in detect(text, at, kinds) if f.kind == "credential" or _undeclared(f, declared)]
         if found:
             notes.setdefault(pattern, set()).update(MASKS[f.kind].strip("[]") for f in found)
-        return without(value, found)
+        return without(text, found) if found else value
 
     kept = mask(document, "")
     for pattern, what in notes.items():

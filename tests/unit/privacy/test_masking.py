@@ -1,5 +1,6 @@
 """A memo carries nothing into a workflow that the workflow does not declare, and a credential never."""
 
+import json
 from typing import Any
 
 import pytest
@@ -53,3 +54,21 @@ def test_a_national_id_needs_a_class_of_its_own() -> None:
     assert kept("BSN: 111222333", ["personal"])[0] == "BSN: [NATIONAL-ID]"
     assert kept("BSN: 111222333", ["personal", "regulated"])[0] == "BSN: 111222333"
     assert kept("order 111222333", ["personal"])[0] == "order 111222333"
+
+
+def test_a_card_that_is_a_number_is_masked_where_no_financial_data_is_declared() -> None:
+    document: Any = {"n": 4111111111111111, "time": 1764316800000, "ok": True}
+    assert masked(document, {}, [])[0] == document | {"n": "[CARD]"}
+    assert masked(document, {}, ["financial"])[0] == document
+
+
+@pytest.mark.parametrize(
+    "name", ["dbPassword", "stripeApiKey", "aws_secret_access_key", "webhookSecret", "p\u200bassword", "secret"]
+)
+def test_a_field_that_is_called_a_secret_is_one_however_it_is_written(name: str) -> None:
+    assert masked({name: "blue-horse"}, {}, [])[0] == {name: "[CREDENTIAL]"}
+    assert masked({"paymentToken": "blue-horse"}, {}, [])[0] == {"paymentToken": "blue-horse"}
+
+
+def test_a_secret_in_json_within_json_is_one() -> None:
+    assert "hunter22" not in kept(json.dumps(json.dumps({"password": "hunter22!x"})), [])[0]

@@ -1,5 +1,6 @@
 """A model sees tokens; its proposal is given the values back, and nothing but those."""
 
+import time
 from typing import Any
 from uuid import UUID
 
@@ -158,3 +159,27 @@ def _values_only(document: Any) -> Any:
     if isinstance(document, dict):
         return list(map(_values_only, document.values()))
     return list(map(_values_only, document)) if isinstance(document, list) else document
+
+
+def test_a_card_that_is_written_as_a_number_is_hidden_and_comes_back_as_one() -> None:
+    run = seen({"bills": [{"n": 4111111111111111, "amount": 129900}]})
+    assert tokens(run).hide(run.observations[0].result) == {"bills": [{"n": "<CARD_1_1>", "amount": 129900}]}
+    assert tokens(run).shown({"n": "<CARD_1_1>"}) == {"n": 4111111111111111}
+    assert tokens(seen()).hide({"n": 4111111111111111}) == {"n": "[CARD]"}
+
+
+@pytest.mark.parametrize("text", ["<I\u200bBAN_1_1>", "\uff1cIBAN_1_1\uff1e", "<\u0406BAN_1_1>", "<IBAN_1\u200b_1>"])
+def test_a_disguised_token_is_refused_and_is_no_text(text: str) -> None:
+    run = seen({"iban": IBAN})
+    with pytest.raises(UnknownTokenError):
+        tokens(run).shown({"note": f"pay {text}"})
+    assert tokens(run).shown("zahle an <IBAN_1_1>, bitte schön") == f"zahle an {IBAN}, bitte schön"
+
+
+def test_many_values_that_begin_alike_take_no_more_time_each() -> None:
+    names = [{"contact": f"Herr Nummer {n} Muster"} for n in range(8000)]
+    run = seen({"bills": [*names, {"memo": "Herr " * 8000}]})
+    began = time.process_time()
+    assert tokens(run).hide("an Herr Nummer 7999 Muster!") == "an <PERSON_1_8000>!"
+    tokens(run).hide(run.observations[0].result)
+    assert time.process_time() - began < 5  # 20 s when each was compared with each
