@@ -1,8 +1,8 @@
 """Requests for erasure: who is meant is looked for in what can be opened, and kept nowhere."""
 
-import json
 import re
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,6 +10,7 @@ from uuid import UUID
 from api.auth import Principal
 from api.db import Answer, Idempotency, database
 from api.errors import Problem
+from api.gate.sensitive import shown
 from api.ids import new_id
 from api.privacy.models import AboutWhom, NewErasure
 from api.privacy.rotation import rewrap as rewrap
@@ -67,7 +68,7 @@ def pattern_of(subject: AboutWhom) -> re.Pattern[str] | None:
 
     An account may be written in groups. A value is found only as a whole, never within a longer one.
     """
-    value = subject.id.strip().casefold()
+    value = shown(subject.id).strip().casefold()
     if subject.type == "iban":
         return re.compile(r"(?<![0-9a-z])" + r"[\s-]*".join(re.sub(r"[^0-9a-z]", "", value)) + r"(?![0-9a-z])")
     if subject.type == "email":
@@ -102,8 +103,20 @@ async def _search(
 
 
 def _text(run: dict[str, Any]) -> str:
-    """Every value of a run, as text in which escapes do not part what belongs together."""
-    return json.dumps(run, default=str, ensure_ascii=False).replace("\\n", " ").replace("\\t", " ").casefold()
+    """Every name and value of a run, each in its line, as it is seen: NFKC, without characters that are not seen."""
+    return shown("\n".join(_texts(run))).casefold()
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield str(name)
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    else:
+        yield str(value)
 
 
 async def _described(principal: Principal, run_ids: list[UUID]) -> list[dict[str, Any]]:
