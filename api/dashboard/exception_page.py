@@ -149,7 +149,8 @@ async def _page(
     before = await actions.get(who.principal, shown["supersedes"]) if shown["supersedes"] else None
     return page(
         who, "exception.html", request=request, status=status, problem=problem, typed=typed, shown=shown,
-        contract=contracts.get(shown["tool"]), members=members, comments=comments, similar=similar, before=before, rejections=REJECTIONS,
+        contract=contracts.get(shown["tool"]), members=members, comments=comments, similar=similar, before=before,
+        rejections=REJECTIONS,
     )  # fmt: skip
 
 
@@ -164,7 +165,7 @@ async def _similar(who: Visitor, shown: dict[str, Any]) -> list[dict[str, Any]]:
     """The latest other cases of the same class, newest first."""
     if not shown["class_key"]:
         return []
-    first = PageRequest(limit=SIMILAR + 1, after=None)
+    first = PageRequest(limit=SIMILAR + 1, cursor=None)
     listed = await service.list_exceptions(who.principal, first, None, shown["class_key"], None)
     return [each for each in listed["items"] if each["id"] != shown["id"]][:SIMILAR]
 

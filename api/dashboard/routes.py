@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from api.dashboard import account, sign_in, static_files
+from api.dashboard import account, exception_page, sign_in, static_files
 
 router = APIRouter(include_in_schema=False)
-for part in (sign_in, account, static_files):
+for part in (sign_in, account, exception_page, static_files):
     router.include_router(part.router)

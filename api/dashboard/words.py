@@ -18,6 +18,7 @@ _SPELT = {
 }  # fmt: skip
 #: Nouns of the audit log's events, by the first part of their names.
 NOUNS = {
+    "comment": "Comment",
     "action": "Action", "amendment": "Amendment", "approval": "Approval", "attempt": "Attempt", "alert": "Alert",
     "audit": "Audit log", "cel": "Rule expression", "confidence": "Confidence threshold", "connection": "Connection",
     "constitution": "Constitution", "constitution_draft": "Draft of rules", "credential": "Credential",

@@ -1,13 +1,15 @@
 """The human queue as the API shows it."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from api.gate.classes import ExceptionClass
 from api.gate.models import Decision, Reason, Remark, Strict
+
+Comment = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
 
 
 class Verdict(Strict):
@@ -42,6 +44,41 @@ class Repropose(Strict):
 
 class Assignment(Strict):
     user_id: UUID | None
+
+
+class NewComment(Strict):
+    """What a person says to the others. It is kept as it is, for ever: no personal data belongs into it."""
+
+    text: Comment
+
+
+class ExceptionComment(BaseModel):
+    """What a person said on an exception."""
+
+    id: UUID
+    exception_id: UUID
+    user_id: UUID
+    text: str
+    created_at: datetime
+
+
+class NewComment(Strict):
+    """What a person says about an exception to the others who decide."""
+
+    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+
+
+class Comment(BaseModel):
+    """number: counts those of one exception. name: null of who has left. text: empty once it is erased (erased_at)."""
+
+    exception_id: UUID
+    number: int
+    user_id: UUID
+    name: str | None
+    text: str
+    digest: str
+    created_at: datetime
+    erased_at: datetime | None
 
 
 class Decided(BaseModel):

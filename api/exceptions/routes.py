@@ -12,8 +12,10 @@ from api.exceptions.models import (
     Assignment,
     Classes,
     Decided,
+    ExceptionComment,
     ExceptionDetail,
     ExceptionSummary,
+    NewComment,
     Repropose,
     Verdict,
 )
@@ -92,3 +94,44 @@ async def repropose_exception(
 async def assign_exception(exception_id: UUID, body: Assignment, caller: Caller, once: Once, response: Response) -> Any:
     """Hands an open exception to a member, or with null to nobody."""
     return result_of(await service.assign(caller, exception_id, body.user_id, once), response)
+
+
+@router.post(
+    "/exceptions/{exception_id}/comments",
+    status_code=201,
+    operation_id="comment_exception",
+    response_model=ExceptionComment,
+)
+async def comment_exception(
+    exception_id: UUID, body: NewComment, caller: Caller, once: Once, response: Response
+) -> Any:
+    """Says something to the others; kept for ever, as reasons are."""
+    return result_of(await service.comment(caller, exception_id, body, once), response)
+
+
+@router.get(
+    "/exceptions/{exception_id}/comments", operation_id="list_exception_comments", response_model=list[ExceptionComment]
+)
+async def list_comments(exception_id: UUID, caller: Caller) -> Any:
+    """What people said on an exception, oldest first."""
+    await service.get(caller, exception_id)
+    return await service.list_comments(caller, exception_id)
+
+
+@router.get("/exceptions/{exception_id}/comments", operation_id="list_exception_comments", response_model=Page[Comment])
+async def list_comments(exception_id: UUID, caller: Caller, page: Paging) -> Any:
+    """What people said about an exception, newest first. For people alone."""
+    return await service.page_of_comments(caller, exception_id, page)
+
+
+@router.post(
+    "/exceptions/{exception_id}/comments",
+    status_code=201,
+    operation_id="comment_exception",
+    response_model=Comment,
+)
+async def comment_exception(
+    exception_id: UUID, body: NewComment, caller: Caller, once: Once, response: Response
+) -> Any:
+    """Says something to the others who decide. It is never changed, and is erased with the run that it is about."""
+    return result_of(await service.comment(caller, exception_id, body, once), response)

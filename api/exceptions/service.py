@@ -9,7 +9,7 @@ from api.actions.service import Recording, decide_and_record
 from api.auth import Principal
 from api.db import Answer, Idempotency, database
 from api.errors import Problem
-from api.exceptions.models import Repropose, Verdict
+from api.exceptions.models import NewComment, Repropose, Verdict
 from api.gate.models import Decision, Facts, Outcome, Proposal, Proposer
 from api.ids import new_id
 from api.pagination import PageRequest
@@ -145,3 +145,43 @@ async def repropose(principal: Principal, exception_id: UUID, body: Repropose, o
 
 async def assign(principal: Principal, exception_id: UUID, user_id: UUID | None, once: Idempotency) -> Answer:
     return await database().call(principal, "assign_exception_v1", {"id": exception_id, "user_id": user_id}, once)
+
+
+async def comment(principal: Principal, exception_id: UUID, body: NewComment, once: Idempotency) -> Answer:
+    """Says something on an exception, decided or not; only a person who may decide does."""
+    args = {"id": new_id(), "exception_id": exception_id, "text": body.text}
+    return await database().call(principal, "comment_exception_v1", args, once)
+
+
+async def list_comments(principal: Principal, exception_id: UUID) -> list[dict[str, Any]]:
+    """What people said on an exception, oldest first; 500 at most. Nothing for one that is not there."""
+    async with database().tenant_transaction(principal, "exceptions.read") as connection:
+        return await (await connection.execute(query("exceptions/list_comments"), {"id": exception_id})).fetchall()
+
+
+async def comment(principal: Principal, exception_id: UUID, body: NewComment, once: Idempotency) -> Answer:
+    """Says something about an exception, open or decided, to the people of the tenant.
+
+    Raises Problem 404 for an exception that is not there, and 409 `erased` for one whose run is.
+    """
+    answer = await database().call(principal, "comment_exception_v1", {"id": exception_id, "text": body.text}, once)
+    # The database keeps no text with its answers; this request's own is what the first one said, too.
+    told = {"name": None, "erased_at": None} | answer.result | {"text": body.text}
+    return Answer(told, answer.replayed)
+
+
+async def list_comments(principal: Principal, exception_id: UUID) -> list[dict[str, Any]]:
+    """The last 50 comments on an exception, oldest first. Raises Problem 404, and 403 for whoever is no person."""
+    return (await page_of_comments(principal, exception_id, PageRequest(limit=50, cursor=None)))["items"][::-1]
+
+
+async def page_of_comments(principal: Principal, exception_id: UUID, page: PageRequest) -> dict[str, Any]:
+    """Comments on an exception, newest first."""
+    if principal.kind != "user":
+        raise Problem(403, "people_only", "Comments are among people; a key does not read them.")
+    parameters = {"id": exception_id, "before": page.before(), "limit": page.limit + 1}
+    async with database().tenant_transaction(principal, "exceptions.read") as connection:
+        rows = await (await connection.execute(query("exceptions/list_comments"), parameters)).fetchall()
+    if not rows:
+        raise Problem(404, "not_found", "There is no such exception.")
+    return page.page([row for row in rows if row["number"] is not None], "number")

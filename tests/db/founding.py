@@ -98,6 +98,7 @@ def _work(world: World, tenant: Tenant) -> None:
         world.call(by, "keep_run_keys_v1", {"run_id": tenant.run(environment), "keys": RUN_KEYS})
         world.call(by, "list_tools_v1", {"name": PAY}, key="read once", request="tools")
         _draft(world, tenant, environment)
+        _comment(world, tenant, environment)
         _end_connections(world, tenant, environment)
         _vouch(world, tenant, environment)
         models.work(world, tenant, environment)
@@ -200,6 +201,16 @@ def _vouch(world: World, tenant: Tenant, environment: Environment) -> None:
     account = [directory.account(directory.OTHER_IBAN)]
     new = directory.change(environment, "change", entry_id=known, base_version=1, entry=name, details=account)
     world.call(tenant.user("operator"), "propose_directory_change_v1", new)
+
+
+def _comment(world: World, tenant: Tenant, environment: Environment) -> None:
+    [(waiting, *_)] = world.rows(
+        "select id::text from app.exceptions where tenant_id = %s and environment = %s order by created_at limit 1",
+        tenant.id,
+        environment,
+    )
+    said = {"id": str(new_id()), "exception_id": waiting, "text": tenant.mark(environment)}
+    world.call(tenant.user("approver"), "comment_exception_v1", said)
 
 
 def _draft(world: World, tenant: Tenant, environment: Environment) -> None:

@@ -32,7 +32,8 @@ WORKER = {
 }
 #: What people, keys and scheduled functions may call through a door; each takes one JSON document.
 CALLABLE = {
-    "approve_workflow_version_v1", "assert_observation_v1", "assign_exception_v1", "cancel_action_v1",
+    "approve_workflow_version_v1", "comment_exception_v1",
+    "assert_observation_v1", "assign_exception_v1", "cancel_action_v1",
     "claim_attempt_v1", "claim_observation_v1", "claim_refresh_v1", "create_api_key_v1", "create_connection_v1",
     "create_service_account_v1", "create_tenant_v1", "create_workflow_v1", "create_workflow_version_v1",
     "decide_exception_v1", "defer_action_v1", "edit_exception_v1", "engage_kill_switch_v1", "expire_attempt_v1",
@@ -82,7 +83,8 @@ INTERNAL = {
 APPEND_ONLY = {
     "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.confidence_thresholds",
     "app.constitution_versions", "app.credential_releases", "app.decisions", "app.directory_settings",
-    "app.erasures", "app.erasure_runs", "app.gate_facts", "app.model_calls", "app.model_reservations",
+    "app.erasures", "app.exception_comments",
+    "app.erasure_runs", "app.gate_facts", "app.model_calls", "app.model_reservations",
     "app.kill_switch_proofs",
     "app.late_answers", "app.limit_reservations", "app.permit_outcomes", "app.requeues", "app.run_steps",
     "app.rewrap_releases", "app.tenant_settings",
