@@ -9,8 +9,6 @@ from pydantic import BaseModel, Field, StringConstraints, model_validator
 from api.gate.classes import ExceptionClass
 from api.gate.models import Decision, Reason, Remark, Strict
 
-Comment = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
-
 
 class Verdict(Strict):
     """A person's verdict on the payload whose digest they saw. `args` with `edit` only: the whole new arguments.
@@ -44,22 +42,6 @@ class Repropose(Strict):
 
 class Assignment(Strict):
     user_id: UUID | None
-
-
-class NewComment(Strict):
-    """What a person says to the others. It is kept as it is, for ever: no personal data belongs into it."""
-
-    text: Comment
-
-
-class ExceptionComment(BaseModel):
-    """What a person said on an exception."""
-
-    id: UUID
-    exception_id: UUID
-    user_id: UUID
-    text: str
-    created_at: datetime
 
 
 class NewComment(Strict):

@@ -11,8 +11,8 @@ from api.exceptions import service
 from api.exceptions.models import (
     Assignment,
     Classes,
+    Comment,
     Decided,
-    ExceptionComment,
     ExceptionDetail,
     ExceptionSummary,
     NewComment,
@@ -94,28 +94,6 @@ async def repropose_exception(
 async def assign_exception(exception_id: UUID, body: Assignment, caller: Caller, once: Once, response: Response) -> Any:
     """Hands an open exception to a member, or with null to nobody."""
     return result_of(await service.assign(caller, exception_id, body.user_id, once), response)
-
-
-@router.post(
-    "/exceptions/{exception_id}/comments",
-    status_code=201,
-    operation_id="comment_exception",
-    response_model=ExceptionComment,
-)
-async def comment_exception(
-    exception_id: UUID, body: NewComment, caller: Caller, once: Once, response: Response
-) -> Any:
-    """Says something to the others; kept for ever, as reasons are."""
-    return result_of(await service.comment(caller, exception_id, body, once), response)
-
-
-@router.get(
-    "/exceptions/{exception_id}/comments", operation_id="list_exception_comments", response_model=list[ExceptionComment]
-)
-async def list_comments(exception_id: UUID, caller: Caller) -> Any:
-    """What people said on an exception, oldest first."""
-    await service.get(caller, exception_id)
-    return await service.list_comments(caller, exception_id)
 
 
 @router.get("/exceptions/{exception_id}/comments", operation_id="list_exception_comments", response_model=Page[Comment])

@@ -148,18 +148,6 @@ async def assign(principal: Principal, exception_id: UUID, user_id: UUID | None,
 
 
 async def comment(principal: Principal, exception_id: UUID, body: NewComment, once: Idempotency) -> Answer:
-    """Says something on an exception, decided or not; only a person who may decide does."""
-    args = {"id": new_id(), "exception_id": exception_id, "text": body.text}
-    return await database().call(principal, "comment_exception_v1", args, once)
-
-
-async def list_comments(principal: Principal, exception_id: UUID) -> list[dict[str, Any]]:
-    """What people said on an exception, oldest first; 500 at most. Nothing for one that is not there."""
-    async with database().tenant_transaction(principal, "exceptions.read") as connection:
-        return await (await connection.execute(query("exceptions/list_comments"), {"id": exception_id})).fetchall()
-
-
-async def comment(principal: Principal, exception_id: UUID, body: NewComment, once: Idempotency) -> Answer:
     """Says something about an exception, open or decided, to the people of the tenant.
 
     Raises Problem 404 for an exception that is not there, and 409 `erased` for one whose run is.

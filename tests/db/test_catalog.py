@@ -83,8 +83,7 @@ INTERNAL = {
 APPEND_ONLY = {
     "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.confidence_thresholds",
     "app.constitution_versions", "app.credential_releases", "app.decisions", "app.directory_settings",
-    "app.erasures", "app.exception_comments",
-    "app.erasure_runs", "app.gate_facts", "app.model_calls", "app.model_reservations",
+    "app.erasures", "app.erasure_runs", "app.gate_facts", "app.model_calls", "app.model_reservations",
     "app.kill_switch_proofs",
     "app.late_answers", "app.limit_reservations", "app.permit_outcomes", "app.requeues", "app.run_steps",
     "app.rewrap_releases", "app.tenant_settings",
