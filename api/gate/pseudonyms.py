@@ -36,6 +36,7 @@ _OPENING = re.compile("[<\uff1c\ufe64\u2039\u3008\u27e8]")
 _LETTERS = re.compile(rf"(?:{_ANY})", re.IGNORECASE)
 #: Characters of a field that a contract labels personal, up to which it is one value: a name, and not a letter.
 LONGEST_FIELD = 80
+_CARDS: tuple[Kind, ...] = ("card",)
 _AS_WRITTEN = frozenset({"account", "personal", "email", "phone", "ip"})
 #: The least number of 13 digits: none of fewer is a card's.
 _OF_A_CARD = 10**12
@@ -226,7 +227,7 @@ def _values(
             if kind in kinds and len(str(leaf)) >= 6:
                 yield kind, str(leaf), leaf
             elif leaf >= _OF_A_CARD:
-                yield from (("card", f.value, leaf) for f in detect(str(leaf), pointer, ("card",)) if f.kind in kinds)
+                yield from (("card", f.value, leaf) for f in detect(str(leaf), pointer, _CARDS) if f.kind in kinds)
         elif isinstance(leaf, str) and leaf:
             yield from _of_text(pointer, leaf, labels.get(pattern, {}).get("data_class"), kinds)
 

@@ -7,6 +7,7 @@ from api.gate.detectors import KINDS, MASKS, Found, Kind, detect, masked
 #: All but the addresses of pages, which are no personal data; what follows a `?` or `#` in them is taken out.
 _KINDS = tuple(kind for kind in KINDS if kind != "url")
 _URLS: tuple[Kind, ...] = ("url",)
+_CARDS: tuple[Kind, ...] = ("card",)
 _QUERY = "[QUERY]"
 
 
@@ -45,5 +46,5 @@ def redacted(document: Any, name: str = "") -> Any:
     if isinstance(document, list | tuple):
         return [redacted(item, name) for item in document]
     if isinstance(document, int) and document >= 10**12:  # of 13 digits, as the shortest number of a card
-        return document if not detect(str(document), name, ("card",)) else MASKS["card"]
+        return document if not detect(str(document), name, _CARDS) else MASKS["card"]
     return document
