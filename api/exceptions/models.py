@@ -51,10 +51,10 @@ class NewComment(Strict):
 
 
 class Comment(BaseModel):
-    """number: counts those of one exception. name: null of who has left. text: empty once it is erased (erased_at)."""
+    """name: null of who has left. text: empty once it is erased, at `erased_at`."""
 
+    id: UUID
     exception_id: UUID
-    number: int
     user_id: UUID
     name: str | None
     text: str

@@ -152,7 +152,8 @@ async def comment(principal: Principal, exception_id: UUID, body: NewComment, on
 
     Raises Problem 404 for an exception that is not there, and 409 `erased` for one whose run is.
     """
-    answer = await database().call(principal, "comment_exception_v1", {"id": exception_id, "text": body.text}, once)
+    args = {"id": new_id(), "exception_id": exception_id, "text": body.text}
+    answer = await database().call(principal, "comment_exception_v1", args, once)
     # The database keeps no text with its answers; this request's own is what the first one said, too.
     told = {"name": None, "erased_at": None} | answer.result | {"text": body.text}
     return Answer(told, answer.replayed)
@@ -160,16 +161,19 @@ async def comment(principal: Principal, exception_id: UUID, body: NewComment, on
 
 async def list_comments(principal: Principal, exception_id: UUID) -> list[dict[str, Any]]:
     """The last 50 comments on an exception, oldest first. Raises Problem 404, and 403 for whoever is no person."""
-    return (await page_of_comments(principal, exception_id, PageRequest(limit=50, cursor=None)))["items"][::-1]
+    newest: list[dict[str, Any]] = (
+        await page_of_comments(principal, exception_id, PageRequest(limit=50, cursor=None))
+    )["items"]
+    return newest[::-1]
 
 
 async def page_of_comments(principal: Principal, exception_id: UUID, page: PageRequest) -> dict[str, Any]:
     """Comments on an exception, newest first."""
     if principal.kind != "user":
         raise Problem(403, "people_only", "Comments are among people; a key does not read them.")
-    parameters = {"id": exception_id, "before": page.before(), "limit": page.limit + 1}
+    parameters = page.key() | {"id": exception_id}
     async with database().tenant_transaction(principal, "exceptions.read") as connection:
         rows = await (await connection.execute(query("exceptions/list_comments"), parameters)).fetchall()
     if not rows:
         raise Problem(404, "not_found", "There is no such exception.")
-    return page.page([row for row in rows if row["number"] is not None], "number")
+    return page.page([row for row in rows if row["id"]], "created_at", "id")

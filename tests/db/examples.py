@@ -265,7 +265,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "assign_exception_v1": lambda h: {"id": h.waiting["id"], "user_id": h.tenant.person("approver")},
     "begin_model_call_v1": lambda h: models.asking(h.tenant, h.environment),
     "begin_reconnect_v1": _sign_in_again,
-    "comment_exception_v1": lambda h: {"id": h.waiting["id"], "text": "mine"},
+    "comment_exception_v1": lambda h: {"id": str(new_id()), "exception_id": h.waiting["id"], "text": "mine"},
     "cancel_run_v1": lambda h: {"id": _run(h, "queued")["run_id"], "reason": "mine"},
     "change_model_provider_v1": lambda h: {"id": h.id("app.model_providers"), "region": "mine"},
     "cancel_action_v1": lambda h: {"id": h.authorized(), "reason": "mine"},

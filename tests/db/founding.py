@@ -209,7 +209,7 @@ def _comment(world: World, tenant: Tenant, environment: Environment) -> None:
         tenant.id,
         environment,
     )
-    said = {"id": waiting, "text": tenant.mark(environment)}
+    said = {"id": str(new_id()), "exception_id": waiting, "text": tenant.mark(environment)}
     world.call(tenant.user("approver"), "comment_exception_v1", said)
 
 

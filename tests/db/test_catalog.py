@@ -78,7 +78,7 @@ INTERNAL = {
     "current_environment()", "find_answer(text,text)", "keep_answer(text,text,jsonb)",
     "require_environment(private.principal,text)", "note_key_use()",
     "holds(text)", "cooling_off(uuid)",
-    "agent_was_right(text,uuid,uuid,text)",
+    "agent_was_right(text,uuid,uuid,text)", "worth_of(jsonb)", "currency_of_worth(jsonb)", "weight_of_severity(text)",
 }  # fmt: skip
 APPEND_ONLY = {
     "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.confidence_thresholds",

@@ -48,7 +48,7 @@ def test_strangers_decide_nothing(world: World, who: str) -> None:
         "decide_exception_v1": world.verdict(action),
         "edit_exception_v1": edit,
         "assign_exception_v1": {"id": action.exception, "user_id": ACME.person("owner")},
-        "comment_exception_v1": {"id": action.exception, "text": "mine"},
+        "comment_exception_v1": {"id": str(new_id()), "exception_id": action.exception, "text": "mine"},
         "publish_constitution_v1": {"rules": [], "reason": "mine", "expected_version": 1},
         "release_kill_switch_v1": {"id": switch, "reason": "over"},
         "approve_workflow_version_v1": {"slug": ACME.slug(), "version": 2, "reason": "fine"},

@@ -58,7 +58,7 @@ def test_state_and_log_agree(still_world: World) -> None:
             ("decisions", "decision", "made", "id"),
             ("exceptions", "exception", "opened", "id"),
             ("approvals", "approval", "recorded", "id"),
-            ("exception_comments", "exception", "commented", "id"),
+            ("exception_comments", "comment", "added", "id"),
             ("attempts", "attempt", "started", "id"),
             ("kill_switches", "kill_switch", "engaged", "id"),
             ("tenants", "tenant", "created", "tenant_id"),
