@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,9 @@ from tests.browser import accessibility, chromium
 from tests.cluster import Database, Run
 
 _RUN = pytest.StashKey[Run]()
+
+# Every HTTP client asks for a context of its own, and reading the certificates for one takes longer than most tests.
+ssl.create_default_context = functools.cache(ssl.create_default_context)  # type: ignore[assignment]
 
 
 def pytest_configure(config: pytest.Config) -> None:
