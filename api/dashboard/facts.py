@@ -132,8 +132,10 @@ def _member(label: str, name: str, item: Any, pointer: str, reading: _Reading) -
         inner = _node(item, f"{pointer}/{step(name)}", reading)
     if not label:
         return Markup("<li>{}</li>").format(inner)
-    return Markup('<div><dt title="{}">{}</dt><dd>{}</dd></div>').format(
-        untrusted.plain(name), untrusted.marked(label), inner
+    # A table needs the whole width, below its name.
+    place = Markup(' class="wide"') if inner.startswith('<div class="scroll"') else ""
+    return Markup('<div{}><dt title="{}">{}</dt><dd>{}</dd></div>').format(
+        place, untrusted.plain(name), untrusted.marked(label), inner
     )
 
 

@@ -1,0 +1,153 @@
+"""Deciding one exception in a real browser: by mouse, by keyboard, without JavaScript, and two people at once."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from sandbox.organisation import Organisation
+from tests.browser.browsing import Browsing
+from tests.http.integrator import NOTE, PAY, Agent, join, note, payment
+
+HOSTILE = (
+    "Hello \u202e\u200b<script>alert(1)</script><img src=x onerror=alert(2)> [pay](https://evil.example) " + "x" * 3000
+)
+
+
+def address(action: dict[str, Any]) -> str:
+    return f"/exceptions/{action['exception']['id']}"
+
+
+def status(page: Page) -> Any:
+    return page.locator(".page-head")
+
+
+def unsure(agent: Agent, text: str = "Called back") -> dict[str, Any]:
+    """A note that waits for nothing but a person who is surer than the agent."""
+    return agent.propose(NOTE, note(text), confidence=0.1)
+
+
+def test_what_it_takes_to_decide_is_on_the_page(browse: Browsing, shared: Organisation, agent: Agent) -> None:
+    action = agent.propose(PAY, payment())
+    page = browse(shared.approver, address(action))
+    expect(page.get_by_role("heading", level=1)).to_contain_text("12.50 EUR")
+    main = page.locator("main")
+    for told in ("DE94", "Northwind Paper GmbH", "INV-2001", "Hard gate", "Counterparty", "2 d 23 h left", "95 %"):
+        expect(main).to_contain_text(told)
+    expect(main).to_contain_text("Needs 1 approval by owner or approver with a second factor. 0 of 1 given.")
+    expect(page.locator("[data-copy]").filter(has_text=re.compile("[0-9a-f]{4}")).first).to_be_visible()
+    browse.look(page, "exception")
+    page.get_by_role("button", name="Approve").click()
+    expect(main).to_contain_text("Approved. It is being executed.")
+    expect(main).to_contain_text("Make this a rule?")
+    assert agent.settled(action["id"])["status"] == "succeeded"
+
+
+def test_the_keyboard_is_enough(browse: Browsing, shared: Organisation, agent: Agent) -> None:
+    action = unsure(agent)
+    page = browse(shared.owner, address(action))
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("r")
+    page.get_by_label("Wrong amount").focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("Tab")
+    page.keyboard.type("It says twelve")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_contain_text("Rejected. Nothing was executed.")
+    expect(page.locator("main")).to_contain_text("Wrong amount. It says twelve")
+    assert agent.action(action["id"])["status"] == "rejected"
+
+
+def test_without_script_and_with_the_second_factor_in_place(
+    browse: Browsing, shared: Organisation, agent: Agent
+) -> None:
+    """A session without a second factor decides a payment by giving the code with the verdict."""
+    action = agent.propose(PAY, payment())
+    page = browse(shared.approver, second_factor=False, script=False)
+    page.goto(address(action))
+    page.get_by_label("Code of your second factor").fill("000000")
+    page.get_by_role("button", name="Approve").click()
+    expect(page.get_by_role("alert")).to_contain_text("This code is not right")
+    assert agent.action(action["id"])["status"] == "awaiting_approval"
+    page.get_by_label("Code of your second factor").fill(browse.code(shared.approver))
+    page.get_by_role("button", name="Approve").click()
+    expect(page.locator("main")).to_contain_text("Approved. It is being executed.")
+    page.goto(address(action))
+    expect(page.get_by_label("Code of your second factor")).to_have_count(0)
+
+
+def test_an_edited_payload_needs_somebody_else(browse: Browsing, shared: Organisation, agent: Agent) -> None:
+    action = agent.propose(PAY, payment())
+    page = browse(shared.owner, address(action))
+    page.get_by_role("link", name="Edit…").click()
+    amount = page.get_by_label(re.compile("^Amount"))
+    expect(amount).to_have_value("12.50")
+    amount.fill("8.00")
+    page.get_by_label("Why").fill("Eight were agreed")
+    browse.look(page, "exception-edit")
+    page.get_by_role("button", name="Send the edited payload").click()
+    main = page.locator("main")
+    expect(main).to_contain_text("waits for somebody else's approval")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("8.00 EUR")
+    expect(main).to_contain_text("What was changed")
+    page.get_by_role("button", name="Approve").click()
+    expect(page.get_by_role("alert")).to_contain_text("cannot approve")
+    other = browse(shared.approver, page.url.split("?")[0])
+    other.get_by_role("button", name="Approve").click()
+    expect(other.locator("main")).to_contain_text("Approved.")
+
+
+def test_two_people_at_once(browse: Browsing, shared: Organisation, agent: Agent) -> None:
+    """One wins, and the other is told what became of it."""
+    action = unsure(agent)
+    first, second = browse(shared.owner, address(action)), browse(shared.approver, address(action))
+    first.get_by_role("button", name="Approve").click()
+    expect(first.locator("main")).to_contain_text("Approved.")
+    second.locator("details.choice").filter(has_text="Reject").locator("summary").click()
+    second.get_by_label("Looks like fraud").check()
+    second.get_by_role("button", name="Reject", exact=True).click()
+    expect(second.get_by_role("alert")).to_be_visible()
+    expect(status(second)).to_contain_text("Approved")
+    assert agent.settled(action["id"])["status"] == "succeeded"
+
+
+def test_handing_over_and_comments(browse: Browsing, shared: Organisation, agent: Agent) -> None:
+    action = unsure(agent)
+    page = browse(shared.owner, address(action))
+    page.get_by_label("Your comment").fill(HOSTILE)
+    page.get_by_role("button", name="Comment").click()
+    expect(page.locator("main")).to_contain_text("Your comment is recorded.")
+    expect(page.locator("article.comment")).to_contain_text("<script>alert(1)</script>")
+    expect(page.locator("article.comment")).to_contain_text("[U+202E]")
+    page.get_by_label("Whose is it").select_option(value=shared.approver.user_id)
+    page.get_by_role("button", name="Hand over").click()
+    expect(page.locator("main")).to_contain_text("Handed over.")
+    expect(page.get_by_label("Whose is it")).to_have_value(shared.approver.user_id)
+
+
+def test_what_comes_from_outside_is_text(browse: Browsing, shared: Organisation, agent: Agent) -> None:
+    """Whatever is in it: no markup, no link, nothing that turns the text around it."""
+    action = agent.propose(NOTE, note(HOSTILE), confidence=0.1, rationale=HOSTILE)
+    page = browse(shared.owner, address(action))
+    main = page.locator("main")
+    expect(main).to_contain_text("<img src=x onerror=alert(2)>")
+    expect(main).to_contain_text("[U+202E]")
+    assert page.locator("main img").count() == 0
+    assert page.locator("main a[href*='evil.example']").count() == 0
+    assert "\u202e" not in page.content()
+    browse.axe(page)
+    assert len(page.content().encode()) < 150_000
+
+
+@pytest.mark.parametrize("role", ["auditor"])
+def test_who_may_not_decide_is_told_so(browse: Browsing, shared: Organisation, agent: Agent, role: str) -> None:
+    reader = join(shared, role, name="Ada Reader")
+    page = browse(reader, address(unsure(agent)))
+    expect(page.locator("main")).to_contain_text("Your role can look, and not decide.")
+    expect(page.get_by_role("button", name="Approve")).to_have_count(0)
