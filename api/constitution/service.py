@@ -31,6 +31,13 @@ async def list_versions(principal: Principal, limit: int, versions: list[int] | 
         return await (await connection.execute(query("constitution/list_versions"), parameters)).fetchall()
 
 
+async def history(principal: Principal, before: int | None, limit: int) -> list[Row]:
+    """Versions without their rules, newest first: those before a number, or the newest. rules: how many it has."""
+    parameters = {"limit": limit, "before": before}
+    async with database().tenant_transaction(principal, "constitution.read") as connection:
+        return await (await connection.execute(query("constitution/history"), parameters)).fetchall()
+
+
 async def get_version(principal: Principal, version: int | None = None) -> Row:
     """The version of this number, or the one in force; Problem 404 when there is no such."""
     # What is no number of a version is in no row.

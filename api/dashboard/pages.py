@@ -52,6 +52,25 @@ DONE = {
     "signed_out": "You are signed out.",
     "factor_added": "The second factor is in use.",
     "saved": "Saved.",
+    "stopped": "Stopped. Nothing that it covers starts any more; below is what had left already.",
+    "staged": "It is at this stage now.",
+    "released": "Released. It runs as before.",
+    "drafted": "The draft is there. Hand it to a reviewer when it is right.",
+    "submitted": "Handed to a reviewer: somebody other than its author puts it live.",
+    "withdrawn": "Taken back. It is a draft again.",
+    "sent_back": "Sent back to its author, with your reason.",
+    "live": "It is live.",
+    "rule_proposed": "Proposed. Nothing is in force until it is adopted.",
+    "rule_adopted": "Adopted. The rule is in force from now on.",
+    "rule_rejected": "Turned down. Nothing changes.",
+    "rule_withdrawn": "Taken back. Nothing changes.",
+    "rule_tried": "Tried again on what was decided.",
+    "rules_drafted": "The draft is yours. Nothing is in force until somebody publishes it.",
+    "rules_saved": "Saved in the draft.",
+    "rules_submitted": "Handed over. From here on the draft does not change.",
+    "rules_published": "Published. These rules are in force from now on.",
+    "rules_rejected": "Rejected, and its author is told why. The rules in force stay.",
+    "rules_withdrawn": "Taken back for good. The rules in force stay.",
 }
 
 
@@ -60,7 +79,7 @@ def environment() -> "Environment":
     """The templates, escaped unless something says that it is markup; an unknown name is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    from api.dashboard import charts, facts, schema_form, untrusted, words
+    from api.dashboard import charts, facts, rule_form, schema_form, untrusted, words
     from api.dashboard import format as formats
 
     made = Environment(
@@ -69,7 +88,7 @@ def environment() -> "Environment":
     )  # fmt: skip
     made.globals |= {
         "words": words, "format": formats, "charts": charts, "untrusted": untrusted, "facts": facts,
-        "schema_form": schema_form, "static": static,
+        "schema_form": schema_form, "rule_form": rule_form, "static": static,
     }  # fmt: skip
     return made
 

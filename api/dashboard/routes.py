@@ -2,8 +2,28 @@
 
 from fastapi import APIRouter
 
-from api.dashboard import account, exception_page, sign_in, static_files
+from api.dashboard import (
+    account,
+    amendments,
+    constitution,
+    constitution_drafts,
+    constitution_trials,
+    exception_page,
+    exceptions_inbox,
+    sign_in,
+    static_files,
+)
 
 router = APIRouter(include_in_schema=False)
-for part in (sign_in, account, exception_page, static_files):
+for part in (
+    account,
+    amendments,
+    constitution,
+    constitution_drafts,
+    constitution_trials,
+    exception_page,
+    exceptions_inbox,
+    sign_in,
+    static_files,
+):
     router.include_router(part.router)

@@ -281,6 +281,16 @@ _VOCABULARY: dict[str, dict[str, tuple[str, ...]]] = {
         "widened": ("Wider", "bad"), "narrowed": ("Narrower", "good"), "changed": ("Different", "info"),
         "added": ("Added", "info"), "removed": ("Removed", "warn"),
     },
+    "rule_change": {
+        "added": ("New rule", "info"), "removed": ("Removed", "warn"), "changed": ("Changed", "info"),
+        "moved": ("Moved", "neutral"),
+    },
+    "rule_field": {
+        "id": ("Short name", "neutral"), "title": ("Title", "neutral"), "principle": ("In plain words", "neutral"),
+        "applies_to": ("Tools", "neutral"), "when": ("Expression", "neutral"), "effect": ("What it does", "neutral"),
+        "approvals": ("Approvals", "neutral"), "lifts": ("Checks that it lifts", "neutral"),
+        "bounds": ("Bounds", "neutral"), "expires_at": ("End", "neutral"), "origin": ("Where it comes from", "neutral"),
+    },
     "idempotency": {
         "key": ("A repeated request is recognised", "good"), "natural": ("Repeating it changes nothing", "good"),
         "none": ("Repeating it does it twice", "bad"),

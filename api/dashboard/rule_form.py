@@ -1,0 +1,137 @@
+"""One rule as the fields of a form: what a person types becomes the document that the API takes, and back.
+
+What is typed is never corrected: what cannot be read goes into the document as it is, so that validation names it.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from api.dashboard import format as formats
+from api.dashboard.forms import Form
+from api.gate.money import digits_of
+
+#: How a list says, in a line of its own, that an action without any counterparty, or tier, is meant.
+NOBODY = "(none)"
+LIFTABLE = ("confidence", "value", "risk", "counterparty")
+ROLES = ("owner", "admin", "approver", "operator")
+#: What a new rule begins with.
+BLANK: dict[str, Any] = {
+    "id": "", "title": "", "principle": "", "applies_to": ["*"], "when": "", "effect": "require_approval",
+    "approvals": None, "lifts": [], "bounds": {}, "expires_at": None,
+}  # fmt: skip
+Amounts = dict[str, list[Any]]
+
+
+def document(form: Form, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The rule that the fields say. before: the rule that is edited, for its origin and the exact end of its last day.
+
+    Approvals are read of a rule that asks people, and checks of one that lifts them; else they are left out.
+    """
+    effect = form.text("effect")
+    told: dict[str, Any] = {
+        "id": form.text("id"),
+        "title": form.text("title"),
+        "principle": form.text("principle"),
+        "applies_to": _lines(form.text("applies_to")),
+        "when": form.text("when"),
+        "effect": effect,
+        "approvals": _approvals(form) if effect == "require_approval" else None,
+        "lifts": form.all("lifts") if effect == "allow" else [],
+        "bounds": {
+            "counterparties": _named(form.text("counterparties")),
+            "amounts": _amounts(form.text("amounts")),
+            "tiers": _named(form.text("tiers")),
+            "workflows": _lines(form.text("workflows")),
+        },
+        "expires_at": _end(form.text("expires_at"), (before or {}).get("expires_at")),
+    }
+    origin = (before or {}).get("origin")
+    return told | ({"origin": origin} if origin else {})
+
+
+def lines(items: Any) -> str:
+    """A list for a field, one in a line."""
+    return "\n".join(str(item) or NOBODY for item in items or [])
+
+
+def amounts(bounds: Mapping[str, Any]) -> str:
+    """Amounts for a field: `EUR 0.00 to 1250.00`, one currency in a line."""
+    told = []
+    for currency, pair in (bounds.get("amounts") or {}).items():
+        try:
+            least, most = (format(Decimal(each).scaleb(-digits_of(currency)), "f") for each in pair)
+            told.append(f"{currency} {least} to {most}")
+        except (InvalidOperation, TypeError, ValueError):
+            told.append(f"{currency} {' to '.join(map(str, pair if isinstance(pair, list) else [pair]))}")
+    return "\n".join(told)
+
+
+def last_day(rule: Mapping[str, Any]) -> str:
+    """The day of the end of a rule for a field of a date; '' without an end."""
+    return formats.iso(rule.get("expires_at"))[:10] or str(rule.get("expires_at") or "")
+
+
+def bounds(rule: Mapping[str, Any]) -> list[str]:
+    """Where a rule ends, in plain words, one bound each; none when it reaches everybody and every amount."""
+    given = rule.get("bounds") or {}
+    told = []
+    if given.get("counterparties"):
+        told.append(f"Counterparty: {_or(given['counterparties'])}")
+    for currency, (least, most) in (given.get("amounts") or {}).items():
+        low, high = formats.money(least, currency), formats.money(most, currency)
+        top = "" if most >= 2**53 - 1 else f" up to {high}"
+        told.append(f"Amount: {f'from {low}' if least or not top else ''}{top}".replace(":  ", ": "))
+    if given.get("tiers"):
+        told.append(f"Tier of the subject: {_or(given['tiers'])}")
+    if given.get("workflows"):
+        told.append(f"Workflow: {_or(given['workflows'])}")
+    return told
+
+
+def _or(items: list[str]) -> str:
+    most = [item or "none at all" for item in items[:12]]
+    return " or ".join(most) + (f" or {len(items) - 12} more" if len(items) > 12 else "")
+
+
+def _lines(text: str) -> list[str]:
+    return [part.strip() for line in text.splitlines() for part in line.split(",") if part.strip()]
+
+
+def _named(text: str) -> list[str]:
+    """Lines as they are: a name may hold a comma."""
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    return ["" if name == NOBODY else name for name in names]
+
+
+def _approvals(form: Form) -> dict[str, Any] | None:
+    count, roles = form.text("approvals_count"), form.all("approvals_roles")
+    if not count and not roles and not form.text("approvals_aal"):
+        return None
+    told: dict[str, Any] = {"count": int(count) if count.isdecimal() and len(count) < 9 else count or 1}
+    return told | ({"roles": roles} if roles else {}) | {"aal": "aal2" if form.text("approvals_aal") else "aal1"}
+
+
+def _amounts(text: str) -> Amounts:
+    found: Amounts = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        currency, _, rest = line.partition(" ")
+        found[currency.upper()] = [_minor(part, currency.upper()) for part in rest.replace(",", "").split(" to ")]
+    return found
+
+
+def _minor(typed: str, currency: str) -> Any:
+    """The amount in minor units; what is no exact amount stays as it was typed, and is refused as that."""
+    try:
+        exact = Decimal(typed.strip()).scaleb(digits_of(currency))
+        return int(exact) if exact.is_finite() and exact == exact.to_integral_value() else typed.strip()
+    except (InvalidOperation, ValueError):
+        return typed.strip()
+
+
+def _end(typed: str, before: Any) -> Any:
+    if not typed:
+        return None
+    if before and formats.iso(before)[:10] == typed:
+        return before
+    return f"{typed}T23:59:59Z"
