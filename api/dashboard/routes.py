@@ -9,7 +9,6 @@ from api.dashboard import (
     constitution_drafts,
     constitution_trials,
     exception_page,
-    exceptions_inbox,
     sign_in,
     static_files,
 )
@@ -22,7 +21,6 @@ for part in (
     constitution_drafts,
     constitution_trials,
     exception_page,
-    exceptions_inbox,
     sign_in,
     static_files,
 ):
