@@ -16,14 +16,14 @@ from psycopg.conninfo import conninfo_to_dict
 from api.providers.manifest import ManifestError
 from sandbox.binaries import BinariesError
 from sandbox.cluster import PostgresError
-from sandbox.demo import instance
+from sandbox.demo import dashboard, instance
 from sandbox.demo.mail import MAX_MAILS, InboxError, read_folder
 from sandbox.demo.promises import BrokenPromiseError
 from sandbox.demo.screen import Screen
 from sandbox.demo.story import Story, inbox
 from sandbox.external import ExternalError
 from sandbox.oauth.browser import ConsentError
-from sandbox.organisation import NAME, Organisation, RefusedError
+from sandbox.organisation import NAME, RefusedError
 from sandbox.stack import Stack, StackError, running
 from sandbox.state import CHECKOUT, state_dir, write_private
 from scripts.migrate import MigrationError
@@ -101,7 +101,7 @@ def _run(screen: Screen, folder: Path, ask: Callable[[str], str] | None) -> int:
         story.tell()
         _invite(screen, stack, stays=ask is not None)
         if ask is not None:
-            _keep_running(screen, stack, story.organisation)
+            _keep_running(screen, stack, story)
     screen.line("Everything is stopped.")
     return 0
 
@@ -123,12 +123,17 @@ def _invite(screen: Screen, stack: Stack, *, stays: bool) -> None:
         raise BrokenPromiseError(f"{docs} answers {answer.status_code}.")
     screen.scene("Look around")
     screen.item("API docs", docs if stays else f"{docs} (on a terminal without --yes, the demo keeps running)")
+    if not stays:
+        screen.item("dashboard", f"{stack.url['api']} (likewise)")
     screen.item("logs", f"{inbox(stack.state)}/*.log, until the next demo")
     screen.line()
 
 
-def _keep_running(screen: Screen, stack: Stack, organisation: Organisation) -> None:
-    """Waits for Ctrl-C, which is the way to leave and no failure."""
+def _keep_running(screen: Screen, stack: Stack, story: Story) -> None:
+    """Waits for Ctrl-C, which is the way to leave and no failure; tells the people's codes whenever it is asked."""
+    organisation = story.organisation
+    dashboard.invite(screen, stack, organisation, dashboard.leave_waiting(organisation, story.probe()))
+    screen.line()
     session = stack.state / "session.env"
     lines = {
         "API": stack.url["api"],
@@ -143,10 +148,11 @@ def _keep_running(screen: Screen, stack: Stack, organisation: Organisation) -> N
     screen.line('    curl -H "Authorization: Bearer $KEY" $API/v1/actions')
     screen.line('    curl -H "Authorization: Bearer $AMARA" "$API/v1/exceptions?status=open"')
     screen.line()
-    screen.line(screen.styled("Everything keeps running. Press Ctrl-C to stop it.", "bold"))
+    screen.line(dashboard.codes(organisation))
+    screen.line(screen.styled("Everything keeps running. Enter: new codes. Press Ctrl-C to stop it.", "bold"))
     try:
-        while True:
-            time.sleep(3600)
+        while sys.stdin.readline():
+            screen.line(dashboard.codes(organisation))
     except KeyboardInterrupt:
         screen.line()
 

@@ -225,7 +225,7 @@ class Story:
     def stop_everything(self) -> None:
         screen, org = self.screen, self.organisation
         screen.scene("7. The kill switch")
-        before, proposal = self.ledger.look(), self._probe()
+        before, proposal = self.ledger.look(), self.probe()
         reason = "Something looks odd; stop everything while I have a look."
         body = {"scope": "tenant", "reason": reason}
         switch = ok(org.approver.api.post("/v1/kill-switches", json=body, headers=once()))
@@ -249,7 +249,7 @@ class Story:
         screen.item("released", f"by {org.owner.name}; the same proposal would again wait for a person", "green")
         expect(self.ledger.look() == before, "Money moved while everything was stopped.")
 
-    def _probe(self) -> dict[str, Any]:
+    def probe(self) -> dict[str, Any]:
         """A harmless payment to propose: the next bill that is open, else a cent to our own reserve."""
         observation = self.agent.observe("sandbox_bank.bills.list", {"status": "open", "limit": 1})
         bills = (observation["result"] or {}).get("bills") or [

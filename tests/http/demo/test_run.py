@@ -216,7 +216,10 @@ def test_people_at_a_terminal_decide_and_leave_with_ctrl_c(tmp_path: Path) -> No
         (olive, "a\n"),
         (amara, "a\n"),  # AC-93, by the schedule's run
         (amara, "s\n"),  # KS-3310, by the model's
-        (r"Press Ctrl-C to stop it", "\x03"),
+        (r"a payment waits to be decided:\s+http://127.0.0.1:\d+/exceptions/", ""),
+        (r"Amara Diallo: http://\S+/auth/confirm\?token_hash=", ""),
+        (r"Press Ctrl-C to stop it", "\n"),
+        (r"Second factors for the next \d+ s: Amara Diallo \d{6}, Olive Marsh \d{6}", "\x03"),
     ]
     terminal, there = pty.openpty()
     with _demo(tmp_path, terminal=there) as demo:
