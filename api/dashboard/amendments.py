@@ -9,7 +9,8 @@ from fastapi import Request, Response
 
 from api.amendments import service
 from api.amendments.models import Adoption, NewAmendment, Rejection, Status, Withdrawal
-from api.dashboard.exception_page import people
+from api.dashboard import rule_form
+from api.dashboard.constitution import colleagues
 from api.dashboard.forms import Form, Sent, filled, stepped_up
 from api.dashboard.pages import page
 from api.dashboard.routing import page_router, problem_of, to
@@ -28,7 +29,7 @@ async def show_amendments(request: Request, who: Reader, paging: Paging, status:
     """Amendments, newest first; those that wait for somebody when nothing else is asked for is one tab."""
     paging.limit = min(paging.limit, SHOWN)
     listed, members = await asyncio.gather(
-        service.list_amendments(who.principal, paging, status, None), people(who)
+        service.list_amendments(who.principal, paging, status, None), colleagues(who)
     )  # fmt: skip
     return page(who, "amendments.html", request=request, listed=listed, only=status, members=members)
 
@@ -108,10 +109,10 @@ def _end(form: Form) -> dict[str, datetime | str]:
 async def _one(
     request: Request, who: Visitor, amendment_id: UUID, *, typed: Form | None = None, problem: Problem | None = None
 ) -> Response:
-    shown, members = await asyncio.gather(service.get(who.principal, amendment_id), people(who))
+    shown, members = await asyncio.gather(service.get(who.principal, amendment_id), colleagues(who))
     return page(
         who, "amendment.html", request=request, status=problem.status_code if problem else 200, problem=problem,
-        typed=typed, shown=shown, members=members,
+        typed=typed, shown=shown | {"rule": rule_form.whole(shown["rule"])}, members=members,
         own=shown["proposed_by"] == who.user_id, tried=shown["backtest"],
     )  # fmt: skip
 

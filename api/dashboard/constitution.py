@@ -9,6 +9,7 @@ from fastapi import Path, Query, Request, Response
 from api.constitution import service
 from api.constitution.library import Area
 from api.constitution.models import Restoration
+from api.dashboard import rule_form
 from api.dashboard.exception_page import people
 from api.dashboard.forms import Form, Sent, filled
 from api.dashboard.pages import page
@@ -35,12 +36,17 @@ async def show_constitution(
         service.get_version(who.principal),
         service.list_drafts(who.principal, first, "draft"),
         service.list_drafts(who.principal, first, "in_review"),
-        people(who),
+        colleagues(who),
     )
     return page(
         who, "constitution.html", request=request, shown=shown, members=members, find=find,
         drafts=waiting["items"] + writing["items"], **sheet_of(shown["rules"], find, sheet),
     )  # fmt: skip
+
+
+async def colleagues(who: Visitor) -> dict[str, Any]:
+    """The members by their ids, as far as the visitor may see them, and the visitor in any case."""
+    return await people(who) | {str(who.user_id): {"name": who.name, "email": who.email}}
 
 
 def sheet_of(rules: list[dict[str, Any]], find: str, sheet: int) -> dict[str, Any]:
@@ -50,7 +56,8 @@ def sheet_of(rules: list[dict[str, Any]], find: str, sheet: int) -> dict[str, An
     found = [rule for rule in rules if not wanted or any(wanted in str(rule[name]).lower() for name in names)]
     start = (sheet - 1) * RULES
     more = len(found) > start + RULES
-    return {"rules": found[start : start + RULES], "found": len(found), "sheet": sheet, "more": more}
+    shown = [rule_form.whole(rule) for rule in found[start : start + RULES]]
+    return {"rules": shown, "found": len(found), "sheet": sheet, "more": more}
 
 
 @router.get("/constitution/versions")
@@ -58,7 +65,7 @@ async def show_versions(
     request: Request, who: Reader, before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None
 ) -> Response:
     """Every version, newest first."""
-    rows, members = await asyncio.gather(service.history(who.principal, before, VERSIONS + 1), people(who))
+    rows, members = await asyncio.gather(service.history(who.principal, before, VERSIONS + 1), colleagues(who))
     return page(
         who, "constitution_versions.html", request=request, versions=rows[:VERSIONS], more=len(rows) > VERSIONS,
         members=members, before=before,
@@ -88,7 +95,7 @@ async def restore(request: Request, number: Number, who: Reader, form: Sent) -> 
 @router.get("/constitution/library")
 async def show_library(request: Request, who: Reader, area: Area | None = None, draft: UUID | None = None) -> Response:
     """Rules that are ready to be taken over, into one's draft when one is named."""
-    ready = service.list_library(area)
+    ready = [each.rule.model_dump(mode="json") for each in service.list_library(area)]
     return page(who, "constitution_library.html", request=request, ready=ready, area=area, draft=draft)
 
 
@@ -99,7 +106,7 @@ async def _version(
     beside = other or (number - 1 if number > 1 else None)
     shown, members, newest, compared = await asyncio.gather(
         service.get_version(who.principal, number),
-        people(who),
+        colleagues(who),
         service.history(who.principal, None, 1),
         service.compare(who.principal, number, beside) if beside and beside != number else _nothing(),
     )

@@ -10,8 +10,7 @@ from fastapi import Query, Request, Response
 from api.constitution import service
 from api.constitution.models import DraftStatus, NewDraft, Rejection, Verdict, Withdrawal
 from api.dashboard import rule_form
-from api.dashboard.constitution import sheet_of
-from api.dashboard.exception_page import people
+from api.dashboard.constitution import colleagues, sheet_of
 from api.dashboard.forms import Form, Sent, filled, stepped_up
 from api.dashboard.pages import page
 from api.dashboard.routing import page_router, problem_of, to
@@ -29,7 +28,7 @@ RuleId = Annotated[str, Query(max_length=100)]
 @router.get(DRAFTS)
 async def show_drafts(request: Request, who: Reader, paging: Paging, status: DraftStatus | None = None) -> Response:
     paging.limit = min(paging.limit, SHOWN)
-    listed, members = await asyncio.gather(service.list_drafts(who.principal, paging, status), people(who))
+    listed, members = await asyncio.gather(service.list_drafts(who.principal, paging, status), colleagues(who))
     return page(who, "constitution_drafts.html", request=request, listed=listed, only=status, members=members)
 
 
@@ -233,7 +232,7 @@ async def _draft(
     problem: Problem | None = None,
 ) -> Response:  # fmt: skip
     draft, newest, members = await asyncio.gather(
-        service.get_draft(who.principal, draft_id), service.history(who.principal, None, 1), people(who)
+        service.get_draft(who.principal, draft_id), service.history(who.principal, None, 1), colleagues(who)
     )
     in_force, is_open = newest[0]["version"], draft["status"] in ("draft", "in_review")
     current = is_open and draft["base_version"] == in_force

@@ -78,7 +78,11 @@ def bounds(rule: Mapping[str, Any]) -> list[str]:
     told = []
     if given.get("counterparties"):
         told.append(f"Counterparty: {_or(given['counterparties'])}")
-    for currency, (least, most) in (given.get("amounts") or {}).items():
+    for currency, pair in (given.get("amounts") or {}).items():
+        if not _is_range(pair):
+            told.append(f"Amount: {currency} {pair}")
+            continue
+        least, most = pair
         low, high = formats.money(least, currency), formats.money(most, currency)
         top = "" if most >= 2**53 - 1 else f" up to {high}"
         told.append(f"Amount: {f'from {low}' if least or not top else ''}{top}".replace(":  ", ": "))
@@ -87,6 +91,18 @@ def bounds(rule: Mapping[str, Any]) -> list[str]:
     if given.get("workflows"):
         told.append(f"Workflow: {_or(given['workflows'])}")
     return told
+
+
+def whole(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored rule with what it leaves out, for a page."""
+    full = BLANK | {"origin": {"kind": "written", "ref": ""}} | dict(rule)
+    if full["approvals"] is not None:
+        full["approvals"] = {"count": 1, "roles": ["owner", "approver"], "aal": "aal1"} | full["approvals"]
+    return full
+
+
+def _is_range(pair: Any) -> bool:
+    return isinstance(pair, list | tuple) and len(pair) == 2 and all(type(each) is int for each in pair)
 
 
 def _or(items: list[str]) -> str:
