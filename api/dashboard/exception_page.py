@@ -14,6 +14,7 @@ from api.dashboard.routing import page_router, problem_of, to
 from api.dashboard.visitor import Reader, Visitor
 from api.errors import Problem
 from api.exceptions import service
+from api.exceptions.inbox import Asked
 from api.exceptions.models import NewComment, Repropose, Verdict
 from api.execution import service as execution
 from api.pagination import PageRequest
@@ -166,7 +167,7 @@ async def _similar(who: Visitor, shown: dict[str, Any]) -> list[dict[str, Any]]:
     if not shown["class_key"]:
         return []
     first = PageRequest(limit=SIMILAR + 1, cursor=None)
-    listed = await service.list_exceptions(who.principal, first, None, shown["class_key"], None)
+    listed = await service.list_exceptions(who.principal, first, Asked(class_key=shown["class_key"]))
     return [each for each in listed["items"] if each["id"] != shown["id"]][:SIMILAR]
 
 

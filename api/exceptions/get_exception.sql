@@ -1,5 +1,9 @@
 -- One exception with everything needed to decide it. The observations are those the agent named as evidence.
-select e.id, e.kind, e.kill_switch_id, e.provider_reference, e.reproposed_as, e.status, e.severity, e.summary, e.action_id, e.run_id, w.slug as workflow, a.tool, e.class_key, e.assigned_to, e.expires_at, e.created_at,
+select e.id, e.kind, e.kill_switch_id, e.provider_reference, e.reproposed_as, e.status, e.severity, e.summary, e.action_id, e.run_id, w.slug as workflow, a.tool, e.class_key, e.assigned_to, m.name as assigned_name, a.effect, e.decided_at, e.expires_at, e.created_at,
+    case when private.currency_of_worth(e.class) is not null then jsonb_build_object('amount', private.worth_of(e.class),
+        'currency', private.currency_of_worth(e.class)) end as amount,
+    (select coalesce(jsonb_agg(distinct r ->> 'check'), '[]') from jsonb_array_elements(d.reasons) r
+        where r ->> 'outcome' = case e.kind when 'manual' then 'deny' else 'escalate' end) as stopped_by,
     e.environment, a.digest, a.payload::jsonb -> 'args' as args, a.confidence::float8 as confidence, a.rationale, a.citations, a.evidence,
     a.subject, d.document as decision, r.instruction, a.supersedes, a.edited_by, e.decided_by, e.reason,
     jsonb_build_object('kind', a.proposed_by_kind, 'id', a.proposed_by) as proposed_by,
@@ -24,4 +28,5 @@ join app.actions a on a.tenant_id = e.tenant_id and a.id = e.action_id
 join app.workflows w on w.tenant_id = a.tenant_id and w.id = a.workflow_id
 join app.decisions d on d.tenant_id = a.tenant_id and d.action_id = a.id
 join app.runs r on r.tenant_id = a.tenant_id and r.id = a.run_id
+left join app.members m on m.tenant_id = e.tenant_id and m.user_id = e.assigned_to
 where e.id = %(id)s

@@ -1,11 +1,26 @@
--- The queue, newest first, after the given key.
-select e.id, e.kind, e.status, e.severity, e.summary, e.action_id, e.run_id, w.slug as workflow, a.tool, e.class_key, e.assigned_to, e.expires_at, e.created_at
+-- The queue after the given key. {key}, {direction} and {beyond} are those of one of the orders that the service knows, and nothing else.
+select e.id, e.kind, e.status, e.severity, e.summary, e.action_id, e.run_id, w.slug as workflow, a.tool, a.effect, a.digest, e.class_key,
+    e.assigned_to, m.name as assigned_name, e.expires_at, e.created_at, e.decided_at,
+    case when private.currency_of_worth(e.class) is not null then jsonb_build_object('amount', private.worth_of(e.class),
+        'currency', private.currency_of_worth(e.class)) end as amount,
+    -- Why it stopped: what escalated of an approval, and what denied of what is done by hand.
+    (select coalesce(jsonb_agg(distinct r ->> 'check'), '[]') from app.decisions d, jsonb_array_elements(d.reasons) r
+        where d.tenant_id = e.tenant_id and d.action_id = e.action_id
+            and r ->> 'outcome' = case e.kind when 'manual' then 'deny' else 'escalate' end) as stopped_by,
+    {key} as sort_key
 from app.exceptions e
 join app.actions a on a.tenant_id = e.tenant_id and a.id = e.action_id
 join app.workflows w on w.tenant_id = a.tenant_id and w.id = a.workflow_id
-where (%(status)s::text is null or e.status = %(status)s)
+left join app.members m on m.tenant_id = e.tenant_id and m.user_id = e.assigned_to
+where (%(status)s::text is null or e.status = %(status)s or %(status)s = 'decided' and e.status <> 'open')
     and (%(kind)s::text is null or e.kind = %(kind)s)
     and (%(class_key)s::text is null or e.class_key = %(class_key)s)
-    and (%(after_at)s::timestamptz is null or (e.created_at, e.id) < (%(after_at)s, %(after_id)s))
-order by e.created_at desc, e.id desc
+    and (%(severity)s::text is null or e.severity = %(severity)s)
+    and (%(workflow)s::text is null or w.slug = %(workflow)s)
+    and (%(nobody)s::boolean is not true or e.assigned_to is null)
+    and (%(assigned_to)s::uuid is null or e.assigned_to = %(assigned_to)s)
+    and (%(created_before)s::timestamptz is null or e.created_at < %(created_before)s)
+    and (%(ids)s::uuid[] is null or e.id = any (%(ids)s))
+    and (%(after_id)s::uuid is null or ({key}, e.id) {beyond} (%(after)s, %(after_id)s))
+order by {key} {direction}, e.id {direction}
 limit %(limit)s

@@ -33,6 +33,28 @@ class Verdict(Strict):
         return self
 
 
+class Item(Strict):
+    """An exception, and the digest of the payload that was shown of it."""
+
+    id: UUID
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+
+
+class Verdicts(Strict):
+    """One verdict, with one reason, on several open exceptions of one class, each by the digest that was shown."""
+
+    class_key: str = Field(pattern="^[0-9a-f]{64}$")
+    items: list[Item] = Field(min_length=1, max_length=50)
+    verdict: Literal["approve", "reject"]
+    reason: Reason
+
+    @model_validator(mode="after")
+    def _once_each(self) -> "Verdicts":
+        if len({item.id for item in self.items}) != len(self.items):
+            raise ValueError("an exception is decided once: name each once")
+        return self
+
+
 class Repropose(Strict):
     """Proposes again what a kill switch stopped, as a person who saw the payload of this digest."""
 
@@ -73,8 +95,48 @@ class Decided(BaseModel):
     superseded_by: dict[str, Any] | None = None
 
 
+class Refused(BaseModel):
+    """Why nothing was changed."""
+
+    status: int
+    code: str
+    detail: str
+
+
+class Amount(BaseModel):
+    """amount: minor units."""
+
+    amount: int
+    currency: str
+
+
+class Counts(BaseModel):
+    """Open exceptions: all, those assigned to who asks, and those assigned to nobody."""
+
+    open: int
+    mine: int
+    unassigned: int
+
+
+class DecidedOne(BaseModel):
+    """What became of one of several: `decided`, or the `problem` for which nothing was changed of it."""
+
+    id: UUID
+    decided: Decided | None
+    problem: Refused | None
+
+
+class DecidedTogether(BaseModel):
+    """One entry for each item, in the order in which they were sent."""
+
+    items: list[DecidedOne]
+
+
 class ExceptionSummary(BaseModel):
-    """kind: `approval` waits for a verdict; `manual` was stopped by a kill switch and is done by hand, if at all."""
+    """kind: `approval` waits for a verdict; `manual` was stopped by a kill switch and is done by hand, if at all.
+
+    amount: where it is of one currency. stopped_by: the checks that stopped it. digest: of the payload to decide on.
+    """
 
     id: UUID
     kind: str
@@ -87,8 +149,14 @@ class ExceptionSummary(BaseModel):
     tool: str
     class_key: str | None
     assigned_to: UUID | None
+    assigned_name: str | None
+    effect: str
+    digest: str
+    amount: Amount | None
+    stopped_by: list[str]
     expires_at: datetime
     created_at: datetime
+    decided_at: datetime | None
 
 
 class Recurrence(BaseModel):

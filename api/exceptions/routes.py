@@ -4,20 +4,25 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import BackgroundTasks, Query, Response
+from pydantic import AwareDatetime
 
 from api.actions.models import Proposed
 from api.auth import Caller
 from api.exceptions import service
+from api.exceptions.inbox import Asked, Sort
 from api.exceptions.models import (
     Assignment,
     Classes,
     Comment,
+    Counts,
     Decided,
+    DecidedTogether,
     ExceptionDetail,
     ExceptionSummary,
     NewComment,
     Repropose,
     Verdict,
+    Verdicts,
 )
 from api.execution import service as execution
 from api.idempotency import Once, result_of
@@ -31,12 +36,27 @@ router = slice_router("exceptions")
 async def list_exceptions(
     caller: Caller,
     page: Paging,
-    status: Literal["open", "approved", "rejected", "edited", "answered", "expired"] | None = None,
+    status: Literal["open", "decided", "approved", "rejected", "edited", "answered", "expired"] | None = None,
     kind: Literal["approval", "manual"] | None = None,
     class_key: Annotated[str | None, Query(alias="class", pattern="^[0-9a-f]{64}$")] = None,
+    severity: Literal["low", "medium", "high", "critical"] | None = None,
+    workflow: Annotated[str | None, Query(pattern="^[a-z0-9][a-z0-9-]{0,62}$")] = None,
+    assigned: Literal["me", "none"] | UUID | None = None,
+    created_before: AwareDatetime | None = None,
+    sort: Sort = "created_at",
 ) -> Any:
-    """The queue, newest first, of one status, kind or class if asked for."""
-    return await service.list_exceptions(caller, page, status, class_key, kind)
+    """The queue, as it is asked for: newest first, or what ends, weighs or is worth most first.
+
+    `decided` is every status but `open`. `assigned` is `me`, `none`, or a member's id.
+    """
+    asked = Asked(status, kind, class_key, severity, workflow, assigned, created_before, sort)
+    return await service.list_exceptions(caller, page, asked)
+
+
+@router.get("/exceptions/count", operation_id="count_exceptions", response_model=Counts)
+async def count_exceptions(caller: Caller) -> Any:
+    """How many exceptions are open: all, those of who asks, and those of nobody."""
+    return await service.count(caller)
 
 
 @router.get("/exceptions/classes", operation_id="list_exception_classes", response_model=Classes)
@@ -71,6 +91,18 @@ async def decide_exception(
     if action["status"] == "authorized" and action["executed_by"] == "executor" and not answer.replayed:
         background.add_task(execution.execute_soon, caller, action["id"])
     return result_of(answer, response)
+
+
+@router.post("/exceptions/decisions", operation_id="decide_exceptions", response_model=DecidedTogether)
+async def decide_exceptions(body: Verdicts, caller: Caller, once: Once, background: BackgroundTasks) -> Any:
+    """Approve or reject several exceptions of one class with one reason. Not what a hard gate stopped.
+
+    Each is decided by itself: some may be refused, such as what somebody else has decided meanwhile, and others not.
+    """
+    told = await service.decide_together(caller, body, once)
+    for action_id in service.to_execute(told):
+        background.add_task(execution.execute_soon, caller, action_id)
+    return {"items": told}
 
 
 @router.post(

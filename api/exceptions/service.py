@@ -1,16 +1,20 @@
 """The human queue: what waits, and the verdicts on it."""
 
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
+
+import psycopg
 
 from api.actions.record import record_of
 from api.actions.service import Recording, decide_and_record
 from api.auth import Principal
 from api.db import Answer, Idempotency, database
-from api.errors import Problem
-from api.exceptions.models import NewComment, Repropose, Verdict
-from api.gate.models import Decision, Facts, Outcome, Proposal, Proposer
+from api.errors import Problem, from_database
+from api.exceptions.inbox import Asked
+from api.exceptions.models import NewComment, Repropose, Verdict, Verdicts
+from api.gate.models import HARD_GATES, Decision, Facts, Outcome, Proposal, Proposer
 from api.ids import new_id
 from api.pagination import PageRequest
 from api.privacy.sealing import opened_run
@@ -25,13 +29,22 @@ APPROVAL_HOURS = 24
 RECURRENCE_DAYS = 90
 
 
-async def list_exceptions(
-    principal: Principal, page: PageRequest, status: str | None, class_key: str | None, kind: str | None
-) -> dict[str, Any]:
-    parameters = page.key() | {"status": status, "class_key": class_key, "kind": kind}
+async def list_exceptions(principal: Principal, page: PageRequest, asked: Asked) -> dict[str, Any]:
+    """The queue as it is asked for, one page of it. A cursor goes with the order that it came from."""
+    parameters = asked.key(page) | asked.parameters(principal)
+    statement = asked.statement(query("exceptions/list_exceptions"))
     async with database().tenant_transaction(principal, "exceptions.read") as connection:
-        rows = await (await connection.execute(query("exceptions/list_exceptions"), parameters)).fetchall()
-    return page.page(rows, "created_at", "id")
+        # The statement is put together from words of this module's own, never from a request's.
+        rows = await (await connection.execute(statement, parameters)).fetchall()
+    return asked.page(page, rows)
+
+
+async def count(principal: Principal) -> dict[str, int]:
+    """How many exceptions are open: all of them, the person's own, and those of nobody."""
+    parameters = {"user_id": principal.claims["sub"] if principal.kind == "user" else None}
+    async with database().tenant_transaction(principal, "exceptions.read") as connection:
+        row = await (await connection.execute(query("exceptions/count_open"), parameters)).fetchone()
+    return dict(row or {})
 
 
 async def list_classes(principal: Principal, days: int, limit: int) -> dict[str, Any]:
@@ -70,6 +83,56 @@ async def decide(principal: Principal, exception_id: UUID, body: Verdict, once: 
         "approval_expires_at": datetime.now(UTC) + timedelta(hours=APPROVAL_HOURS),
     }
     return await database().call(principal, "decide_exception_v1", args, once)
+
+
+async def require_alike(principal: Principal, class_key: str, ids: list[UUID]) -> None:
+    """Refuses what is not decided together: each case of a hard gate is looked at by itself, and so are unlike ones.
+
+    Raises Problem 404 `not_found`, 422 `mixed_classes` and 422 `hard_gate`.
+    """
+    async with database().tenant_transaction(principal, "exceptions.decide") as connection:
+        rows = await (await connection.execute(query("exceptions/together"), {"ids": ids})).fetchall()
+    if len(rows) < len(ids):
+        raise Problem(404, "not_found", "One of these exceptions does not exist. Load the queue again.")
+    if any(row["class_key"] != class_key or row["kind"] != "approval" for row in rows):
+        raise Problem(
+            422, "mixed_classes",
+            "These exceptions are not all of one class, so one reason cannot be true of all. Decide them one by one.",
+        )  # fmt: skip
+    if any(row["gated"] or row["effect"] in HARD_GATES for row in rows):
+        raise Problem(
+            422, "hard_gate",
+            "What these would do can harm and may not be undone, so each is decided by itself. Open them one by one.",
+        )  # fmt: skip
+
+
+async def decide_together(principal: Principal, body: Verdicts, once: Idempotency) -> list[dict[str, Any]]:
+    """One verdict on several exceptions of one class: a decision for each, as `decide` makes it.
+
+    Answers what became of each: {id, decided, problem, replayed}. Each has a key that follows from the request's and
+    its own, so that the same request again decides nothing twice, and goes on where it was cut off. Raises what
+    `require_alike` raises; then nothing was decided.
+    """
+    await require_alike(principal, body.class_key, [item.id for item in body.items])
+    told = []
+    for item in body.items:
+        key = sha256(f"{once.key}\n{item.id}".encode()).hexdigest()
+        verdict = Verdict(verdict=body.verdict, digest=item.digest, reason=body.reason)
+        one: dict[str, Any] = {"id": item.id, "decided": None, "problem": None, "replayed": False}
+        try:
+            answer = await decide(principal, item.id, verdict, Idempotency(key, once.request))
+            one |= {"decided": answer.result, "replayed": answer.replayed}
+        except psycopg.Error as error:
+            problem = from_database(error)
+            one["problem"] = {"status": problem.status_code, "code": problem.code, "detail": problem.detail}
+        told.append(one)
+    return told
+
+
+def to_execute(told: list[dict[str, Any]]) -> list[str]:
+    """The actions that these decisions let run, and that are executed here: a client fetches a permit for its own."""
+    actions = [one["decided"]["action"] for one in told if one["decided"] and not one["replayed"]]
+    return [each["id"] for each in actions if (each["status"], each["executed_by"]) == ("authorized", "executor")]
 
 
 async def _edit(principal: Principal, exception_id: UUID, body: Verdict, once: Idempotency) -> Answer:
