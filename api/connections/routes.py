@@ -1,16 +1,13 @@
 """Connecting provider accounts. The callback is the only page here that a browser opens."""
 
-from hashlib import sha256
 from html import escape
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 from api.auth import Caller
-from api.config import settings
 from api.connections import service
 from api.connections.models import Connection, ConnectionStarted, Disconnected, NewConnection
 from api.errors import Problem
@@ -20,32 +17,14 @@ router = slice_router("connections")
 callback_router = APIRouter(tags=["connections"])
 #: A provider's answer has a handful of parameters; a code may be long.
 MAX_PARAMETERS, MAX_VALUE = 30, 4000
-
-
-def _cookie(state: str) -> str:
-    # Named after the state, so that two sign-ins in one browser do not overwrite each other.
-    return f"countersign_oauth_{sha256(state.encode()).hexdigest()[:16]}"
-
-
-def _bound(response: Response, provider: str, started: dict[str, Any], binding: str) -> dict[str, Any]:
-    """The sign-in that was started, with the cookie that binds it to this browser."""
-    state = parse_qs(urlsplit(started["authorize_url"]).query)["state"][0]
-    response.set_cookie(
-        _cookie(state),
-        binding,
-        max_age=service.FLOW_MINUTES * 60,
-        path=f"/oauth/{provider}",
-        httponly=True,
-        samesite="lax",
-        secure=settings().public_url.startswith("https://"),
-    )
-    return started
+#: The address of a callback holds a code: no page that follows is told it, and nobody keeps the answer.
+_HEADERS = {"Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 
 
 @router.post("/connections", status_code=201, operation_id="create_connection", response_model=ConnectionStarted)
 async def create_connection(body: NewConnection, caller: Caller, response: Response) -> dict[str, Any]:
     """Starts a sign-in at a provider. Every call starts a new one, so it takes no Idempotency-Key."""
-    return _bound(response, body.provider, *await service.begin(caller, body))
+    return service.bind(response, body.provider, *await service.begin(caller, body))
 
 
 @router.post(
@@ -60,7 +39,7 @@ async def reconnect_connection(connection_id: UUID, caller: Caller, response: Re
     It stays as it is, and keeps its id, until the same account has consented to exactly what it asks for.
     """
     provider = (await service.get_connection(caller, connection_id))["provider"]
-    return _bound(response, provider, *await service.reconnect(caller, connection_id))
+    return service.bind(response, provider, *await service.reconnect(caller, connection_id))
 
 
 @router.get("/connections", operation_id="list_connections", response_model=list[Connection])
@@ -87,26 +66,27 @@ async def delete_connection(connection_id: UUID, caller: Caller) -> dict[str, An
 def _page(title: str, text: str, status: int) -> HTMLResponse:
     return HTMLResponse(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)} - Countersign</title>'
-        f'<meta name="viewport" content="width=device-width"><main><h1>{escape(title)}</h1>'
-        f"<p>{escape(text)}</p></main></html>",
+        f'<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
+        f"<main><h1>{escape(title)}</h1><p>{escape(text)}</p>"
+        f'<p><a href="/connections">To the connections</a></p></main></html>',
         status,
-        headers={
-            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-            "Referrer-Policy": "no-referrer",
-            "Cache-Control": "no-store",
-        },
+        headers=_HEADERS | {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"},
     )
 
 
 @callback_router.get("/oauth/{provider}/callback", include_in_schema=False)
-async def callback(provider: str, request: Request) -> HTMLResponse:
+async def callback(provider: str, request: Request) -> Response:
+    """Ends a sign-in. A person at a browser goes on to the connection's page; anybody else is told that it is done."""
     try:
         answer = _answer(request)
         state = answer.get("state", "")
-        result = await service.complete(provider, state, request.cookies.get(_cookie(state), ""), answer)
+        result = await service.complete(provider, state, service.bound(request, state), answer)
     except Problem as problem:
         return _page("Not connected", str(problem.detail), problem.status_code)
-    return _page("Connected", f"The connection {result['connection_id']} is active. You can close this window.", 200)
+    connection_id = result["connection_id"]
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse(f"/connections/{connection_id}?done=connected", 303, headers=_HEADERS)
+    return _page("Connected", f"The connection {connection_id} is active. You can close this window.", 200)
 
 
 def _answer(request: Request) -> dict[str, str]:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from api.auth import Principal, system
 from api.connections import sign_in
+from api.connections.binding import bind, bound
 from api.connections.credential import is_expiring, open_credential, provider, site_of
 from api.connections.disconnect import disconnect, revoke_at_provider
 from api.connections.refresh import RefreshBusyError, keep_alive, refresh
@@ -14,9 +15,9 @@ from api.db import database
 from api.errors import Problem
 
 __all__ = [
-    "FLOW_MINUTES", "RefreshBusyError", "Rotation", "begin", "complete", "disconnect", "due", "get_connection",
-    "is_expiring", "list_connections", "open_credential", "provider", "reconnect", "refresh", "rewrap", "site_of",
-    "upkeep",
+    "FLOW_MINUTES", "RefreshBusyError", "Rotation", "begin", "bind", "bound", "complete", "disconnect", "due",
+    "get_connection", "is_expiring", "list_connections", "open_credential", "provider", "reconnect", "refresh", "rewrap",
+    "site_of", "upkeep",
 ]  # fmt: skip
 
 

@@ -5,10 +5,12 @@ from fastapi import APIRouter
 from api.dashboard import (
     account,
     amendments,
+    connections,
     constitution,
     constitution_drafts,
     constitution_trials,
     exception_page,
+    exceptions_inbox,
     sign_in,
     static_files,
 )
@@ -17,10 +19,12 @@ router = APIRouter(include_in_schema=False)
 for part in (
     account,
     amendments,
+    connections,
     constitution,
     constitution_drafts,
     constitution_trials,
     exception_page,
+    exceptions_inbox,
     sign_in,
     static_files,
 ):

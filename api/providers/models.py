@@ -13,8 +13,11 @@ class ShownParameter(BaseModel):
 
 
 class ShownScopes(BaseModel):
+    """What a connection of each access asks for; `words` says of each scope what it lets its holder do."""
+
     read: list[str]
     write: list[str]
+    words: dict[str, str]
 
 
 class TokenLife(BaseModel):

@@ -49,6 +49,7 @@ class Scopes(Part):
     sent: whether they are asked for at all, or set at the provider. implied: granted unasked, and harmless.
     reported: whether the token answer names what was granted; at: where, as a list or a text.
     read_enforced_by: who keeps a read connection from writing: the provider, whose token cannot, or only this gateway.
+    words: what each scope lets its holder do, as a person understands it after "can": `read accounts`.
     """
 
     read: list[str]
@@ -60,6 +61,7 @@ class Scopes(Part):
     parameter: str = Field(default="scope", pattern=r"^[a-z_]+$")
     at: Pointer = "/scope"
     read_enforced_by: Literal["provider", "gateway"] = "gateway"
+    words: dict[str, Annotated[str, Field(min_length=1, max_length=120)]] = Field(default={}, max_length=60)
 
 
 class Revoke(Part):

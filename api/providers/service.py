@@ -23,7 +23,7 @@ def _shown(manifest: Manifest) -> Provider:
             name: ShownParameter(title=parameter.title, pattern=parameter.pattern)
             for name, parameter in manifest.parameters.items()
         },
-        scopes=ShownScopes(read=manifest.scopes("read"), write=manifest.scopes("write")),
+        scopes=ShownScopes(read=manifest.scopes("read"), write=manifest.scopes("write"), words=oauth.scopes.words),
         read_enforced_by=oauth.scopes.read_enforced_by,
         tokens=TokenLife(
             access_seconds=None if oauth.never_expires else oauth.default_expires_in,
