@@ -1,5 +1,6 @@
 """Serves a stub on loopback: every host of the provider is a prefix of the path."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -38,6 +39,14 @@ class Served:
         }
 
 
+class _Server(uvicorn.Server):
+    """Looks often whether it is to stop, as hundreds of tests wait for that."""
+
+    async def main_loop(self) -> None:
+        while not self.should_exit:  # noqa: ASYNC110 - uvicorn's way to be told is this flag
+            await asyncio.sleep(0.01)
+
+
 @contextmanager
 def serving(stub: Stub) -> Iterator[Served]:
     """Serves from a thread of this process."""
@@ -51,7 +60,7 @@ def serving(stub: Stub) -> Iterator[Served]:
 
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind((HOST, 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
+    server = _Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
@@ -62,6 +71,6 @@ def serving(stub: Stub) -> Iterator[Served]:
             time.sleep(0.01)
         yield Served(stub, f"http://{HOST}:{listener.getsockname()[1]}")
     finally:
-        server.should_exit = True
+        server.should_exit = server.force_exit = True  # nobody waits for what is still connected
         thread.join(timeout=30)
         listener.close()
