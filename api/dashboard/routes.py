@@ -11,8 +11,11 @@ from api.dashboard import (
     constitution_trials,
     exception_page,
     exceptions_inbox,
+    risk,
+    settings,
     sign_in,
     static_files,
+    team,
 )
 
 router = APIRouter(include_in_schema=False)
@@ -25,6 +28,9 @@ for part in (
     constitution_trials,
     exception_page,
     exceptions_inbox,
+    risk,
+    settings,
+    team,
     sign_in,
     static_files,
 ):

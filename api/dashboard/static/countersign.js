@@ -161,7 +161,11 @@ function previewing() {
 function changing() {
   for (const input of all("input[type=range]")) {
     const output = input.parentElement.querySelector("output");
-    if (output) input.addEventListener("input", () => { output.textContent = input.value; });
+    const named = input.dataset.words?.split("|");
+    input.addEventListener("input", () => {
+      if (output) output.textContent = named?.[input.value] ?? input.value;
+      if (named) input.setAttribute("aria-valuetext", named[input.value]);
+    });
   }
   const differs = (input) => {
     if (input.type === "checkbox" || input.type === "radio") return input.checked !== input.defaultChecked;
