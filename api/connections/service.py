@@ -16,8 +16,8 @@ from api.errors import Problem
 
 __all__ = [
     "FLOW_MINUTES", "RefreshBusyError", "Rotation", "begin", "bind", "bound", "complete", "disconnect", "due",
-    "get_connection", "is_expiring", "list_connections", "open_credential", "provider", "reconnect", "refresh", "rewrap",
-    "site_of", "upkeep",
+    "get_connection", "is_expiring", "list_connections", "open_credential", "provider", "reconnect", "refresh",
+    "rewrap", "site_of", "upkeep",
 ]  # fmt: skip
 
 

@@ -10,8 +10,8 @@ from fastapi import Request, Response
 
 from api.connections import service
 from api.connections.models import NewConnection
-from api.dashboard import people
 from api.dashboard import format as formats
+from api.dashboard import people
 from api.dashboard.forms import Form, Sent, filled, stepped_up
 from api.dashboard.pages import page
 from api.dashboard.routing import page_router, problem_of, to
@@ -153,7 +153,7 @@ async def _one(request: Request, who: Visitor, connection_id: UUID, *, problem: 
     return page(
         who, "connection.html", request=request, status=problem.status_code if problem else 200, problem=problem,
         shown=shown, provider=provider, title=_title_of(known)(shown["provider"]), names=names, health=health(shown),
-        tools=[tool for tool in (provider.tools if provider else []) if shown["access"] == "write" or tool.access == "read"],
+        tools=[each for each in (provider.tools if provider else []) if each.access in ("read", shown["access"])],
     )  # fmt: skip
 
 

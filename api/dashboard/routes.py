@@ -9,13 +9,17 @@ from api.dashboard import (
     constitution,
     constitution_drafts,
     constitution_trials,
+    directory,
     exception_page,
     exceptions_inbox,
+    kill_switches,
     risk,
     settings,
     sign_in,
     static_files,
     team,
+    workflow_drafts,
+    workflows,
 )
 
 router = APIRouter(include_in_schema=False)
@@ -26,12 +30,16 @@ for part in (
     constitution,
     constitution_drafts,
     constitution_trials,
+    directory,
     exception_page,
     exceptions_inbox,
     risk,
     settings,
     team,
+    kill_switches,
     sign_in,
     static_files,
+    workflows,
+    workflow_drafts,
 ):
     router.include_router(part.router)

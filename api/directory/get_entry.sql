@@ -5,6 +5,8 @@ select e.id, e.environment, e.kind, e.name, e.status, e.version, e.created_at, e
             'state', case when d.trusted_from <= now() then 'trusted' else 'cooling_off' end, 'change_id', d.change_id)
             order by d.type, d.key), '[]')
         from app.directory_details d where d.tenant_id = e.tenant_id and d.entry_id = e.id and d.status = 'active') as details,
+    (select max(d.trusted_from) from app.directory_details d where d.tenant_id = e.tenant_id and d.entry_id = e.id
+        and d.status = 'active' and d.trusted_from > now()) as cooling_off_until,
     (select o.id from app.directory_changes o where o.tenant_id = e.tenant_id and o.entry_id = e.id and o.status = 'open'
         and o.expires_at > now()) as open_change,
     (select coalesce(jsonb_agg(jsonb_build_object('id', h.id, 'environment', h.environment, 'kind', h.kind, 'entry_id', h.entry_id,

@@ -225,7 +225,11 @@ class ChangeDetail(Change):
 
 
 class Entry(BaseModel):
-    """`version` counts approved changes; name it to change the entry."""
+    """`version` counts approved changes; name it to change the entry.
+
+    cooling_off_until: when the last of its details is trusted; null when all are. open_change: what waits for a second
+    person.
+    """
 
     id: UUID
     environment: Environment
@@ -237,13 +241,14 @@ class Entry(BaseModel):
     checked_by: UUID
     created_at: datetime
     updated_at: datetime
+    cooling_off_until: datetime | None
+    open_change: UUID | None
 
 
 class EntryDetail(Entry):
     """`details` with their states as of now; `history` holds every approved change, newest first."""
 
     details: list[dict[str, Any]]
-    open_change: UUID | None
     history: list[Change]
 
 
