@@ -53,9 +53,12 @@ async def list_actions(
     page: Paging,
     status: Annotated[str | None, Query(max_length=30)] = None,
     run_id: UUID | None = None,
+    workflow: Annotated[str | None, Query(max_length=63)] = None,
+    tool: Annotated[str | None, Query(max_length=120)] = None,
+    effect: Annotated[str | None, Query(max_length=30)] = None,
 ) -> Any:
-    """Actions, newest first, of one status or one run if asked for."""
-    return await service.list_actions(caller, page, status, run_id)
+    """Actions, newest first, of one status, run, workflow, tool or effect if asked for."""
+    return await service.list_actions(caller, page, status, run_id, workflow=workflow, tool=tool, effect=effect)
 
 
 @router.get("/actions/{action_id}", operation_id="get_action", response_model=Action)

@@ -207,9 +207,19 @@ async def _shown(principal: Principal, row: dict[str, Any]) -> dict[str, Any]:
 
 
 async def list_actions(
-    principal: Principal, page: PageRequest, status: str | None, run_id: UUID | None
+    principal: Principal,
+    page: PageRequest,
+    status: str | None,
+    run_id: UUID | None,
+    *,
+    workflow: str | None = None,
+    tool: str | None = None,
+    effect: str | None = None,
 ) -> dict[str, Any]:
-    parameters = page.key() | {"status": status, "run_id": run_id}
+    """Actions, newest first, narrowed by whatever is not None."""
+    parameters = page.key() | {
+        "status": status, "run_id": run_id, "workflow": workflow, "tool": tool, "effect": effect,
+    }  # fmt: skip
     async with database().tenant_transaction(principal, "actions.read") as connection:
         rows = await (await connection.execute(query("actions/list_actions"), parameters)).fetchall()
     return page.page(rows, "created_at", "id")

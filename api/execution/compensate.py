@@ -1,5 +1,6 @@
 """Undoing what was done: the contract's own compensating call, proposed like any other action."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -139,6 +140,36 @@ def _undoable(done: dict[str, Any], contract: Contract) -> None:
         )
 
 
+def obstacle(done: dict[str, Any], granted: Callable[[str], bool]) -> Problem | None:
+    """What keeps an action from being undone, as far as is known without asking its provider; None when nothing does.
+
+    done: as `described`. granted: whether the workflow may use a tool.
+    """
+    contract = Contract.model_validate(done["contract"])
+    try:
+        _undoable(done, contract)
+        if contract.compensate is None:
+            raise _irreversible(contract)
+        for tool in (contract.compensate.tool, contract.state.tool if contract.state else None):
+            if tool is not None and not granted(tool):
+                raise _not_granted(tool, done["workflow"])
+        if contract.state is not None and left_by(done, contract)[1] is None:
+            raise _not_kept()
+    except Problem as problem:
+        return problem
+    return None
+
+
+def _not_granted(tool: str, workflow: str) -> Problem:
+    detail = f"Undoing it takes {tool}, which the workflow {workflow} may not use; undo it by hand."
+    return Problem(409, "undo_not_granted", detail)
+
+
+def _not_kept() -> Problem:
+    detail = "What the action left behind was not read, or is not kept any more, so a later change would go unseen."
+    return Problem(409, "state_not_kept", f"{detail} Undo it by hand.")
+
+
 def _irreversible(contract: Contract) -> Problem:
     if contract.effect == "money_movement":
         detail = (
@@ -157,8 +188,7 @@ async def _granted(principal: Principal, workflow: str, *tools: str | None) -> N
     def verdict(facts: Facts, _: Proposer) -> None:
         for tool in filter(None, tools):
             if tool not in facts.workflow.spec.tools or tool not in facts.contracts:
-                detail = f"Undoing it takes {tool}, which the workflow {workflow} may not use; undo it by hand."
-                raise Problem(409, "undo_not_granted", detail)
+                raise _not_granted(tool, workflow)
 
     await workflow_facts.judge(principal, workflow, verdict)
 
@@ -195,8 +225,7 @@ async def _unchanged(done: dict[str, Any], contract: Contract) -> dict[str, Any]
         return {}
     left, args = left_by(done, contract)
     if args is None:
-        detail = "What the action left behind was not read, or is not kept any more, so a later change would go unseen."
-        raise Problem(409, "state_not_kept", f"{detail} Undo it by hand.")
+        raise _not_kept()
     reader = system(done["tenant_id"], "compensate")
     body = NewObservation(tool=state.tool, args=args)
     seen = (await runs.observe(reader, done["run_id"], body, None, runs.ForAction(done["id"], "premise"))).result

@@ -8,7 +8,7 @@ from fastapi import BackgroundTasks, Query, Response
 from api.auth import Caller
 from api.execution import service
 from api.execution.dead_letter_models import DeadLetter, DeadLetterDetail, RequeuedMany, RequeueMany
-from api.execution.undo_models import Compensation, PlannedUndo, ProposedUndo, UndoReport
+from api.execution.undo_models import Compensation, PlannedUndo, ProposedUndo, UndoPreview, UndoReport
 from api.gate.models import Slug, ToolName
 from api.idempotency import Once, result_of
 from api.pagination import Page, Paging
@@ -52,6 +52,12 @@ async def compensate_run(
 async def get_run_compensation(run_id: UUID, caller: Caller) -> Any:
     """What became of undoing a run: of every write whether it was undone, by which action, or why not."""
     return await service.undo_report(caller, run_id)
+
+
+@router.get("/runs/{run_id}/compensation/preview", operation_id="preview_run_compensation", response_model=UndoPreview)
+async def preview_run_compensation(run_id: UUID, caller: Caller) -> Any:
+    """What undoing a run would do: of every write by which tool it would be undone, or why it cannot be."""
+    return await service.undo_preview(caller, run_id)
 
 
 @router.get("/dead-letters", operation_id="list_dead_letters", response_model=Page[DeadLetter])

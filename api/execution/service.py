@@ -5,6 +5,7 @@ from api.execution.dead_letters import get as get_dead_letter
 from api.execution.dead_letters import list_dead_letters, requeue, requeue_many
 from api.execution.execute import execute, execute_soon, expire
 from api.execution.reconcile import look_up, reconcile
+from api.execution.undo_preview import preview as undo_preview
 from api.execution.undo_runs import pursue, pursue_due, pursue_soon, undo_run
 from api.execution.undo_runs import report as undo_report
 
@@ -22,6 +23,7 @@ __all__ = [
     "reconcile",
     "requeue",
     "requeue_many",
+    "undo_preview",
     "undo_report",
     "undo_run",
 ]

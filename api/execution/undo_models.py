@@ -45,6 +45,29 @@ class UndoStep(BaseModel):
     undo: dict[str, Any] | None
 
 
+class PreviewedStep(BaseModel):
+    """One write of the run, the last first: the tool that would undo it, or a code and a reason why nothing does."""
+
+    position: int
+    action: dict[str, Any]
+    can: bool
+    tool: str | None
+    code: str | None
+    reason: str | None
+
+
+class UndoPreview(BaseModel):
+    """What undoing a run would do. under_way: the plan that does so already. writes: how many; 200 steps are told.
+
+    Whether somebody changed a record since is not known before it is undone; what was changed is left as it is.
+    """
+
+    run_id: UUID
+    under_way: UUID | None
+    writes: int
+    steps: list[PreviewedStep]
+
+
 class UndoReport(BaseModel):
     """What became of undoing a run. counts: how many steps have which code, or which status while they have none."""
 

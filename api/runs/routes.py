@@ -42,6 +42,12 @@ async def get_run(run_id: UUID, caller: Caller) -> Any:
     return await history.trace(caller, run_id)
 
 
+@router.get("/runs/{run_id}/observations/{observation_id}", operation_id="get_observation", response_model=Observation)
+async def get_observation(run_id: UUID, observation_id: UUID, caller: Caller) -> Any:
+    """One read of a run: its arguments, what is kept of the answer, and how far each part of it is trusted."""
+    return await history.observation(caller, run_id, observation_id)
+
+
 @router.post("/runs/{run_id}/complete", operation_id="complete_run", response_model=RunEnded)
 async def complete_run(run_id: UUID, caller: Caller, once: Once, response: Response) -> Any:
     """Ends a run that its client drives: nothing more is observed or proposed in it."""

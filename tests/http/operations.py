@@ -85,6 +85,7 @@ MISSING = {
             "provider_id",
             "erasure_id",
             "trigger_id",
+            "observation_id",
         ),
         "018f0000-0000-7000-8000-000000000000",
     ),

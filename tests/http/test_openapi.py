@@ -169,6 +169,7 @@ def test_what_it_answers_is_what_it_says(
         f"/v1/runs/{run['id']}/observations", json={"tool": "sandbox_bank.bills.list"}, headers=once()
     )
     seen = fits(document, "/v1/runs/{run_id}/observations", read)
+    ids["observation_id"] = seen["id"]
     body = agent.proposal(PAY, payment(), evidence=[{"observation_id": seen["id"]}])
     action = fits(document, "/v1/actions", agent.api.post("/v1/actions", json=body, headers=once()))
     fits(document, "/v1/gate/evaluate", agent.api.post("/v1/gate/evaluate", json=body, headers=once()))

@@ -17,7 +17,9 @@ select (select v.spec -> 'pseudonyms' from app.workflows w join app.workflow_ver
         from app.observations o where o.tenant_id = r.tenant_id and o.run_id = r.id) as reads,
     (select coalesce(jsonb_agg(jsonb_build_object('id', a.id, 'effect', a.effect, 'status_reason', a.status_reason,
             'supersedes', a.supersedes, 'moved', a.moved, 'compensates', a.compensates, 'citations', a.citations,
-            'outcome', d.outcome, 'reasons', d.reasons,
+            'outcome', d.outcome, 'reasons', d.reasons, 'decided_at', d.document -> 'decided_at',
+            'exception', (select jsonb_build_object('id', x.id, 'kind', x.kind, 'status', x.status, 'created_at', x.created_at)
+                from app.exceptions x where x.tenant_id = a.tenant_id and x.action_id = a.id order by x.created_at desc limit 1),
             'approvals', (select coalesce(jsonb_agg(jsonb_build_object('user_id', p.user_id, 'role', p.role, 'verdict', p.verdict,
                     'digest', p.digest, 'reason', p.reason, 'at', p.created_at) order by p.created_at, p.id), '[]')
                 from app.approvals p where p.tenant_id = a.tenant_id and p.action_id = a.id),

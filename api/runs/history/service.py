@@ -7,7 +7,9 @@ from api.auth import Principal
 from api.db import database
 from api.errors import Problem
 from api.pagination import PageRequest
+from api.privacy.sealing import opened
 from api.runs import service as runs
+from api.runs import tokens
 from api.runs.loop.thinking import notes
 from api.sql import query
 from api.workflows.shown import hidden_in, hiding
@@ -53,6 +55,27 @@ async def trace(principal: Principal, run_id: UUID) -> dict[str, Any]:
         }
     )
     return told if hide is None else hidden_in(told, HOLDS_VALUES, hide)
+
+
+async def observation(principal: Principal, run_id: UUID, observation_id: UUID) -> dict[str, Any]:
+    """One read with what is kept of its result, as its caller may see it; Problem 404 when the run has no such."""
+    found = await _read(principal, run_id, id=observation_id)
+    if not found:
+        raise Problem(404, "not_found", "There is no such observation in this run.")
+    [(workflow, seen)] = found
+    return await tokens.shown_to(principal, workflow, run_id, seen)
+
+
+async def observations(principal: Principal, run_id: UUID, ids: list[UUID], most: int) -> list[dict[str, Any]]:
+    """Those of these reads whose results are small: at most so many bytes, as they are kept. For people."""
+    return [seen for _, seen in await _read(principal, run_id, ids=ids, bytes=most)]
+
+
+async def _read(principal: Principal, run_id: UUID, **narrowed: Any) -> list[tuple[str, dict[str, Any]]]:
+    parameters = {"run_id": run_id, "id": None, "ids": None, "bytes": None, "limit": 200} | narrowed
+    async with database().tenant_transaction(principal, "runs.read") as connection:
+        rows = await (await connection.execute(query("runs/history/get_observations"), parameters)).fetchall()
+    return [(row.pop("workflow"), opened(row.pop("kept"), row)) for row in rows]
 
 
 def _joined(these: list[dict[str, Any]], those: list[dict[str, Any]]) -> list[dict[str, Any]]:
