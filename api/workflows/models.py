@@ -76,11 +76,21 @@ class Difference(BaseModel):
 
 
 class Workflow(BaseModel):
+    """`stage`, `tools`: of the live version. stopped_by: how many engaged kill switches stop all of it;
+    connections_down: how many connections that the live version names are not active.
+    """
+
     id: UUID
     slug: str
     environment: Environment
     title: str
     live_version: int | None
+    stage: Literal["shadow", "supervised", "autonomous"] | None
+    tools: list[str]
+    newest_version: int
+    newest_status: Literal["draft", "in_review", "live", "superseded"]
+    stopped_by: int
+    connections_down: int
     created_at: datetime
 
 

@@ -25,6 +25,7 @@ from api.workflows.models import (
     Workflow,
     WorkflowVersion,
 )
+from api.workflows.stage_models import StageRecord
 
 router = slice_router("workflows")
 assets_router = APIRouter(include_in_schema=False)
@@ -141,6 +142,12 @@ async def get_readiness(slug: str, caller: Caller, version: Annotated[int | None
     Of the version asked for, else the live one, else the newest.
     """
     return await service.readiness(caller, slug, version)
+
+
+@router.get("/workflows/{slug}/stage", operation_id="get_stage_record", response_model=StageRecord)
+async def get_stage_record(slug: str, caller: Caller, days: Annotated[int, Query(ge=1, le=365)] = 30) -> Any:
+    """What the workflow would have done without its stage, tool by tool, and how often people agreed with that."""
+    return await service.stage_record(caller, slug, days)
 
 
 @router.post("/kill-switches", status_code=201, operation_id="engage_kill_switch", response_model=KillSwitchDetail)

@@ -14,8 +14,12 @@ from api.tools import service as tools
 from api.workflows.diff import diff
 from api.workflows.document import document
 from api.workflows.models import Approval, NewKillSwitch, NewVersion, NewWorkflow, Rejection, Release
-from api.workflows.readiness import presented
+from api.workflows.readiness import CONTROLS as CONTROLS
+from api.workflows.readiness import presented as presented
 from api.workflows.validation import mistakes
+
+#: How many of the newest proposals a record of a workflow's stage goes by.
+RECORDED = 5000
 
 
 async def _check(principal: Principal, spec: AccessSpec) -> None:
@@ -129,6 +133,18 @@ async def readiness(principal: Principal, slug: str, version: int | None) -> dic
     """The nine controls of a version (the one asked for, else the live one, else the newest), verified or not."""
     args = {"slug": slug, "version": version}
     return presented((await database().call(principal, "readiness_v1", args)).result)
+
+
+async def stage_record(principal: Principal, slug: str, days: int) -> dict[str, Any]:
+    """What the workflow would have done if it were autonomous, and where people said otherwise. Raises Problem 404."""
+    window = {"slug": slug, "days": days, "limit": RECORDED}
+    async with database().tenant_transaction(principal, "actions.read") as connection:
+        found = await (await connection.execute(query("workflows/live_stage"), window)).fetchone()
+        if found is None:
+            raise Problem(404, "not_found", "There is no such workflow.")
+        record = await (await connection.execute(query("workflows/stage_record"), window)).fetchall()
+        against = await (await connection.execute(query("workflows/stage_disagreements"), window)).fetchall()
+    return window | {"stage": found["stage"], "tools": record, "disagreements": against}
 
 
 async def engage(principal: Principal, body: NewKillSwitch, once: Idempotency) -> Answer:
