@@ -1,6 +1,6 @@
 """Alerts as the API shows them, and what people do about them."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -71,3 +71,125 @@ class AlertState(BaseModel):
     acknowledged_at: datetime | None
     resolved_by: str | None
     resolved_at: datetime | None
+
+
+class ActionCounts(BaseModel):
+    """Actions by what the gate said of them and by what became of them since.
+
+    escalated: people were asked. escalation_rate: escalated of proposed; null where nothing was proposed.
+    """
+
+    proposed: int
+    allowed: int
+    escalated: int
+    denied: int
+    succeeded: int
+    failed: int
+    unknown: int
+    dead_letter: int
+    escalation_rate: float | None
+
+
+class Day(ActionCounts):
+    """Of the actions that were proposed on this day (UTC)."""
+
+    day: date
+
+
+class OpenBySeverity(BaseModel):
+    critical: int
+    high: int
+    medium: int
+    low: int
+
+
+class OpenExceptions(BaseModel):
+    """mine: assigned to who asks. next_ends_at: the nearest deadline."""
+
+    open: int
+    mine: int
+    unassigned: int
+    oldest_at: datetime | None
+    next_ends_at: datetime | None
+    by_severity: OpenBySeverity
+
+
+class TimeToDecision(BaseModel):
+    """From when an exception was opened until a person decided it, of those decided in the window."""
+
+    decided: int
+    median_seconds: float | None
+    p90_seconds: float | None
+
+
+class Moved(BaseModel):
+    """Money that actions have moved. amount: minor units; what the tools' contracts label as amounts."""
+
+    currency: str
+    amount: int
+    actions: int
+
+
+class Money(BaseModel):
+    """today: since midnight UTC, by when it succeeded. An action whose amount nobody knows is in neither."""
+
+    today: list[Moved]
+    window: list[Moved]
+
+
+class LimitUse(BaseModel):
+    """A limit of a live workflow and what it has counted in its own rolling window.
+
+    amount, max_amount: minor units of `currency`. count, max_count: actions. per: what is counted apart; then it is the
+    fullest of these that is shown. share: how full it is, 1 when it is used up.
+    """
+
+    workflow: str
+    title: str
+    environment: Environment
+    name: str
+    per: list[str]
+    window_hours: int
+    currency: str | None
+    amount: int
+    max_amount: int | None
+    count: int
+    max_count: int | None
+    share: float
+
+
+class Unsettled(BaseModel):
+    """Actions whose outcome nobody knows, and actions that were given up."""
+
+    unknown: int
+    dead_letter: int
+
+
+class ConnectionHealth(BaseModel):
+    """ending: active, and the consent ends within seven days."""
+
+    active: int
+    degraded: int
+    expired: int
+    ending: int
+
+
+class Metrics(BaseModel):
+    """Numbers of the tenant, or of one environment. since: the beginning of the first day.
+
+    kill_switches: engaged ones, whichever the environment. loops_failing: live workflows that run by themselves and
+    whose last run failed. limits: at most 50, the fullest first.
+    """
+
+    as_of: datetime
+    since: datetime
+    days: list[Day]
+    totals: ActionCounts
+    time_to_decision: TimeToDecision
+    exceptions: OpenExceptions
+    money: Money
+    limits: list[LimitUse]
+    unsettled: Unsettled
+    connections: ConnectionHealth
+    kill_switches: int
+    loops_failing: int

@@ -13,7 +13,7 @@ from api.config import settings
 from api.errors import RESPONSES, Problem
 from api.gate.models import Environment
 from api.monitoring import service
-from api.monitoring.models import Acknowledgement, Alert, AlertState, AlertStatus, Resolution, Severity
+from api.monitoring.models import Acknowledgement, Alert, AlertState, AlertStatus, Metrics, Resolution, Severity
 from api.pagination import Page, Paging
 from api.routing import slice_router
 
@@ -49,6 +49,19 @@ async def cron(function: str, authorization: Annotated[str, Header()] = "") -> d
     work = import_module(f"functions.{function}").run(datetime.now(UTC))
     result: dict[str, int] = await import_module("functions.runtime").noted(function, work)
     return result
+
+
+@alerts.get("/metrics", operation_id="get_metrics", response_model=Metrics)
+async def get_metrics(
+    caller: Caller,
+    days: Annotated[int, Query(ge=1, le=90)] = 14,
+    environment: Environment | None = None,
+) -> Any:
+    """What agents proposed on each of the last days and what became of it, what is open, and what money moved.
+
+    Days are those of UTC, today included.
+    """
+    return await service.measure(caller, days, environment, datetime.now(UTC))
 
 
 @alerts.get("/alerts", operation_id="list_alerts", response_model=Page[Alert])

@@ -1,14 +1,30 @@
 """Alerts: what somebody has to know and do something about."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from api.auth import Principal
 from api.db import database
 from api.errors import Problem
+from api.monitoring.metrics import Rows, assembled, window
 from api.monitoring.models import Acknowledgement, Resolution
 from api.pagination import PageRequest
 from api.sql import query
+
+
+async def measure(principal: Principal, days: int, environment: str | None, now: datetime) -> dict[str, Any]:
+    """The numbers of the last `days` days (UTC), today included, as models.Metrics; of one environment if asked for."""
+    since, today = window(days, now)
+    asked = {
+        "since": since, "today": today, "environment": environment,
+        "user_id": principal.claims["sub"] if principal.kind == "user" else None,
+    }  # fmt: skip
+    rows: dict[str, Rows] = {}
+    async with database().tenant_transaction(principal, "actions.read") as connection:
+        for name in ("days", "now", "money", "limits"):
+            rows[name] = await (await connection.execute(query(f"monitoring/metrics_{name}"), asked)).fetchall()
+    return assembled(rows, since, days, now)
 
 
 async def list_alerts(principal: Principal, page: PageRequest, only: dict[str, Any]) -> dict[str, Any]:
