@@ -38,6 +38,16 @@ async def history(principal: Principal, before: int | None, limit: int) -> list[
         return await (await connection.execute(query("constitution/history"), parameters)).fetchall()
 
 
+async def since(principal: Principal) -> dict[str, Row]:
+    """The version, and its time, since which each rule in force says what it says, by the rule's id.
+
+    at_least: it may be older; only the newest 30 versions are looked at.
+    """
+    async with database().tenant_transaction(principal, "constitution.read") as connection:
+        rows = await (await connection.execute(query("constitution/since"))).fetchall()
+    return {row["id"]: row for row in rows}
+
+
 async def get_version(principal: Principal, version: int | None = None) -> Row:
     """The version of this number, or the one in force; Problem 404 when there is no such."""
     # What is no number of a version is in no row.

@@ -32,14 +32,15 @@ async def show_constitution(
 ) -> Response:  # fmt: skip
     """The rules in force, and the drafts that are on their way."""
     first = PageRequest(limit=5, cursor=None)
-    shown, writing, waiting, members = await asyncio.gather(
+    shown, since, writing, waiting, members = await asyncio.gather(
         service.get_version(who.principal),
+        service.since(who.principal),
         service.list_drafts(who.principal, first, "draft"),
         service.list_drafts(who.principal, first, "in_review"),
         colleagues(who),
     )
     return page(
-        who, "constitution.html", request=request, shown=shown, members=members, find=find,
+        who, "constitution.html", request=request, shown=shown, members=members, find=find, since=since,
         drafts=waiting["items"] + writing["items"], **sheet_of(shown["rules"], find, sheet),
     )  # fmt: skip
 
