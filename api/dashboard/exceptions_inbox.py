@@ -1,6 +1,7 @@
 """The inbox of exceptions: what waits, for whom and until when; and several alike decided with one reason."""
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 from urllib.parse import urlencode
@@ -26,6 +27,19 @@ from api.workflows import service as workflows
 router = page_router()
 #: As many as are decided together, and as many as a page shows.
 SHOWN = 50
+#: Characters of arguments that are shown where several are decided; larger ones are looked at on their own page.
+SMALL = 2000
+#: Why something stopped, by the check that stopped it, in fewer words than a finding has.
+REASONS = {
+    "kill_switch": "a kill switch is engaged", "contract": "the tool does not take this",
+    "scope": "outside what the workflow may do", "connection": "the connection is not healthy",
+    "hard_gate": "always needs a person", "outbound": "text or recipient not reviewed",
+    "data_class": "data that may not go there", "grounding": "values without a trusted source",
+    "injection": "suspicious text was read", "counterparty": "payee unknown or changed",
+    "confidence": "the agent is not sure", "value": "amount above the ceiling", "limits": "over a limit",
+    "risk": "risk too high", "stage": "the workflow is supervised", "edit": "edited by a person",
+    "stale_world": "the world moved meanwhile", "constitution": "your rules ask for it",
+}  # fmt: skip
 #: The tabs: what each asks for, its name, and the number of `count` that belongs to it.
 TABS: dict[str, tuple[dict[str, str], str, str | None]] = {
     "open": ({"status": "open"}, "All open", "open"),
@@ -118,23 +132,26 @@ async def _together(
     items = listed["items"]
     if not items:
         raise Problem(404, "not_found", "Nothing was selected. Go back to the queue, and tick what you want to decide.")
-    if became is None and problem is None:
+    args: dict[UUID, Any] = {}
+    refused = False
+    if became is None:
         try:
-            await service.require_alike(who.principal, items[0]["class_key"] or "", [each["id"] for each in items])
-        except Problem as refused:
-            problem = refused
+            args = await service.require_alike(who.principal, items[0]["class_key"] or "", [e["id"] for e in items])
+        except Problem as found:
+            problem, refused = found, True
     status = problem.status_code if problem else 200
     return page(
         who, "exceptions_together.html", request=request, status=status, items=items, became=became, problem=problem,
-        typed=typed, stopped=stopped, said=said, totals=_totals(items),
-        refused=problem is not None and problem.code in ("mixed_classes", "hard_gate", "not_found"),
+        typed=typed, stopped=stopped, said=said, totals=_totals(items), refused=refused,
+        args={name: each for name, each in args.items() if len(json.dumps(each)) <= SMALL},
     )  # fmt: skip
 
 
 def stopped(each: dict[str, Any]) -> str:
     """Why something stopped, in a few words; a hard gate first."""
     checks = sorted(each["stopped_by"], key=lambda check: (check != "hard_gate", check))
-    return ", ".join(words.text("check", check) for check in checks) or "—"
+    told = ", ".join(REASONS.get(check) or words.text("check", check) for check in checks)
+    return told[:1].upper() + told[1:] if told else "—"
 
 
 def said(each: dict[str, Any]) -> str:

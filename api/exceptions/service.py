@@ -85,10 +85,10 @@ async def decide(principal: Principal, exception_id: UUID, body: Verdict, once: 
     return await database().call(principal, "decide_exception_v1", args, once)
 
 
-async def require_alike(principal: Principal, class_key: str, ids: list[UUID]) -> None:
+async def require_alike(principal: Principal, class_key: str, ids: list[UUID]) -> dict[UUID, Any]:
     """Refuses what is not decided together: each case of a hard gate is looked at by itself, and so are unlike ones.
 
-    Raises Problem 404 `not_found`, 422 `mixed_classes` and 422 `hard_gate`.
+    Answers the arguments of each. Raises Problem 404 `not_found`, 422 `mixed_classes` and 422 `hard_gate`.
     """
     async with database().tenant_transaction(principal, "exceptions.decide") as connection:
         rows = await (await connection.execute(query("exceptions/together"), {"ids": ids})).fetchall()
@@ -104,6 +104,7 @@ async def require_alike(principal: Principal, class_key: str, ids: list[UUID]) -
             422, "hard_gate",
             "What these would do can harm and may not be undone, so each is decided by itself. Open them one by one.",
         )  # fmt: skip
+    return {row["id"]: row["args"] for row in rows}
 
 
 async def decide_together(principal: Principal, body: Verdicts, once: Idempotency) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ def test_the_inbox_and_several_decided_together(browse: Browsing, fresh: Organis
         ok(fresh.owner.api.post(place, json=assigned, headers=once()))
         page = browse(fresh.owner, "/exceptions")
         row = page.get_by_role("row").filter(has_text="700.00 EUR")
-        for told in ("Hard gate", "Counterparty", "left", "you", "pay-vendor-bills"):
+        for told in ("Always needs a person", "payee unknown", "left", "you", "pay-vendor-bills"):
             expect(row).to_contain_text(told)
         expect(page.locator("[data-poll]")).to_have_text("4")
         assert row.get_by_role("checkbox").count() == 0
@@ -82,4 +82,5 @@ def test_what_is_not_decided_together_is_refused(browse: Browsing, fresh: Organi
     page.goto(f"/exceptions/together?id={payment_}&id={first}")
     expect(page.get_by_role("alert")).to_contain_text("not all of one class")
     page.goto(f"/exceptions/together?id={second}&id={first}")
+    expect(page.locator("main")).to_contain_text("Called again")
     browse.look(page, "exceptions-together")

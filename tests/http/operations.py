@@ -35,6 +35,7 @@ WITHOUT_KEY = {
     "simulate_constitution": "it records nothing",
     "change_constitution_draft": "If-Match tells a repeated change from a new one",
     "acknowledge_alert": "to acknowledge what is acknowledged changes nothing",
+    "assign_alert": "to hand over to who has it changes nothing",
     "resolve_alert": "to resolve what is resolved changes nothing",
     "delete_member": "to remove what is removed changes nothing",
     "change_member": "to give a role that is held changes nothing",
@@ -51,6 +52,7 @@ WITHOUT_KEY = {
 }
 _PATTERNS = {
     "^sha256:[0-9a-f]{64}$": f"sha256:{'a' * 64}",
+    "^[0-9a-f]{64}$": "a" * 64,
     "^[a-z0-9][a-z0-9-]{0,62}$": "a-slug",
     r"^[a-z0-9_]+(\.[a-z0-9_]+){1,3}$": "sandbox_crm.notes.create",
     "^[!-?A-~]+@[!-?A-~]+$": "somebody@example.test",
