@@ -1,0 +1,73 @@
+"""A rule as the fields of a form, and back."""
+
+from typing import Any
+
+import pytest
+
+from api.constitution.library import library
+from api.dashboard import rule_form
+from api.dashboard.forms import Form
+from api.gate.models import Rule
+
+
+def typed(rule: dict[str, Any], **changes: str) -> Form:
+    """The form of a rule as a browser sends it when nothing else is changed."""
+    bounds, approvals = rule["bounds"], rule["approvals"] or {}
+    fields = {name: [rule[name]] for name in ("id", "title", "principle", "when", "effect")}
+    fields |= {
+        "applies_to": [rule_form.lines(rule["applies_to"])],
+        "approvals_count": [str(approvals.get("count", ""))],
+        "approvals_roles": approvals.get("roles", []),
+        "approvals_aal": ["aal2"] if approvals.get("aal") == "aal2" else [],
+        "lifts": rule["lifts"],
+        "amounts": [rule_form.amounts(bounds)],
+        "expires_at": [rule_form.last_day(rule)],
+    }
+    fields |= {name: [rule_form.lines(bounds[name])] for name in ("counterparties", "tiers", "workflows")}
+    fields |= {name: [value] for name, value in changes.items()}
+    return Form({name: values for name, values in fields.items() if values}, "/")
+
+
+def lifting(**bounds: Any) -> dict[str, Any]:
+    rule = {
+        "id": "lift", "title": "Lift", "principle": "So.", "when": "true", "effect": "allow", "lifts": ["confidence"],
+        "bounds": bounds, "expires_at": "2027-01-31T12:30:00Z", "origin": {"kind": "amendment", "ref": "a"},
+    }  # fmt: skip
+    return Rule.model_validate(rule).model_dump(mode="json")
+
+
+EVERY = [ready.rule.model_dump(mode="json") for ready in library()] + [
+    lifting(),
+    lifting(counterparties=["", "name:a, b"], tiers=["", "gold"], workflows=["pay-bills"]),
+    lifting(amounts={"EUR": [0, 125_050], "JPY": [10, 2000], "USD": [1, 2**53 - 1]}),
+]
+
+
+@pytest.mark.parametrize("rule", EVERY, ids=lambda rule: rule["id"])
+def test_what_nobody_changes_stays_as_it_is(rule: dict[str, Any]) -> None:
+    assert Rule.model_validate(rule_form.document(typed(rule), rule)) == Rule.model_validate(rule)
+
+
+@pytest.mark.parametrize("amounts", ["EUR", "EUR 1", "EUR x to 2", "EUR 1.005 to 2", "12 to 13", "EUR 1 to 2 to 3"])
+def test_amounts_that_cannot_be_read_are_refused_and_never_guessed(amounts: str) -> None:
+    document = rule_form.document(typed(lifting(), amounts=amounts), None)
+    assert rule_form.bounds(document)
+    assert rule_form.amounts(document["bounds"])
+    with pytest.raises(ValueError, match="bounds"):
+        Rule.model_validate(document)
+
+
+def test_bounds_are_told_in_words() -> None:
+    rule = lifting(amounts={"EUR": [0, 125_050], "USD": [100, 2**53 - 1]}, counterparties=["", "domain:a.example"])
+    assert rule_form.bounds(rule) == [
+        "Counterparty: none at all or domain:a.example",
+        "Amount: up to 1,250.50 EUR",
+        "Amount: from 1.00 USD",
+    ]
+
+
+def test_a_day_that_is_changed_ends_with_it() -> None:
+    rule = lifting()
+    assert rule_form.document(typed(rule), rule)["expires_at"] == "2027-01-31T12:30:00Z"
+    assert rule_form.document(typed(rule, expires_at="2027-02-01"), rule)["expires_at"] == "2027-02-01T23:59:59Z"
+    assert rule_form.document(typed(rule, expires_at=""), rule)["expires_at"] is None
