@@ -122,6 +122,7 @@ class Matrix:
         self.cells = 0
         self.leaks: list[str] = []
         self.examples: dict[str, dict[Place, Row]] = {}
+        self._sources: dict[str, str] = {}
         install = Path(__file__).with_name("matrix.sql").read_text(encoding="utf-8")
         world.root.execute(f"{install};\n{self._digests()}".encode())
 
@@ -179,17 +180,28 @@ class Matrix:
         outcome: Row = row[0]
         return outcome
 
+    def source_of(self, function: str) -> str:
+        """The body of a function of `app`."""
+        if function not in self._sources:
+            self._sources |= dict(
+                self.world.rows("select proname, prosrc from pg_proc where pronamespace = 'app'::regnamespace")
+            )
+        return self._sources[function]
+
     @cached_property
-    def digests(self) -> dict[str, str]:
-        """Of the rows as they are: `table tenant/environment` -> digest."""
-        told: dict[str, str] = self.world.value("select attack.digests()")
+    def digests(self) -> dict[str, dict[str, str]]:
+        """Of the rows as they are: table -> `table tenant/environment` -> digest."""
+        told: dict[str, dict[str, str]] = self.world.value("select attack.digests(null)")
         return told
 
-    def changed(self, digests: dict[str, str] | None) -> set[str]:
-        """Of which tables and places the rows differ, as `table tenant/environment`."""
-        if digests is None:
-            return set()
-        return {name for name in digests.keys() | self.digests.keys() if digests.get(name) != self.digests.get(name)}
+    def changed(self, digests: dict[str, dict[str, str]] | None) -> set[str]:
+        """Of which tables and places the rows differ, as `table tenant/environment`; of those tables that are told."""
+        return {
+            name
+            for table, after in (digests or {}).items()
+            for name in after.keys() | self.digests[table].keys()
+            if after.get(name) != self.digests[table].get(name)
+        }
 
     @cached_property
     def telling(self) -> dict[str, set[str]]:
@@ -253,9 +265,8 @@ class Matrix:
         return bool(environment) and principal.environment not in (None, environment)
 
     def _digests(self) -> str:
-        """The function attack.digests(): one pass over every table, the vault's included."""
-        digest = "md5(sum(hashtextextended(t::text, 0))::text)"
-        parts = [f"select 'vault.secrets' as name, {digest} as digest from vault.secrets t"]
+        """The function attack.digests(oid[]): one pass over those tables, or every one (null), the vault's included."""
+        parts = [_digest("vault.secrets", "''")]
         for table, kind, columns in self.relations:
             if kind not in ("r", "p"):
                 continue
@@ -264,8 +275,18 @@ class Matrix:
                 names = " ".join(f"when '{tenant.id}' then '{tenant.name}'" for tenant in (ACME, GLOBEX))
                 place = f"coalesce(case tenant_id {names} end, tenant_id::text)"
                 place += " || coalesce('/' || environment, '')" if "environment" in columns else ""
-            parts.append(f"select '{table} ' || {place}, {digest} from {table} t group by 1")
+            parts.append(_digest(table, place))
         return (
-            "create function attack.digests() returns jsonb language sql set search_path = pg_catalog, pg_temp as"
-            f" $body$ select jsonb_object_agg(name, digest) from ({' union all '.join(parts)}) t $body$"
+            "create function attack.digests(p_of oid[]) returns jsonb language plpgsql"
+            " set search_path = pg_catalog, pg_temp as $body$"
+            f" declare v_told jsonb := '{{}}'; begin {' '.join(parts)} return v_told; end $body$"
         )
+
+
+def _digest(table: str, place: str) -> str:
+    """Adds a table's digests, by what tells the place of a row. plpgsql keeps the plan of each statement."""
+    return (
+        f"if p_of is null or '{table}'::regclass = any (p_of) then v_told := v_told || jsonb_build_object('{table}',"
+        f" (select coalesce(jsonb_object_agg(name, digest), '{{}}') from (select '{table} ' || {place} as name,"
+        f" md5(sum(hashtextextended(t::text, 0))::text) as digest from {table} t group by 1) d)); end if;"
+    )

@@ -155,9 +155,7 @@ def _example(matrix: Matrix, function: str, place: Place) -> Row:
 
 def _permission(matrix: Matrix, function: str) -> str | None:
     """The permission that a function asks for in its first statement or declaration."""
-    source = matrix.world.value(
-        "select prosrc from pg_proc where pronamespace = 'app'::regnamespace and proname = %s", function
-    )
+    source = matrix.source_of(function)
     declared, _, body = source.partition("begin\n")
     first = body.split(";")[0]
     asked = re.search(
