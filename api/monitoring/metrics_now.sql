@@ -26,4 +26,9 @@ select
             where r.tenant_id = w.tenant_id and r.workflow_id = w.id and r.driven_by = 'loop' and r.finished_at is not null
             order by r.finished_at desc limit 1) last
         where jsonb_typeof(v.spec -> 'loop') = 'object' and last.status = 'failed'
-            and w.environment = coalesce(%(environment)s, w.environment)) as loops_failing
+            and w.environment = coalesce(%(environment)s, w.environment)) as loops_failing,
+    jsonb_build_object(
+        'connections', (select count(*) from app.connections c where c.status in ('active', 'degraded')),
+        'live_workflows', (select count(*) from app.workflows w where w.live_version is not null),
+        'keys', (select count(*) from app.api_keys k where k.revoked_at is null),
+        'actions', exists (select from app.actions)) as setup

@@ -174,6 +174,15 @@ class ConnectionHealth(BaseModel):
     ending: int
 
 
+class Setup(BaseModel):
+    """What a tenant has. live_workflows: with a live version. keys: not revoked. actions: whether there ever was one."""
+
+    connections: int
+    live_workflows: int
+    keys: int
+    actions: bool
+
+
 class Metrics(BaseModel):
     """Numbers of the tenant, or of one environment. since: the beginning of the first day.
 
@@ -193,3 +202,20 @@ class Metrics(BaseModel):
     connections: ConnectionHealth
     kill_switches: int
     loops_failing: int
+    setup: Setup
+
+
+class Waiting(BaseModel):
+    """Something that waits for a second person.
+
+    id: of the draft, amendment or change; of a version its workflow's slug and number, as in `pay-bills/3`. name: as
+    people gave it. author_id: who may not decide it. ends_at: when it lapses, if it does.
+    """
+
+    kind: Literal["workflow_version", "constitution_draft", "amendment", "directory_change"]
+    id: str
+    name: str
+    environment: Environment | None
+    author_id: UUID
+    since: datetime
+    ends_at: datetime | None

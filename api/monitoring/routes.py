@@ -13,7 +13,7 @@ from api.config import settings
 from api.errors import RESPONSES, Problem
 from api.gate.models import Environment
 from api.monitoring import service
-from api.monitoring.models import Acknowledgement, Alert, AlertState, AlertStatus, Metrics, Resolution, Severity
+from api.monitoring.models import Acknowledgement, Alert, AlertState, AlertStatus, Metrics, Resolution, Severity, Waiting
 from api.pagination import Page, Paging
 from api.routing import slice_router
 
@@ -62,6 +62,12 @@ async def get_metrics(
     Days are those of UTC, today included.
     """
     return await service.measure(caller, days, environment, datetime.now(UTC))
+
+
+@alerts.get("/waiting", operation_id="list_waiting", response_model=list[Waiting])
+async def list_waiting(caller: Caller, environment: Environment | None = None) -> Any:
+    """What waits for a second person: versions, drafts, amendments, changes of the directory; the oldest 50."""
+    return await service.list_waiting(caller, environment)
 
 
 @alerts.get("/alerts", operation_id="list_alerts", response_model=Page[Alert])

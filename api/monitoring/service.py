@@ -27,6 +27,13 @@ async def measure(principal: Principal, days: int, environment: str | None, now:
     return assembled(rows, since, days, now)
 
 
+async def list_waiting(principal: Principal, environment: str | None) -> list[dict[str, Any]]:
+    """What waits for a second person, the oldest first and at most 50; of one environment if asked for."""
+    async with database().tenant_transaction(principal, "workflows.read") as connection:
+        cursor = await connection.execute(query("monitoring/list_waiting"), {"environment": environment})
+        return await cursor.fetchall()
+
+
 async def list_alerts(principal: Principal, page: PageRequest, only: dict[str, Any]) -> dict[str, Any]:
     """The tenant's alerts, newest first; `only` may name a status, kind, severity and environment."""
     rows = await _rows(principal, page.key() | only)
