@@ -16,6 +16,7 @@ from api.confidence.routes import router as confidence
 from api.connections.routes import callback_router
 from api.connections.routes import router as connections
 from api.constitution.routes import router as constitution
+from api.controls.routes import router as controls
 from api.dashboard.routes import router as dashboard
 from api.directory.routes import router as directory
 from api.docs import router as docs
@@ -107,8 +108,8 @@ def create_app() -> FastAPI:
     errors.install(app)
     app.add_middleware(RequestContext)
     for router in (
-        tenants, providers, tools, connections, callback_router, workflows, workflow_assets, constitution, risk, replay,
-        model_providers, privacy, hooks, deliveries,
+        tenants, providers, tools, connections, callback_router, workflows, workflow_assets, constitution, controls,
+        risk, replay, model_providers, privacy, hooks, deliveries,
         runs, actions, permits, keys_router, execution, exceptions, amendments, confidence, directory, audit,
         alerts, monitoring, docs, dashboard,
     ):  # fmt: skip

@@ -24,3 +24,29 @@ class Verification(BaseModel):
     events: int
     head: str | None
     broken_at: int | None
+
+
+class PlacedEvent(AuditEvent):
+    """An event with its place in the chain.
+
+    hash_before: of the event before, as it is stored; null when that one is gone. recomputed: SHA-256 of `prev_hash`
+    and `record`, now. holds: both fit. signed_at_seq: the first signed head at or after it, if there is one yet.
+    """
+
+    hash_before: str | None
+    recomputed: str
+    holds: bool
+    head_seq: int
+    signed_at_seq: int | None
+
+
+class VerifiedPart(BaseModel):
+    """Events after `after` up to `last`, recomputed. done: up to the head. broken_at: the first that does not fit."""
+
+    ok: bool
+    after: int
+    last: int
+    head_seq: int
+    head: str | None
+    done: bool
+    broken_at: int | None

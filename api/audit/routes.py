@@ -1,39 +1,65 @@
 """The audit log."""
 
 from typing import Annotated, Any
-from uuid import UUID
 
 from fastapi import Query
+from fastapi.responses import StreamingResponse
 
 from api.audit import service
-from api.audit.models import AuditEvent, Verification
+from api.audit.models import AuditEvent, PlacedEvent, Verification, VerifiedPart
+from api.audit.search import Searching
 from api.auth import Caller
 from api.pagination import Page, Paging
 from api.routing import slice_router
 
 router = slice_router("audit")
+After = Annotated[int, Query(ge=0, le=2**53 - 1)]
 
 
 @router.get("/audit/events", operation_id="list_audit_events", response_model=Page[AuditEvent])
-async def list_audit_events(
-    caller: Caller,
-    page: Paging,
-    type: Annotated[str | None, Query(max_length=100)] = None,  # noqa: A002 - the name of the field
-    action_id: UUID | None = None,
-    run_id: UUID | None = None,
-    subject_id: Annotated[str | None, Query(max_length=200)] = None,
-) -> Any:
-    """Events, newest first."""
-    filters = {
-        "type": type,
-        "action_id": str(action_id) if action_id else None,
-        "run_id": str(run_id) if run_id else None,
-        "subject_id": subject_id,
-    }
-    return await service.list_events(caller, page, filters)
+async def list_audit_events(caller: Caller, page: Paging, search: Searching) -> Any:
+    """Events, newest first; of a type, subject, action, run, principal or time if asked for."""
+    return await service.list_events(caller, page, search)
+
+
+@router.get("/audit/events/{seq}", operation_id="get_audit_event", response_model=PlacedEvent)
+async def get_audit_event(seq: int, caller: Caller) -> Any:
+    """One event with its place in the chain: the hash before it, and its own recomputed now."""
+    return await service.get_event(caller, seq)
+
+
+@router.get("/audit/types", operation_id="list_audit_types", response_model=list[str])
+async def list_audit_types(caller: Caller) -> Any:
+    """The types of events that the log has."""
+    return await service.list_types(caller)
 
 
 @router.get("/audit/verify", operation_id="verify_audit", response_model=Verification)
 async def verify_audit(caller: Caller) -> Any:
     """Recomputes the whole chain from the stored bytes."""
     return await service.verify(caller)
+
+
+@router.get("/audit/verify/part", operation_id="verify_audit_part", response_model=VerifiedPart)
+async def verify_audit_part(
+    caller: Caller, after: After = 0, limit: Annotated[int, Query(ge=1, le=100_000)] = 50_000
+) -> Any:
+    """Recomputes a part of a long chain; go on with `after` = `last` until `done`. All parts are the whole."""
+    return await service.verify_part(caller, after, limit)
+
+
+@router.get("/audit/export", operation_id="export_audit", response_class=StreamingResponse)
+async def export_audit(
+    caller: Caller,
+    search: Searching,
+    format: service.Format = "jsonl",  # noqa: A002 - the name of the field
+    after: After = 0,
+) -> StreamingResponse:
+    """The log as a file, oldest event first, at most 200,000 events; go on with `after` = the last `seq`.
+
+    `jsonl` has on each line `seq`, `prev_hash`, `hash` and `record`, the exact bytes that were hashed: whoever has the
+    file can check it. `csv` is for reading.
+    """
+    pieces = await service.export(caller, search, format, after)
+    named = {"Content-Disposition": f'attachment; filename="audit.{format}"'}
+    return StreamingResponse(pieces, media_type=service.MEDIA[format], headers=named)

@@ -2,20 +2,41 @@
 
 from typing import Any
 
+from api.audit.export import MEDIA, Format, export
+from api.audit.search import Search
 from api.auth import Principal
 from api.db import database
 from api.pagination import PageRequest
 from api.sql import query
 
+__all__ = ["MEDIA", "Format", "Search", "export", "get_event", "list_events", "list_types", "verify", "verify_part"]
 
-async def list_events(principal: Principal, page: PageRequest, filters: dict[str, str | None]) -> dict[str, Any]:
-    """Events newest first. `filters`: type, action_id, run_id, subject_id."""
-    parameters = filters | {"before": page.before(), "limit": page.limit + 1}
+
+async def list_events(principal: Principal, page: PageRequest, search: Search) -> dict[str, Any]:
+    """Events newest first."""
+    parameters = search.parameters() | {"before": page.before(), "limit": page.limit + 1}
     async with database().tenant_transaction(principal, "audit.read") as connection:
         rows = await (await connection.execute(query("audit/list_events"), parameters)).fetchall()
     return page.page(rows, "seq")
 
 
+async def list_types(principal: Principal) -> list[str]:
+    """The types of events that the log has, in order."""
+    async with database().tenant_transaction(principal, "audit.read") as connection:
+        rows = await (await connection.execute(query("audit/list_types"))).fetchall()
+    return [row["type"] for row in rows]
+
+
+async def get_event(principal: Principal, seq: int) -> Any:
+    """One event with its place in the chain; psycopg CS404 when there is none that the principal may see."""
+    return (await database().call(principal, "audit_event_v1", {"seq": seq})).result
+
+
 async def verify(principal: Principal) -> Any:
     """Recomputes the tenant's whole chain from the stored bytes."""
     return (await database().call(principal, "verify_audit_v1", {})).result
+
+
+async def verify_part(principal: Principal, after: int, limit: int) -> Any:
+    """Recomputes a part of the chain: the events after `after`, at most `limit` of them."""
+    return (await database().call(principal, "verify_audit_part_v1", {"after": after, "limit": limit})).result

@@ -79,6 +79,8 @@ DONE = {
     "withdrawn": "Taken back. It is a draft again.",
     "sent_back": "Sent back to its author, with your reason.",
     "live": "It is live.",
+    "acknowledged": "You are on it.",
+    "resolved": "Resolved.",
     "rule_proposed": "Proposed. Nothing is in force until it is adopted.",
     "rule_adopted": "Adopted. The rule is in force from now on.",
     "rule_rejected": "Turned down. Nothing changes.",

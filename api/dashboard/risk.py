@@ -92,7 +92,7 @@ def said(what: str) -> str:
     """One change that would lower the score, as somebody would say it to a colleague."""
     knob, _, value = what.partition(": ")
     if knob.startswith("mitigations."):
-        return f"{words.text('risk_factor', knob.removeprefix('mitigations.'))}: {value}"
+        return f"See that {value}"
     told = {
         "autonomy": f"Make it {value}",
         "reversible": "Make it something that can be undone",

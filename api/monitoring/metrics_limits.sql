@@ -10,12 +10,19 @@ cross join lateral jsonb_to_recordset(coalesce(v.spec -> 'limits', '[]'))
 cross join lateral (select concat_ws('/', w.id, l.name, coalesce(l.currency, '-')) as prefix) p
 left join lateral (
     select sum(r.amount) as amount, sum(r.count) as count
-    from app.limit_reservations r
-    join app.actions a on a.tenant_id = r.tenant_id and a.id = r.action_id
-    -- What follows the prefix in a key begins with `/`, and `0` is the character after it.
-    where r.tenant_id = w.tenant_id and r.key ~>=~ p.prefix and r.key ~<~ (p.prefix || '0')
+    from (
+        -- What may be the fullest, by everything that was ever asked for. What follows the prefix in a key begins with `/`, and `0` is
+        -- the character after it.
+        select r.key from app.limit_reservations r
+        where r.tenant_id = w.tenant_id and r.key ~>=~ p.prefix and r.key ~<~ (p.prefix || '0')
+            and r.created_at > now() - make_interval(hours => l.window_hours)
+        group by r.key
+        order by sum(r.amount) desc, sum(r.count) desc
+        limit 3) k
+    join app.limit_reservations r on r.tenant_id = w.tenant_id and r.key = k.key
         and r.created_at > now() - make_interval(hours => l.window_hours)
-        and a.status not in ('denied', 'rejected', 'expired', 'superseded', 'cancelled', 'failed')
+    join app.actions a on a.tenant_id = r.tenant_id and a.id = r.action_id
+    where a.status not in ('denied', 'rejected', 'expired', 'superseded', 'cancelled', 'failed')
         and not (r.over and a.status = 'awaiting_approval')
     group by r.key
     order by sum(r.amount) desc, sum(r.count) desc

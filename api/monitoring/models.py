@@ -64,6 +64,32 @@ class Resolution(Strict):
     reason: Reason
 
 
+class NewOwner(Strict):
+    """Which member answers for it from now on; null is nobody in particular."""
+
+    user_id: UUID | None
+
+
+class AlertEvent(BaseModel):
+    """One thing that became of an alert. by: `user:<id>`, `service:<id>` or `system:<function>`; said: in words."""
+
+    seq: int
+    at: datetime
+    type: str
+    by: str
+    severity: Severity | None
+    owner_id: UUID | None
+    owner_name: str | None
+    said: str | None
+
+
+class AlertCounts(BaseModel):
+    """How many alerts are not resolved, by state."""
+
+    open: int
+    acknowledged: int
+
+
 class AlertState(BaseModel):
     id: UUID
     status: AlertStatus

@@ -13,7 +13,19 @@ from api.config import settings
 from api.errors import RESPONSES, Problem
 from api.gate.models import Environment
 from api.monitoring import service
-from api.monitoring.models import Acknowledgement, Alert, AlertState, AlertStatus, Metrics, Resolution, Severity, Waiting
+from api.monitoring.models import (
+    Acknowledgement,
+    Alert,
+    AlertCounts,
+    AlertEvent,
+    AlertState,
+    AlertStatus,
+    Metrics,
+    NewOwner,
+    Resolution,
+    Severity,
+    Waiting,
+)
 from api.pagination import Page, Paging
 from api.routing import slice_router
 
@@ -84,10 +96,28 @@ async def list_alerts(
     return await service.list_alerts(caller, page, only)
 
 
+@alerts.get("/alerts/count", operation_id="count_alerts", response_model=AlertCounts)
+async def count_alerts(caller: Caller) -> Any:
+    """How many alerts are open, and how many somebody is on."""
+    return await service.count(caller)
+
+
 @alerts.get("/alerts/{alert_id}", operation_id="get_alert", response_model=Alert)
 async def get_alert(alert_id: UUID, caller: Caller) -> Any:
     """One alert: what it is about, who answers for it, and what became of it."""
     return await service.get_alert(caller, alert_id)
+
+
+@alerts.get("/alerts/{alert_id}/history", operation_id="get_alert_history", response_model=list[AlertEvent])
+async def get_alert_history(alert_id: UUID, caller: Caller) -> Any:
+    """What became of one alert, oldest first; the newest hundred events of it."""
+    return await service.history(caller, alert_id)
+
+
+@alerts.post("/alerts/{alert_id}/owner", operation_id="assign_alert", response_model=AlertState)
+async def assign_alert(alert_id: UUID, body: NewOwner, caller: Caller) -> Any:
+    """Says which member answers for it, or nobody in particular. Once more changes nothing."""
+    return await service.assign(caller, alert_id, body)
 
 
 @alerts.post("/alerts/{alert_id}/acknowledge", operation_id="acknowledge_alert", response_model=AlertState)
