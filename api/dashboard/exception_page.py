@@ -14,8 +14,7 @@ from api.dashboard.routing import page_router, problem_of, to
 from api.dashboard.visitor import Reader, Visitor
 from api.errors import Problem
 from api.exceptions import service
-from api.exceptions.inbox import Asked
-from api.exceptions.models import NewComment, Repropose, Verdict
+from api.exceptions.models import Asked, NewComment, Repropose, Verdict
 from api.execution import service as execution
 from api.pagination import PageRequest
 from api.tenants import service as tenants

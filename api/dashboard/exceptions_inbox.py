@@ -17,8 +17,7 @@ from api.dashboard.routing import page_router, problem_of
 from api.dashboard.visitor import Reader, Visitor
 from api.errors import Problem
 from api.exceptions import service
-from api.exceptions.inbox import Asked, Sort
-from api.exceptions.models import Verdicts
+from api.exceptions.models import Asked, Sort, Verdicts
 from api.execution import service as execution
 from api.gate.models import HARD_GATES
 from api.pagination import PageRequest

@@ -1,5 +1,6 @@
 """The human queue as the API shows it."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -8,6 +9,27 @@ from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from api.gate.classes import ExceptionClass
 from api.gate.models import Decision, Reason, Remark, Strict
+
+Sort = Literal["created_at", "expires_at", "severity", "amount"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Filters of the queue; None asks for everything.
+
+    status: one of an exception's, or `decided` for every one but `open`. assigned: `me`, `none`, or a member's id.
+    sort: newest first, first to end, most severe, or largest amount (in minor units, whichever the currency) first.
+    """
+
+    status: str | None = None
+    kind: str | None = None
+    class_key: str | None = None
+    severity: str | None = None
+    workflow: str | None = None
+    assigned: str | UUID | None = None
+    created_before: datetime | None = None
+    sort: Sort = "created_at"
+    ids: list[UUID] | None = None
 
 
 class Verdict(Strict):

@@ -9,8 +9,8 @@ from pydantic import AwareDatetime
 from api.actions.models import Proposed
 from api.auth import Caller
 from api.exceptions import service
-from api.exceptions.inbox import Asked, Sort
 from api.exceptions.models import (
+    Asked,
     Assignment,
     Classes,
     Comment,
@@ -21,6 +21,7 @@ from api.exceptions.models import (
     ExceptionSummary,
     NewComment,
     Repropose,
+    Sort,
     Verdict,
     Verdicts,
 )

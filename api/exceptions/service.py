@@ -12,8 +12,8 @@ from api.actions.service import Recording, decide_and_record
 from api.auth import Principal
 from api.db import Answer, Idempotency, database
 from api.errors import Problem, from_database
-from api.exceptions.inbox import Asked
-from api.exceptions.models import NewComment, Repropose, Verdict, Verdicts
+from api.exceptions import inbox
+from api.exceptions.models import Asked, NewComment, Repropose, Verdict, Verdicts
 from api.gate.models import HARD_GATES, Decision, Facts, Outcome, Proposal, Proposer
 from api.ids import new_id
 from api.pagination import PageRequest
@@ -31,12 +31,12 @@ RECURRENCE_DAYS = 90
 
 async def list_exceptions(principal: Principal, page: PageRequest, asked: Asked) -> dict[str, Any]:
     """The queue as it is asked for, one page of it. A cursor goes with the order that it came from."""
-    parameters = asked.key(page) | asked.parameters(principal)
-    statement = asked.statement(query("exceptions/list_exceptions"))
+    parameters = inbox.key(asked, page) | inbox.parameters(asked, principal)
+    statement = inbox.statement(asked, query("exceptions/list_exceptions"))
     async with database().tenant_transaction(principal, "exceptions.read") as connection:
         # The statement is put together from words of this module's own, never from a request's.
         rows = await (await connection.execute(statement, parameters)).fetchall()
-    return asked.page(page, rows)
+    return inbox.cut(asked, page, rows)
 
 
 async def count(principal: Principal) -> dict[str, int]:
