@@ -59,11 +59,8 @@ def amounts(bounds: Mapping[str, Any]) -> str:
     """Amounts for a field: `EUR 0.00 to 1250.00`, one currency in a line."""
     told = []
     for currency, pair in (bounds.get("amounts") or {}).items():
-        try:
-            least, most = (format(Decimal(each).scaleb(-digits_of(currency)), "f") for each in pair)
-            told.append(f"{currency} {least} to {most}")
-        except (InvalidOperation, TypeError, ValueError):
-            told.append(f"{currency} {' to '.join(map(str, pair if isinstance(pair, list) else [pair]))}")
+        parts = pair if isinstance(pair, list | tuple) else [pair]
+        told.append(f"{currency} {' to '.join(_major(each, currency) for each in parts)}")
     return "\n".join(told)
 
 
@@ -143,6 +140,11 @@ def _minor(typed: str, currency: str) -> Any:
         return int(exact) if exact.is_finite() and exact == exact.to_integral_value() else typed.strip()
     except (InvalidOperation, ValueError):
         return typed.strip()
+
+
+def _major(amount: Any, currency: str) -> str:
+    """Minor units as they are typed; what was no amount as it was typed."""
+    return format(Decimal(amount).scaleb(-digits_of(currency)), "f") if type(amount) is int else str(amount)
 
 
 def _end(typed: str, before: Any) -> Any:

@@ -53,6 +53,8 @@ def test_amounts_that_cannot_be_read_are_refused_and_never_guessed(amounts: str)
     document = rule_form.document(typed(lifting(), amounts=amounts), None)
     assert rule_form.bounds(document)
     assert rule_form.amounts(document["bounds"])
+    once_more = rule_form.document(typed(lifting(), amounts=rule_form.amounts(document["bounds"])), None)
+    assert once_more == document
     with pytest.raises(ValueError, match="bounds"):
         Rule.model_validate(document)
 
