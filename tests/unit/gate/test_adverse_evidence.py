@@ -14,7 +14,7 @@ from api.gate.risk import AUTONOMY, EFFECT, MITIGATIONS, SENSITIVITY, Picture, s
 from tests.unit.gate.strategies import BLIND, proposals, rules, worlds
 from tests.unit.gate.world import ARGS, INSTRUCTION, NOW, contract, facts, proposal, spec
 
-thorough = settings(max_examples=120, deadline=None)
+thorough = settings(max_examples=80, deadline=None)
 
 _SIGNALS = st.dictionaries(st.sampled_from(["hidden", "role", "blob", "order"]), st.integers(1, 20))
 PICTURES = st.builds(
@@ -162,7 +162,7 @@ INSIDER: dict[str, Any] = {
 
 
 @example(INSIDER, [{"insiders": []}])
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(situations(), st.lists(st.sampled_from(WORSE), min_size=1, max_size=3))
 def test_more_that_speaks_against_it_never_makes_it_milder(of: dict[str, Any], against: list[dict[str, Any]]) -> None:
     before = judged(of)

@@ -13,7 +13,7 @@ from api.gate.models import HARD_GATES, Facts, Outcome, Proposal, RunFacts
 from tests.unit.gate.strategies import BLIND, OTHER, proposals, rules, worlds
 from tests.unit.gate.world import AGENT, NOW, TOOL, WORKFLOW, WRITE, decided, facts, proposal, rule, spec
 
-thorough = settings(max_examples=150, deadline=None)
+thorough = settings(max_examples=100, deadline=None)
 
 
 def _severity(held: Facts, proposed: Proposal) -> int:

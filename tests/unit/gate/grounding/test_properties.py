@@ -12,7 +12,7 @@ from tests.unit.gate.grounding.setting import IBAN, NOW, ROLES, grounds, objecti
 from tests.unit.gate.strategies import JSON
 from tests.unit.gate.world import proposal
 
-thorough = settings(max_examples=150, deadline=None)
+thorough = settings(max_examples=100, deadline=None)
 
 VALUES = [
     "bob@acme.example", "eve@evil.com", "Bob", "Acme Ltd", IBAN, "12345678", "T-17", "17", "acme.example",
