@@ -10,7 +10,6 @@ from api.dashboard.json_places import written
 from api.dashboard.pages import page
 from api.dashboard.routing import page_router, problem_of, to
 from api.dashboard.visitor import Reader, Visitor
-from api.db import Answer
 from api.errors import Problem
 from api.workflows import service
 from api.workflows.models import Approval, Rejection
@@ -51,21 +50,20 @@ async def move_version(
     return to(f"/workflows/{slug}?version={version}&done={_DONE[move]}")
 
 
-async def _moved(who: Visitor, slug: str, version: int, move: str, form: Form) -> Answer:
+async def _moved(who: Visitor, slug: str, version: int, move: str, form: Form) -> None:
     reason = form.text("reason")
     if move == "approve":
-        compared = form.text("compared_with")
-        read = {
-            "spec_digest": form.text("spec_digest"),
-            "compared_with": int(compared) if compared.isdecimal() else None,
-        }
-        return await service.approve(
-            who.principal, slug, version, filled(Approval, {"reason": reason} | read), form.once
-        )
-    if move == "reject":
-        return await service.reject(who.principal, slug, version, filled(Rejection, {"reason": reason}), form.once)
-    step = service.submit if move == "submit" else service.withdraw
-    return await step(who.principal, slug, version, form.once)
+        live = form.text("compared_with")
+        read = {"spec_digest": form.text("spec_digest"), "compared_with": int(live) if live.isdecimal() else None}
+        body = filled(Approval, {"reason": reason} | read)
+        await service.approve(who.principal, slug, version, body, form.once)
+    elif move == "reject":
+        sent_back = filled(Rejection, {"reason": reason})
+        await service.reject(who.principal, slug, version, sent_back, form.once)
+    elif move == "submit":
+        await service.submit(who.principal, slug, version, form.once)
+    else:
+        await service.withdraw(who.principal, slug, version, form.once)
 
 
 async def _page(
