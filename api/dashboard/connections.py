@@ -35,6 +35,7 @@ async def show_connections(request: Request, who: Reader) -> Response:
     order = sorted(rows, key=lambda each: _ORDER.get(each["status"], 0))
     return page(
         who, "connections.html", request=request, known=known, health=health, title_of=_title_of(known),
+        scopes_of=scopes,
         open=[each for each in order if each["status"] != "revoked"],
         over=[each for each in rows if each["status"] == "revoked"],
     )  # fmt: skip
@@ -96,6 +97,12 @@ async def disconnect(request: Request, connection_id: UUID, who: Reader, form: S
     return to(f"/connections/{connection_id}?done=disconnected")
 
 
+def scopes(each: dict[str, Any], provider: Provider | None) -> list[str]:
+    """What a connection was granted, or asks for until then: what changes something first."""
+    reads = provider.scopes.read if provider else []
+    return sorted(each["scopes_granted"] or each["scopes_requested"], key=lambda scope: scope in reads)
+
+
 def health(each: dict[str, Any]) -> tuple[str, str, str]:
     """How it is with a connection, as (word, tone, what to do): the worst that is known of it."""
     status, circuit = each["status"], each["circuit"]["state"]
@@ -153,6 +160,7 @@ async def _one(request: Request, who: Visitor, connection_id: UUID, *, problem: 
     return page(
         who, "connection.html", request=request, status=problem.status_code if problem else 200, problem=problem,
         shown=shown, provider=provider, title=_title_of(known)(shown["provider"]), names=names, health=health(shown),
+        listed=scopes(shown, provider),
         tools=[each for each in (provider.tools if provider else []) if each.access in ("read", shown["access"])],
     )  # fmt: skip
 

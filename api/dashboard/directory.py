@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from api.dashboard import directory_form, people, words
+from api.dashboard import directory_form, words
 from api.dashboard.forms import Form, Sent, filled, stepped_up
 from api.dashboard.pages import page
 from api.dashboard.routing import page_router, problem_of, to
@@ -74,11 +74,9 @@ async def show_changes(request: Request, who: Reader) -> Response:
     """Proposals: those that wait, or all of them."""
     status = _one_of(request.query_params.get("status"), get_args(ChangeStatus))
     cursor = request.query_params.get("cursor")
-    listed, names = await asyncio.gather(
-        service.list_changes(who.principal, PageRequest(SHOWN, cursor), status or None), people.names(who)
-    )
+    listed = await service.list_changes(who.principal, PageRequest(SHOWN, cursor), status or None)
     return page(
-        who, "directory_changes.html", request=request, listed=listed, names=names, wanted=status, said=said,
+        who, "directory_changes.html", request=request, listed=listed, wanted=status, said=said,
         tabs=_tabs("changes"), beginning=cursor is None,
         address=_address("/directory/changes", {"status": status} if status else {}),
     )  # fmt: skip
@@ -190,10 +188,10 @@ async def _decided(request: Request, who: Visitor, change_id: UUID, move: str, f
 async def _change(
     request: Request, who: Visitor, change_id: UUID, *, typed: Form | None = None, problem: Problem | None = None
 ) -> Response:
-    change, names = await asyncio.gather(service.get_change(who.principal, change_id), people.names(who))
+    change = await service.get_change(who.principal, change_id)
     return page(
         who, "directory_change.html", request=request, status=problem.status_code if problem else 200, change=change,
-        names=names, typed=typed, problem=problem, said=said(change), rows=compared(change),
+        typed=typed, problem=problem, said=said(change), rows=compared(change),
         mine=str(change["proposed_by"]["id"]) == str(who.user_id),
         new_account=any(kind in ("added", "changed") and value["type"] == "bank_account"
                         for kind, value, _ in compared(change)),
@@ -201,10 +199,10 @@ async def _change(
 
 
 async def _entry(request: Request, who: Visitor, entry_id: UUID, *, problem: Problem | None = None) -> Response:
-    entry, names = await asyncio.gather(service.get_entry(who.principal, entry_id), people.names(who))
+    entry = await service.get_entry(who.principal, entry_id)
     return page(
         who, "directory_entry.html", request=request, status=problem.status_code if problem else 200, entry=entry,
-        names=names, problem=problem,
+        problem=problem,
         cooling=[each for each in entry["details"] if each["state"] == "cooling_off"],
     )  # fmt: skip
 

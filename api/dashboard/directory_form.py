@@ -17,7 +17,7 @@ ACCOUNT = ("iban", "routing_number", "bank_code", "account_number", "bic", "curr
 LINES = {"emails": ("email", "email"), "domains": ("domain", "domain"), "phones": ("phone", "phone")}
 #: Places for accounts and addresses that are read from a form at most.
 PLACES = 100
-_EVIDENCE = 3
+_EVIDENCE = 2
 _DETAIL = re.compile(r"/entry/details/(\d+)(?:/[a-z_]+)?(?:/([a-z_]+))?")
 
 
@@ -34,7 +34,7 @@ def of_entry(entry: dict[str, Any] | None) -> dict[str, Any]:
     accounts = [{key: each.get(key) or "" for key in ACCOUNT} for each in by_type.get("bank_account", [])]
     values["accounts"] = [*accounts, dict.fromkeys(ACCOUNT, "")]
     values["addresses"] = [*(each["address"] for each in by_type.get("address", [])), ""]
-    return values | {"reason": "", "evidence": [("", "")] * 2}
+    return values | {"reason": "", "evidence": [("", "")] * _EVIDENCE}
 
 
 def of_form(form: Form) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def of_form(form: Form) -> dict[str, Any]:
     values: dict[str, Any] = {name: form.text(name) for name in ("name", "kind", *LINES, "ids", "reason")}
     values["accounts"] = list(_accounts(form))
     values["addresses"] = [form.text(f"address-{n}") for n in _places(form, "address-")]
-    values["evidence"] = [(form.text(f"evidence-kind-{n}"), form.text(f"evidence-{n}")) for n in range(_EVIDENCE - 1)]
+    values["evidence"] = [(form.text(f"evidence-kind-{n}"), form.text(f"evidence-{n}")) for n in range(_EVIDENCE)]
     return values
 
 
@@ -75,13 +75,13 @@ def _details(form: Form, values: dict[str, Any]) -> Iterable[tuple[str, dict[str
     for n, account in enumerate(values["accounts"]):
         told = {key: value for key, value in account.items() if value}
         if told:
-            yield f"account-{n}", {"type": "bank_account"} | told
+            yield f"bank_account/{n}", {"type": "bank_account"} | told
     for name, (kind, key) in LINES.items():
         for line in _lines(values[name]):
             yield name, {"type": kind, key: line}
     for n, address in enumerate(values["addresses"]):
         if address:
-            yield f"address-{n}", {"type": "address", "address": address}
+            yield f"postal_address/{n}", {"type": "address", "address": address}
     for line in _lines(values["ids"]):
         system, _, name = line.partition(":")
         yield "ids", {"type": "external_id", "system": system.strip(), "id": name.strip()}
@@ -101,13 +101,14 @@ def _lines(text: str) -> list[str]:
 
 
 def _placed(problem: Problem, places: list[str]) -> list[dict[str, Any]]:
-    """The errors with the fields of the form as their pointers: `/account-0/iban` for a detail's."""
+    """The errors with the fields of the form as their pointers: `/bank_account/0/iban` for a detail's."""
     told = []
     for error in problem.errors or []:
         found = _DETAIL.match(error["pointer"])
         pointer = error["pointer"].removeprefix("/entry") or "/name"
         if found and int(found[1]) < len(places):
-            pointer = f"/{places[int(found[1])]}" + (f"/{found[2]}" if found[2] else "")
+            place = places[int(found[1])]
+            pointer = f"/{place}/{found[2]}" if found[2] and place.startswith("bank_account/") else f"/{place}"
         message = error["message"].removeprefix("Value error, ")
         told.append(error | {"pointer": pointer, "message": message[:1].upper() + message[1:]})
     return told

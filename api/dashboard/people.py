@@ -1,16 +1,28 @@
-"""The names of people and service accounts, by their ids, for pages that know only who it was."""
+"""The names of people, by their ids, for pages that know only who it was."""
+
+from dataclasses import dataclass
+from typing import Any
 
 from api.dashboard.visitor import Visitor
 from api.tenants import service as tenants
 
 
-async def names(who: Visitor) -> dict[str, str]:
-    """What members are called, by their ids; the reader is `you`. Empty where the role may not see members.
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What members are called. unknown: what is said of somebody who is not among those that the reader may see."""
 
-    Who is not in it has left, or is no person: show them as `somebody who has left`.
-    """
-    found: dict[str, str] = {}
-    if who.may("members.read"):
-        for each in await tenants.list_members(who.principal):
-            found[str(each["user_id"])] = each["name"] or each["email"] or "somebody"
-    return found | {str(who.user_id): "you"}
+    known: dict[str, str]
+    unknown: str
+
+    def of(self, user_id: Any) -> str:
+        return self.known.get(str(user_id), self.unknown)
+
+
+async def names(who: Visitor) -> Names:
+    """The members' names, as far as the reader may see them; the reader is `you`."""
+    me = {str(who.user_id): "you"}
+    if not who.may("members.read"):
+        return Names(me, "another member")
+    members = await tenants.list_members(who.principal)
+    told = {str(each["user_id"]): each["name"] or each["email"] or "somebody" for each in members}
+    return Names(told | me, "somebody who has left")

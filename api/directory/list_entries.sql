@@ -1,6 +1,8 @@
 -- Entries, newest first, after the given key; by part of a name, or by a detail in full.
 select e.id, e.environment, e.kind, e.name, e.status, e.version, e.created_at, e.updated_at, c.decided_by as checked_by,
-    jsonb_build_object('kind', c.proposed_by_kind, 'id', c.proposed_by) as made_by,
+    jsonb_build_object('kind', c.proposed_by_kind, 'id', c.proposed_by, 'name', coalesce(
+        (select m.name from app.members m where m.tenant_id = c.tenant_id and m.user_id = c.proposed_by),
+        (select s.name from app.service_accounts s where s.tenant_id = c.tenant_id and s.id = c.proposed_by))) as made_by,
     (select max(d.trusted_from) from app.directory_details d where d.tenant_id = e.tenant_id and d.entry_id = e.id
         and d.status = 'active' and d.trusted_from > now()) as cooling_off_until,
     (select o.id from app.directory_changes o where o.tenant_id = e.tenant_id and o.entry_id = e.id and o.status = 'open'

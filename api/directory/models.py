@@ -197,7 +197,10 @@ class Withdrawal(Strict):
 
 
 class Change(BaseModel):
-    """`proposal` is what the digest covers, and all that an approval does."""
+    """`proposal` is what the digest covers, and all that an approval does.
+
+    Names of who proposed and decided are in what is read; an answer to a write has ids alone.
+    """
 
     id: UUID
     environment: Environment | None
@@ -211,6 +214,7 @@ class Change(BaseModel):
     evidence: list[dict[str, Any]]
     proposed_by: dict[str, Any]
     decided_by: UUID | None
+    decided_by_name: str | None = None
     decided_at: datetime | None
     decision_reason: str | None
     expires_at: datetime
