@@ -9,7 +9,8 @@ grant usage on schema attack to public;
 create function attack.try_each(p_statements text[]) returns jsonb
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    v_outcomes jsonb := '[]';
+    v_states text[] := '{}';
+    v_said text[] := '{}';
     v_statement text;
     v_rows bigint;
 begin
@@ -19,11 +20,13 @@ begin
             get diagnostics v_rows = row_count;
             raise exception using errcode = 'ZZ000', message = v_rows;
         exception when others then
-            v_outcomes := v_outcomes || jsonb_build_array(
-                jsonb_build_array(case sqlstate when 'ZZ000' then '00000' else sqlstate end, sqlerrm));
+            v_states := array_append(v_states, case sqlstate when 'ZZ000' then '00000' else sqlstate end);
+            v_said := array_append(v_said, sqlerrm);
         end;
     end loop;
-    return v_outcomes;
+    return (
+        select coalesce(jsonb_agg(jsonb_build_array(state, said) order by i), '[]')
+        from unnest(v_states, v_said) with ordinality o (state, said, i));
 end
 $$;
 
@@ -31,7 +34,8 @@ $$;
 create function attack.read_each(p_queries text[]) returns jsonb
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    v_outcomes jsonb := '[]';
+    v_states text[] := '{}';
+    v_said text[] := '{}';
     v_query text;
     v_read text;
 begin
@@ -40,11 +44,13 @@ begin
             execute v_query into v_read;
             raise exception using errcode = 'ZZ000', message = coalesce(v_read, '');
         exception when others then
-            v_outcomes := v_outcomes || jsonb_build_array(
-                jsonb_build_array(case sqlstate when 'ZZ000' then '00000' else sqlstate end, sqlerrm));
+            v_states := array_append(v_states, case sqlstate when 'ZZ000' then '00000' else sqlstate end);
+            v_said := array_append(v_said, sqlerrm);
         end;
     end loop;
-    return v_outcomes;
+    return (
+        select coalesce(jsonb_agg(jsonb_build_array(state, said) order by i), '[]')
+        from unnest(v_states, v_said) with ordinality o (state, said, i));
 end
 $$;
 
