@@ -8,11 +8,12 @@ from fastapi import Request, Response
 
 from api.dashboard import format as formats
 from api.dashboard.charts import Series, line, stacked
+from api.dashboard.exceptions_inbox import SEVERITIES, said
 from api.dashboard.pages import page
 from api.dashboard.routing import page_router
 from api.dashboard.visitor import Reader, Visitor
 from api.exceptions import service as exceptions
-from api.exceptions.inbox import Asked
+from api.exceptions.models import Asked
 from api.monitoring import service
 from api.pagination import PageRequest
 
@@ -43,21 +44,21 @@ async def show_overview(request: Request, who: Reader) -> Response:
     return page(
         who, "overview.html", request=request, numbers=numbers, mine=mine, loose=loose, alerts=alerts,
         waiting=mine_to_decide(who, waiting), steps=steps(who, numbers), charts_of=_charts(numbers),
-        worst=next((each for each in numbers["exceptions"]["by_severity"].items() if each[1]), None),
+        worst=worst(numbers["exceptions"]["by_severity"]), said=said,
         limits=[each | {"text": limit_text(each)} for each in numbers["limits"][:SHOWN]], days=DAYS, shown=SHOWN,
     )  # fmt: skip
 
 
 async def _open(who: Visitor, assigned: str) -> dict[str, Any]:
-    """The open exceptions of the reader, or of nobody; what ends first is first."""
-    if not who.may("exceptions.read"):
+    """The open exceptions of the reader, or of nobody, if they may decide them; what ends first is first."""
+    if not who.may("exceptions.decide"):
         return {"items": [], "has_more": False}
     asked = Asked(status="open", assigned=assigned, sort="expires_at")
     return await exceptions.list_exceptions(who.principal, PageRequest(SHOWN, None), asked)
 
 
 async def _alerts(who: Visitor) -> dict[str, Any]:
-    if not who.may("alerts.read"):
+    if not who.may("alerts.acknowledge"):
         return {"items": [], "has_more": False}
     only = {"status": "open"}
     return await service.list_alerts(who.principal, PageRequest(SHOWN, None), only)
@@ -99,6 +100,11 @@ def steps(who: Visitor, numbers: dict[str, Any]) -> list[dict[str, Any]]:
         {"done": setup[name] > 0, "title": title, "text": text, "href": href if who.may(permission) else "", "who": can}
         for name, title, text, href, permission, can in told
     ]
+
+
+def worst(by_severity: dict[str, int]) -> tuple[str, int] | None:
+    """The highest severity of which something is open, and how much; None when nothing is."""
+    return next(((name, by_severity[name]) for name in SEVERITIES if by_severity[name]), None)
 
 
 def limit_text(limit: dict[str, Any]) -> str:
