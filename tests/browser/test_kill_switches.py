@@ -29,7 +29,7 @@ def test_something_is_stopped_shown_and_let_go_in_stages(browse: Browsing, fresh
         expect(page.locator("main")).to_contain_text("1 kill switch engaged")
         browse.look(page, "kill-switches")
         page.get_by_role("link", name="Pay vendor bills (sandbox)").click()
-        expect(page.locator("aside")).to_contain_text("1 thing")
+        expect(page.locator("main")).to_contain_text("1 thing")
         browse.look(page, "kill-switch")
         for stage, told in (("drafts", "Drafts only"), ("one_at_a_time", "One at a time"), ("released", "Released")):
             page.locator("[name=stage]").select_option(stage)
