@@ -1,0 +1,196 @@
+"""Rules as people read, change and publish them; and how a decision becomes one. Two people, two browsers."""
+
+import re
+from typing import Any
+
+from playwright.sync_api import Locator, Page, expect
+
+from sandbox.organisation import Organisation, ok
+from tests.browser.browsing import Browsing
+from tests.http.amendments import unsure
+from tests.http.integrator import NOTE, PAY, at_work, decide, join, note, payment
+
+
+def form(page: Page, action: str) -> Locator:
+    return page.locator(f"form[action$='{action}']")
+
+
+def begin(page: Page, reason: str) -> None:
+    form(page, "/constitution/drafts").locator("[name=reason]").fill(reason)
+    page.get_by_role("button", name="Begin the draft").click()
+
+
+def in_force(organisation: Organisation) -> dict[str, Any]:
+    constitution: dict[str, Any] = ok(organisation.owner.api.get("/v1/constitution"))
+    return constitution
+
+
+def test_a_rule_is_changed_tried_and_published_by_a_second_person(browse: Browsing, fresh: Organisation) -> None:
+    with at_work(fresh) as agent:
+        asked = agent.propose(NOTE, note(), confidence=0.9, citations=[])
+    assert asked["status"] == "awaiting_approval"
+    page = browse(fresh.owner, "/constitution")
+    rule = page.get_by_role("article", name="Say why")
+    expect(rule).to_contain_text("size(action.citations) == 0")
+    expect(rule).to_contain_text("since version 1")
+    browse.look(page, "constitution")
+    rule.get_by_role("link", name="Change").click()
+    begin(page, "Sure agents need not cite.")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Edit the rule say-why")
+    draft = re.sub(r"/rule\?.*", "", page.url)
+
+    # What is wrong is told while it is typed, and whether it lets more happen.
+    when, told = page.locator("[name=when]"), page.locator("#check")
+    when.fill("size(action.citatoins) == 0")
+    expect(told).to_contain_text("It cannot be saved as it is")
+    page.get_by_role("button", name="Save in the draft").click()
+    expect(page.locator(".field", has=when)).to_contain_text("citatoins")
+    when.fill("size(action.citations) == 0 && action.confidence < 0.8")
+    expect(told).to_contain_text("It may let more happen without a person: somebody other than you publishes it.")
+    browse.look(page, "constitution-rule")
+    page.get_by_role("button", name="Save in the draft").click()
+    expect(page.locator("main")).to_contain_text("Saved in the draft.")
+    expect(page.locator("#changes + .finding")).to_contain_text("may let more happen")
+
+    page.get_by_role("link", name="Try on the past").click()
+    [row] = page.locator("[data-row]").all()
+    expect(row).to_contain_text("Asks a person")
+    expect(row.locator("td[data-label='Under it']")).to_have_text("Allowed")
+    expect(row.get_by_role("link")).to_have_attribute("href", f"/actions/{asked['id']}")
+    browse.axe(page)
+    page.goto(f"{draft}/simulate?action={asked['id']}")
+    page.get_by_role("button", name="Try it").click()
+    expect(page.locator("main")).to_contain_text("The draft decides otherwise.")
+    browse.axe(page)
+
+    page.goto(draft)
+    page.get_by_role("button", name="Submit for review").click()
+    expect(page.locator("#decide")).to_contain_text("Somebody else publishes it.")
+    assert page.get_by_role("button", name="Publish").count() == 0
+    browse.look(page, "constitution-draft")
+
+    admin = join(fresh, "admin")
+    other = browse(admin, draft, second_factor=False)
+    publish = form(other, "/decision").filter(has_text="in force at once, as version 2")
+    expect(publish).to_contain_text("More may happen without a person.")
+    publish.locator("[name=totp]").fill(browse.code(admin))
+    publish.get_by_role("button", name="Publish version 2").click()
+    expect(other.locator("main")).to_contain_text("These rules are in force from now on.")
+    assert in_force(fresh)["version"] == 2
+    page.goto("/constitution/versions/2")
+    expect(page.locator(".finding")).to_contain_text("action.confidence < 0.8")
+    browse.axe(page)
+    page.goto("/constitution/library")
+    browse.axe(page)
+    page.goto("/constitution/versions/1")
+    form(page, "/restore").locator("[name=reason]").fill("Agents got too sure.")
+    page.get_by_role("button", name="Draft version 1 anew").click()
+    expect(page.locator(".page-head").first).to_contain_text("from version 1")
+
+
+def test_without_script_a_rule_is_taken_over_checked_and_published_by_its_author(
+    browse: Browsing, fresh: Organisation
+) -> None:
+    page = browse(fresh.owner, "/constitution/library?area=finance", script=False)
+    taken = page.get_by_role("article").first
+    named = taken.locator("code").first.inner_text()
+    taken.get_by_role("link", name="Take over").click()
+    begin(page, "Ready rules are good rules.")
+    if not page.locator("[name=amounts]").is_visible():
+        page.get_by_text("Bounds", exact=True).click()
+    page.locator("[name=amounts]").fill("EUR none to 12")
+    page.get_by_role("button", name="Check").click()
+    expect(page.locator("#check")).to_contain_text("It cannot be saved as it is")
+    assert page.locator("[name=amounts]").input_value() == "EUR none to 12.00"
+    page.locator("[name=amounts]").fill("EUR 100 to 90000.50")
+    page.get_by_role("button", name="Check").click()
+    expect(page.locator("#check")).to_contain_text("It lets nothing more happen without a person.")
+    page.get_by_role("button", name="Save in the draft").click()
+    page.get_by_role("button", name="Submit for review").click()
+    page.get_by_role("button", name="Publish version 2").click()
+    expect(page.locator("main")).to_contain_text("These rules are in force from now on.")
+    [added] = [rule for rule in in_force(fresh)["rules"] if rule["id"] == named]
+    assert added["origin"]["kind"] == "library"
+    assert added["bounds"]["amounts"] == {"EUR": [10_000, 9_000_050]}
+
+
+def test_two_who_write_one_draft_in_two_windows_do_not_overwrite_each_other(
+    browse: Browsing, fresh: Organisation
+) -> None:
+    page = browse(fresh.owner, "/constitution/drafts/new?rule=say-why", script=False)
+    begin(page, "Twice")
+    editor = page.url
+    other = browse(fresh.owner, editor, script=False)
+    for window, title in ((page, "Mine"), (other, "Theirs")):
+        window.locator("[name=title]").fill(title)
+        window.get_by_role("button", name="Save in the draft").click()
+    expect(other.get_by_role("alert")).to_contain_text("The draft has changed meanwhile")
+    assert other.locator("[name=title]").input_value() == "Theirs"
+    page.goto(editor)
+    assert page.locator("[name=title]").input_value() == "Mine"
+
+
+def test_a_decision_becomes_a_rule_that_a_second_person_adopts_and_the_class_passes(
+    browse: Browsing, fresh: Organisation
+) -> None:
+    with at_work(fresh) as agent:
+        approved, rejected = unsure(agent, 0.4), unsure(agent, 0.6, "Called nobody")
+        ok(decide(fresh.approver, approved))
+        ok(decide(fresh.approver, rejected, "reject"))
+        page = browse(fresh.approver, f"/exceptions/{approved['exception']['id']}")
+        page.get_by_role("link", name="Make this a rule?").click()
+        browse.look(page, "amendment-new")
+        page.locator("main [name=reason]").fill("Notes may be wrong.")
+        page.get_by_role("button", name="Propose the rule and try it").click()
+        expect(page.locator("main")).to_contain_text("Nothing is in force until it is adopted.")
+        expect(page.locator("#decide")).to_contain_text("Owners and admins adopt rules")
+        amendment = page.url.partition("?")[0]
+
+        owner = browse(fresh.owner, "/amendments")
+        browse.axe(owner)
+        owner.locator("[data-row]").get_by_role("link").click()
+        expect(owner.get_by_role("article")).to_contain_text("It need not wait for a person because of: confidence.")
+        expect(owner.get_by_role("alert")).to_contain_text("1 time it would have allowed")
+        first, second = owner.locator("[data-row]").all()
+        expect(first).to_contain_text("goes against it")
+        expect(first.get_by_role("link")).to_have_attribute("href", f"/actions/{rejected['id']}")
+        expect(second.get_by_role("link")).to_have_attribute("href", f"/actions/{approved['id']}")
+        browse.look(owner, "amendment")
+
+        adopt = form(owner, "/adopt")
+        adopt.get_by_role("button", name="Adopt the rule").click()
+        expect(owner).to_have_url(amendment)  # the browser asks for the acknowledgement first
+        adopt.get_by_role("checkbox").check()
+        adopt.get_by_role("button", name="Adopt the rule").click()
+        expect(owner.locator("main")).to_contain_text("The rule is in force from now on.")
+        expect(owner.locator("#decide")).to_contain_text("knew that it goes against 1 decision of people")
+        again = agent.propose(NOTE, note("Called once more"), confidence=0.5)
+        assert again["status"] == "authorized"
+        assert in_force(fresh)["rules"][-1]["id"] in again["decision"]["rules_matched"]
+        page.goto("/constitution")
+        expect(page.get_by_role("article").last).to_contain_text("an amendment, from a decision of people")
+
+
+def test_what_no_rule_lifts_is_said_with_what_helps_and_who_proposed_does_not_adopt(
+    browse: Browsing, fresh: Organisation
+) -> None:
+    with at_work(fresh) as agent:
+        action, paid = unsure(agent), agent.propose(PAY, payment(1250), confidence=0.9)
+    page = browse(fresh.owner, f"/exceptions/{action['exception']['id']}/amendment")
+    expect(page.get_by_role("heading", level=2)).to_have_text("A rule begins with a verdict")
+    ok(decide(fresh.approver, action))
+    ok(decide(fresh.approver, paid))
+    page.goto(f"/exceptions/{paid['exception']['id']}/amendment")
+    page.locator("main [name=reason]").fill("Bills are paid.")
+    page.get_by_role("button", name="Propose the rule and try it").click()
+    expect(page.get_by_role("alert")).to_contain_text("a person approves it, every time. What helps: Nothing does")
+    assert page.locator("main [name=reason]").input_value() == "Bills are paid."
+
+    page.goto(f"/exceptions/{action['exception']['id']}/amendment")
+    page.locator("main [name=reason]").fill("Notes may be wrong.")
+    page.get_by_role("button", name="Propose the rule and try it").click()
+    expect(page.locator("#decide")).to_contain_text("Somebody else adopts it.")
+    assert page.get_by_role("button", name="Adopt the rule").count() == 0
+    page.get_by_role("button", name="Withdraw…").click()
+    page.get_by_role("button", name="Withdraw it").click()
+    expect(page.locator("main")).to_contain_text("Taken back. Nothing changes.")
