@@ -90,7 +90,7 @@ def test_sixteen_processes_on_one_queue_lose_nothing_and_double_nothing(world: W
     assert not notes_of(world, ids).total()
     with executors(world, PROCESSES):
         world.calm()
-        eventually(lambda: set(world.statuses(ids).values()) == {"succeeded"}, "all of the queue is done", seconds=120)
+        eventually(lambda: set(world.statuses(ids).values()) == {"succeeded"}, "all of the queue is done", seconds=300)
     assert notes_of(world, ids) == Counter(dict.fromkeys(ids, 1))
     taken = world.rows(
         "select action_id::text, count(*) as n from app.attempts where action_id = any (%s::uuid[]) group by 1", ids

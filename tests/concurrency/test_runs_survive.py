@@ -89,7 +89,7 @@ def test_killed_at_any_moment_and_nothing_twice(world: World) -> None:
             if how == "killed" and steps_taken(world) != before:
                 ended["killed at work"] += 1
             # However fast this machine is: a visit is killed in its midst.
-            bound = max(0.1, bound * 0.7) if how == "ended" else min(5.0, bound * 1.2)
+            bound = max(0.1, bound * 0.7) if how == "ended" else min(15.0, bound * 1.6)
             places |= {tuple(steps_taken(world))}
             # The time passes until the lease of the dead is over.
             world.rows("update private.run_work set lease_expires_at = now(), next_at = now() returning 1")
