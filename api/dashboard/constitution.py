@@ -7,7 +7,6 @@ from uuid import UUID
 from fastapi import Path, Query, Request, Response
 
 from api.constitution import service
-from api.constitution.library import Area
 from api.constitution.models import Restoration
 from api.dashboard import rule_form
 from api.dashboard.exception_page import people
@@ -94,7 +93,9 @@ async def restore(request: Request, number: Number, who: Reader, form: Sent) -> 
 
 
 @router.get("/constitution/library")
-async def show_library(request: Request, who: Reader, area: Area | None = None, draft: UUID | None = None) -> Response:
+async def show_library(
+    request: Request, who: Reader, area: Annotated[str | None, Query(max_length=40)] = None, draft: UUID | None = None
+) -> Response:
     """Rules that are ready to be taken over, into one's draft when one is named."""
     ready = [each.rule.model_dump(mode="json") for each in service.list_library(area)]
     return page(who, "constitution_library.html", request=request, ready=ready, area=area, draft=draft)
