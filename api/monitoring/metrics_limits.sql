@@ -11,14 +11,16 @@ cross join lateral (select concat_ws('/', w.id, l.name, coalesce(l.currency, '-'
 left join lateral (
     select sum(r.amount) as amount, sum(r.count) as count
     from (
-        -- What may be the fullest, by everything that was ever asked for. What follows the prefix in a key begins with `/`, and `0` is
-        -- the character after it.
+        -- What may be the fullest, by everything that fitted and what was let through beyond: of the few, below, it is known exactly.
+        -- What follows the prefix in a key begins with `/`, and `0` is the character after it.
         select r.key from app.limit_reservations r
         where r.tenant_id = w.tenant_id and r.key ~>=~ p.prefix and r.key ~<~ (p.prefix || '0')
             and r.created_at > now() - make_interval(hours => l.window_hours)
+            and (not r.over or (select a.status from app.actions a where a.tenant_id = r.tenant_id and a.id = r.action_id)
+                not in ('awaiting_approval', 'denied', 'rejected', 'expired', 'superseded', 'cancelled', 'failed'))
         group by r.key
         order by sum(r.amount) desc, sum(r.count) desc
-        limit 3) k
+        limit 10) k
     join app.limit_reservations r on r.tenant_id = w.tenant_id and r.key = k.key
         and r.created_at > now() - make_interval(hours => l.window_hours)
     join app.actions a on a.tenant_id = r.tenant_id and a.id = r.action_id
