@@ -99,11 +99,15 @@ async def _one(
         service.history(who.principal, alert_id),
         tenants.list_members(who.principal) if who.may("members.read") else _nobody(),
     )
-    names = {str(each["user_id"]): each.get("name") or each["email"] for each in members}
+    known = {str(each["user_id"]): each.get("name") or each["email"] for each in members}
+    people = {str(who.user_id): who.name} | known
+    if shown["owner"]["user_id"]:
+        people.setdefault(str(shown["owner"]["user_id"]), shown["owner"]["name"] or "")
+    names = {each["by"].rpartition(":")[2]: each["by_name"] for each in history if each["by_name"]} | people
     about = PAGES.get(shown["subject"]["type"], "").format(shown["subject"]["id"])
     return page(
         who, "alert.html", request=request, status=problem.status_code if problem else 200, problem=problem,
-        typed=typed, shown=shown, history=history, about=about, people=sorted(names.items(), key=lambda one: one[1]),
+        typed=typed, shown=shown, history=history, about=about, people=sorted(people.items(), key=lambda one: one[1]),
         name_of=lambda acting: name_of(acting, names),
     )  # fmt: skip
 

@@ -143,9 +143,17 @@ def _rows(
         {"name": "type", "label": "What", "value": chosen["type"], "options": kinds},
         {"name": "who", "label": "Who", "value": chosen["who"], "options": people},
         {"name": "subject", "label": "Id (or action:id, run:id)", "value": chosen["subject"]},
-        {"name": "since", "label": "From (UTC)", "value": chosen["since"], "type": "datetime-local"},
-        {"name": "until", "label": "Before (UTC)", "value": chosen["until"], "type": "datetime-local"},
+        {"name": "since", "label": "From (UTC)", "value": _local(chosen["since"]), "type": "datetime-local"},
+        {"name": "until", "label": "Before (UTC)", "value": _local(chosen["until"]), "type": "datetime-local"},
     ]  # fmt: skip
+
+
+def _local(value: str) -> str:
+    """A time as the field for one takes it; '' for what is none."""
+    try:
+        return datetime.fromisoformat(value).strftime("%Y-%m-%dT%H:%M")
+    except ValueError:
+        return ""
 
 
 def _proof(who: Visitor, after: int) -> str:

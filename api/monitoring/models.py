@@ -77,6 +77,7 @@ class AlertEvent(BaseModel):
     at: datetime
     type: str
     by: str
+    by_name: str | None
     severity: Severity | None
     owner_id: UUID | None
     owner_name: str | None

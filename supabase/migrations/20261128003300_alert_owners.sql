@@ -40,13 +40,16 @@ begin
     return (
         select coalesce(jsonb_agg(jsonb_build_object('seq', e.seq, 'at', e.at, 'type', e.type,
             'by', coalesce(e.event -> 'principal' ->> 'kind', '') || ':' || coalesce(e.event -> 'principal' ->> 'id', ''),
+            'by_name', coalesce(nullif(b.name, ''), b.email, s.name),
             'severity', e.event -> 'what' ->> 'severity', 'owner_id', e.event -> 'what' ->> 'owner_id',
             'owner_name', coalesce(nullif(m.name, ''), m.email),
             'said', coalesce(e.event -> 'why' ->> 'resolution', e.event -> 'why' ->> 'acknowledgement')) order by e.seq), '[]')
         from (select seq, at, type, record::jsonb as event from app.audit_events
             where tenant_id = v_principal.tenant_id and subject_id = lower(p_args ->> 'id') and type like 'alert.%'
             order by seq desc limit 100) e
-        left join app.members m on m.tenant_id = v_principal.tenant_id and m.user_id = (e.event -> 'what' ->> 'owner_id')::uuid);
+        left join app.members m on m.tenant_id = v_principal.tenant_id and m.user_id::text = e.event -> 'what' ->> 'owner_id'
+        left join app.members b on b.tenant_id = v_principal.tenant_id and b.user_id::text = e.event -> 'principal' ->> 'id'
+        left join app.service_accounts s on s.tenant_id = v_principal.tenant_id and s.id::text = e.event -> 'principal' ->> 'id');
 end
 $$;
 

@@ -46,9 +46,7 @@ def test_the_log_is_searched_and_taken_along(browse: Browsing, shared: Organisat
     expect(page.locator("main")).to_contain_text("Nothing in the log is like this")
 
 
-def test_a_long_chain_is_verified_part_by_part(
-    browse: Browsing, shared: Organisation, agent: Agent
-) -> None:
+def test_a_long_chain_is_verified_part_by_part(browse: Browsing, shared: Organisation, agent: Agent) -> None:
     """The whole is said to hold only by a session that went through all of it, from the first event."""
     agent.propose(NOTE, note(), confidence=0.1)
     page = browse(shared.owner, "/audit/verify?after=3&proof=made-up", script=False)
@@ -59,8 +57,10 @@ def test_a_long_chain_is_verified_part_by_part(
     after, parts = 0, 0
     while True:
         part = ok(shared.owner.api.get("/v1/audit/verify/part", params={"after": after, "limit": 20}))
-        assert part["ok"] and part["after"] == after
+        assert part["ok"]
+        assert part["after"] == after
         after, parts = part["last"], parts + 1
         if part["done"]:
             break
-    assert after >= events and parts >= events // 20
+    assert after >= events
+    assert parts >= events // 20

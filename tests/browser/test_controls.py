@@ -35,7 +35,8 @@ def test_what_is_missing_is_said_and_the_whole_is_not_verified(browse: Browsing,
     body = {"scope": "workflow", "target": "pay-vendor-bills", "reason": "something is wrong"}
     ok(fresh.owner.api.post("/v1/kill-switches", json=body, headers={"Idempotency-Key": "controls-page"}))
     told = ok(fresh.owner.api.get("/v1/controls"))
-    assert not told["verified"] and not told["controls"][7]["verified"]
+    assert not told["verified"]
+    assert not told["controls"][7]["verified"]
     page = browse(fresh.owner, "/controls", width=360)
     card = page.locator("section:has(#control-8)")
     expect(card).to_contain_text("Not verified")

@@ -80,6 +80,28 @@ def test_a_person_acknowledges_and_nobody_for_him(world: World) -> None:
     )
 
 
+def test_who_answers_for_an_alert_is_a_member_and_named_by_a_person(world: World) -> None:
+    alert = _raise(world)
+    mine = {"id": alert, "user_id": ACME.person("operator")}
+    for claims in (ACME.service(), ACME.system(), ACME.user("auditor"), {}):
+        with world.refuses("permission_denied", "unauthenticated"):
+            world.call(claims, "assign_alert_v1", mine)
+    with world.refuses("not_a_member"):
+        world.call(ACME.user(), "assign_alert_v1", {"id": alert, "user_id": GLOBEX.person("owner")})
+    for function in ("assign_alert_v1", "alert_history_v1"):
+        with world.refuses("not_found"):
+            world.call(GLOBEX.user(), function, {"id": alert, "user_id": GLOBEX.person("owner")})
+    for owner in (ACME.person("operator"), ACME.person("operator"), None):
+        world.call(ACME.user("operator", "aal1"), "assign_alert_v1", {"id": alert, "user_id": owner})
+    history = world.call(ACME.user("auditor"), "alert_history_v1", {"id": alert})
+    assert [event["type"] for event in history] == ["alert.raised", "alert.updated", "alert.updated"]
+    assert history[1]["owner_id"] == ACME.person("operator")
+    assert history[1]["by"] == f"user:{ACME.person('operator')}"
+    world.call(ACME.user(), "resolve_alert_v1", {"id": alert, "reason": "over"})
+    with world.refuses("alert_resolved"):
+        world.call(ACME.user(), "assign_alert_v1", mine)
+
+
 def test_only_scheduled_functions_raise_from_outside(world: World) -> None:
     for claims in (ACME.user(), ACME.service(), {}):
         for function in ("raise_alert_v1", "clear_alert_v1"):

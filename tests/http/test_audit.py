@@ -66,6 +66,16 @@ def test_filters_narrow_the_search(agent: Agent, shared: Organisation) -> None:
     assert [e["event"]["subject"]["id"] for e in proposals] == [one["id"], other["id"]]
     assert [e["type"] for e in events(shared, subject_id=other["exception"]["id"])] == ["exception.opened"]
     assert events(shared, type="no.such") == []
+    proposed = proposals[0]
+    assert {e["event"]["principal"]["id"] for e in events(shared, principal_id=shared.service_account_id)} == {
+        shared.service_account_id
+    }
+    since = events(shared, run_id=agent.run_id, since=proposed["at"])
+    before = events(shared, run_id=agent.run_id, until=proposed["at"])
+    assert [e["seq"] for e in before + since] == [e["seq"] for e in of_run]
+    assert since[0] == proposed
+    assert events(shared, since="2999-01-01T00:00:00Z") == events(shared, until="1999-01-01T00:00:00Z") == []
+    assert "action.proposed" in ok(shared.owner.api.get("/v1/audit/types"))
 
 
 def test_arguments_and_rationale_of_an_action_are_read_elsewhere(agent: Agent, shared: Organisation) -> None:
@@ -78,10 +88,38 @@ def test_arguments_and_rationale_of_an_action_are_read_elsewhere(agent: Agent, s
     assert "private matter" not in text
 
 
+def test_an_event_stands_in_its_place(agent: Agent, shared: Organisation) -> None:
+    agent.propose(NOTE, note(), confidence=0.1)
+    *_, before, last = events(shared, run_id=agent.run_id)[:2]
+    shown = ok(shared.owner.api.get(f"/v1/audit/events/{last['seq']}"))
+    assert {name: shown[name] for name in last} == last
+    assert shown["holds"]
+    assert shown["hash_before"] == last["prev_hash"]
+    assert shown["recomputed"] == last["hash"]
+    assert shown["head_seq"] >= last["seq"] > before["seq"]
+    problem(shared.owner.api.get("/v1/audit/events/99999999"), 404, "not_found")
+
+
+def test_what_is_exported_is_what_is_there(agent: Agent, shared: Organisation) -> None:
+    """Every line can be checked by whoever has the file; a part begins after the last number of the one before."""
+    agent.propose(NOTE, note(), confidence=0.1)
+    answer = shared.owner.api.get("/v1/audit/export", params={"run_id": agent.run_id})
+    assert answer.headers["content-disposition"] == 'attachment; filename="audit.jsonl"'
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    seen = events(shared, run_id=agent.run_id)
+    assert [line["seq"] for line in lines] == [event["seq"] for event in seen]
+    for line in lines:
+        assert sha256(bytes.fromhex(line["prev_hash"]) + line["record"].encode()).hexdigest() == line["hash"]
+    rest = {"run_id": agent.run_id, "after": str(lines[0]["seq"]), "format": "csv"}
+    table = shared.owner.api.get("/v1/audit/export", params=rest).text.splitlines()
+    assert [row.split(",")[0] for row in table[1:]] == [str(line["seq"]) for line in lines[1:]]
+
+
 @pytest.mark.parametrize("role", ["approver", "operator", "developer"])
 def test_who_may_not_read_the_log(fresh: Organisation, role: str) -> None:
     person = join(fresh, role)
-    for path in ("/v1/audit/events", "/v1/audit/verify"):
+    whole, more = ("events", "verify"), ("events/1", "types", "verify/part", "export")
+    for path in (f"/v1/audit/{name}" for name in whole + more):
         problem(person.api.get(path), 403, "permission_denied")
 
 
