@@ -74,6 +74,8 @@ PARTS: dict[str, str] = {
     ),
     "schema_fields": render("schema_fields", SCHEMA, ARGS | {"reference": HOSTILE}, [], ARGS, CONTRACT),
     "confirm": render("confirm", "Reject", HOSTILE, "/x", "Reject it", True, VISITOR, {"a": HOSTILE}),
+    "step_up": render("step_up", SimpleNamespace(aal="aal1"), HOSTILE, "code"),
+    "no step_up": render("step_up", SimpleNamespace(aal="aal2")),
     "meter": render("meter", 5, 10, HOSTILE),
     "code": render("code", HOSTILE),
     "event": called('{% call ui.event(at, "Done", "good") %}<p>more</p>{% endcall %}', at=SOON),
@@ -96,7 +98,19 @@ def test_it_keeps_to_the_policy_and_shows_text_as_text(part: str) -> None:
 @pytest.mark.parametrize(
     "part",
     set(PARTS)
-    - {"badge", "empty", "notice", "confirm", "meter", "filters", "fields", "schema_fields", "tabs", "status"},
+    - {
+        "badge",
+        "empty",
+        "notice",
+        "confirm",
+        "meter",
+        "filters",
+        "fields",
+        "schema_fields",
+        "step_up",
+        "tabs",
+        "status",
+    },
 )
 def test_what_turns_text_is_named_wherever_it_may_come_from(part: str) -> None:
     assert "\u202e" not in PARTS[part]
@@ -105,7 +119,7 @@ def test_what_turns_text_is_named_wherever_it_may_come_from(part: str) -> None:
 def test_every_part_is_looked_at() -> None:
     source = (DASHBOARD / "templates/components.html").read_text(encoding="utf-8")
     macros = set(re.findall(r"macro (\w+)\(", source))
-    within = {"form_open", "form_close", "submit", "field", "error_of", "schema_field"}
+    within = {"form_open", "form_close", "submit", "field", "error_of", "schema_field", "choice"}
     assert macros - within <= set(PARTS)
 
 
