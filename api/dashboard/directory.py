@@ -180,7 +180,8 @@ async def _decided(request: Request, who: Visitor, change_id: UUID, move: str, f
         body = filled(Withdrawal, {"reason": reason})
         await service.withdraw(who.principal, change_id, body.reason, form.once)
         return
-    word = filled(Checked if move == "approve" else Refused, {"digest": digest, "reason": reason})
+    told = {"digest": digest, "reason": reason}
+    word = filled(Checked, told) if move == "approve" else filled(Refused, told)
     who = await stepped_up(who, form, request)
     await service.decide(who.principal, change_id, move, word.digest, word.reason, form.once)
 
