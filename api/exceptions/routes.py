@@ -42,7 +42,7 @@ async def list_exceptions(
     class_key: Annotated[str | None, Query(alias="class", pattern="^[0-9a-f]{64}$")] = None,
     severity: Literal["low", "medium", "high", "critical"] | None = None,
     workflow: Annotated[str | None, Query(pattern="^[a-z0-9][a-z0-9-]{0,62}$")] = None,
-    assigned: Literal["me", "none"] | UUID | None = None,
+    assigned: Annotated[str | None, Query(pattern="^(me|none|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$")] = None,
     created_before: AwareDatetime | None = None,
     sort: Sort = "created_at",
 ) -> Any:
@@ -70,7 +70,8 @@ async def list_classes(
     return await service.list_classes(caller, days, limit)
 
 
-@router.get("/exceptions/{exception_id}", operation_id="get_exception", response_model=ExceptionDetail)
+# Of UUIDs alone, so that another method on /exceptions/decisions is told which one there is.
+@router.get("/exceptions/{exception_id:uuid}", operation_id="get_exception", response_model=ExceptionDetail)
 async def get_exception(exception_id: UUID, caller: Caller) -> Any:
     """What was observed, what is proposed, which rules apply, and why the gate stopped it."""
     return await service.get(caller, exception_id)
