@@ -21,6 +21,8 @@ from sandbox.processes import of_cluster
 from sandbox.state import CHECKOUT, port_is_free
 
 SECONDS = 240
+#: What the demo says when each of its servers has answered, and nothing has been done yet.
+EVERYTHING_RUNS = "Ready after"
 
 
 @contextmanager
@@ -147,10 +149,12 @@ def test_a_folder_without_mails_is_refused_before_anything_starts(tmp_path: Path
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_everything(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "after"), [(signal.SIGTERM, "2. The agent reads"), (signal.SIGINT, EVERYTHING_RUNS)]
+)
+def test_a_signal_stops_everything(tmp_path: Path, number: signal.Signals, after: str) -> None:
     with _demo(tmp_path) as demo:
-        _until(demo, "2. The agent reads")
+        _until(demo, after)
         demo.send_signal(number)
         said, _ = demo.communicate(timeout=SECONDS)
         assert demo.returncode == 128 + number
@@ -161,7 +165,7 @@ def test_a_signal_stops_everything(tmp_path: Path, number: signal.Signals) -> No
 
 def test_what_a_killed_demo_left_is_ended_by_the_next(tmp_path: Path) -> None:
     with _demo(tmp_path) as demo:
-        _until(demo, "2. The agent reads")
+        _until(demo, EVERYTHING_RUNS)
         server = postgres.status(tmp_path / "demo")
         assert server is not None
         ports = json.loads((tmp_path / "demo/ports.json").read_text())
