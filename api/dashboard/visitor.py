@@ -95,7 +95,8 @@ async def placed(who: Person) -> Visitor:
     try:
         me: dict[str, Any] = await tenants.me(who.principal)
     except Exception as error:
-        if _code(error) in ("tenant_required", "no_tenant", "not_a_member"):
+        # The token is good: what the database does not know is a place of this person in the tenant.
+        if _code(error) in ("tenant_required", "unauthenticated"):
             raise TenantNeededError from None
         raise
     claims = who.principal.claims | {"tenant_id": me["tenant"]["id"]}
