@@ -19,7 +19,7 @@ EVENTS: dict[int, dict[str, str]] = {
     9: {"exception.approved": "exceptions approved by people", "exception.rejected": "exceptions rejected by people"},
 }
 #: How far the database counts.
-CAP = 10_000
+CAP = 1000
 
 
 async def controls(principal: Principal) -> dict[str, Any]:

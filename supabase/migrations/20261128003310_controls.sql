@@ -1,7 +1,7 @@
 -- The nine controls over the whole organisation: of every live workflow, with what the log holds as evidence and where its chain stands.
 
 -- Of each live workflow what readiness_v1 answers; how often the log of the last 30 days has what shows that a control is at work, counted up
--- to 10,000; and the head of the chain. At most 100 workflows, the rest is counted. args: {types: [...]}
+-- to 1,000; and the head of the chain. At most 100 workflows, the rest is counted. args: {types: [...]}
 -- Answers {tenant, checked_at, since, hard_gates, chain: {seq, hash}, workflows: [...], more, events: {type: count}}.
 create function app.controls_v1(p_args jsonb) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -23,7 +23,7 @@ begin
     into v_workflows from (select * from app.workflows w where w.tenant_id = v_principal.tenant_id and w.live_version is not null
         and w.environment = coalesce(private.current_environment(), w.environment) order by w.created_at, w.id limit 100) w;
     select jsonb_object_agg(t.type, (select count(*) from (select from app.audit_events e where e.tenant_id = v_principal.tenant_id
-        and e.type = t.type and e.seq >= v_from limit 10000) counted))
+        and e.type = t.type and e.seq >= v_from limit 1000) counted))
     into v_events from private.text_items(p_args -> 'types') t (type);
     return jsonb_build_object('tenant', (select jsonb_build_object('id', tenant_id, 'name', name) from app.tenants where tenant_id = v_principal.tenant_id),
         'checked_at', clock_timestamp(), 'since', v_since, 'hard_gates', v_hard_gates,
