@@ -16,8 +16,7 @@ from api.dashboard.routing import page_router, problem_of, to
 from api.dashboard.visitor import Reader, Visitor
 from api.errors import Problem
 from api.execution import service as execution
-from api.execution.models import Reconciliation
-from api.execution.undo_models import Compensation
+from api.execution.models import Compensation, Reconciliation
 from api.pagination import Paging
 from api.tools import service as tools
 

@@ -15,6 +15,12 @@ class Reconciliation(Strict):
     reason: Reason
 
 
+class Compensation(Strict):
+    """Why something is undone; the approvers of the undo read it."""
+
+    reason: Reason
+
+
 class Requeue(Strict):
     reason: Reason
 

@@ -8,7 +8,8 @@ from fastapi import BackgroundTasks, Query, Response
 from api.auth import Caller
 from api.execution import service
 from api.execution.dead_letter_models import DeadLetter, DeadLetterDetail, RequeuedMany, RequeueMany
-from api.execution.undo_models import Compensation, PlannedUndo, ProposedUndo, UndoPreview, UndoReport
+from api.execution.models import Compensation
+from api.execution.undo_models import PlannedUndo, ProposedUndo, UndoPreview, UndoReport
 from api.gate.models import Slug, ToolName
 from api.idempotency import Once, result_of
 from api.pagination import Page, Paging

@@ -7,13 +7,6 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from api.actions.models import Proposed
-from api.gate.models import Reason, Strict
-
-
-class Compensation(Strict):
-    """Why something is undone; the approvers of the undo read it."""
-
-    reason: Reason
 
 
 class ProposedUndo(Proposed):

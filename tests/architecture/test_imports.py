@@ -28,6 +28,7 @@ SHARED = {
     "api.privacy.run_keys": "the keys that everything of a run is sealed under",
     "api.privacy.sealing": "what was read in a run, as it is kept and as it is used",
     "api.runs.loop.drafting": "what a loop says to its reviewer, and what is wrong with it",
+    "api.runs.history.service": "runs as they are told to people",
     "api.runs.loop.service": "what drives the runs of a workflow's loop",
     "api.runs.minimise": "what is kept of a provider's answer, to a read or to a write",
 }
@@ -40,7 +41,8 @@ QUERYING = {
     "api.connections.give_back",
     # And those of execution's.
     "api.execution.compensate", "api.execution.dead_letters", "api.execution.execute", "api.execution.premises",
-    "api.execution.prepare", "api.execution.reconcile", "api.execution.repropose", "api.execution.undo_runs",
+    "api.execution.prepare", "api.execution.reconcile", "api.execution.repropose", "api.execution.undo_preview",
+    "api.execution.undo_runs",
     # The steps of a loop, whose reads and proposals have idempotency keys of their own.
     "api.runs.loop.reading", "api.runs.loop.thinking",
     # What was read is sealed under the keys that its run has.
