@@ -19,7 +19,7 @@ from api.workflows.readiness import presented as presented
 from api.workflows.validation import mistakes
 
 #: How many of the newest proposals a record of a workflow's stage goes by.
-RECORDED = 2000
+RECORDED = 1000
 
 
 async def _check(principal: Principal, spec: AccessSpec) -> None:
