@@ -38,7 +38,7 @@ def test_somebody_is_invited_joins_and_is_given_another_role(
     newcomer.get_by_role("button", name="Save").click()
     newcomer.get_by_label("Your name, as the others will see it").fill("Noor Vos")
     newcomer.get_by_role("button", name="Join").click()
-    expect(newcomer.locator("header")).to_contain_text("Brightwater")
+    expect(newcomer.locator(".topbar")).to_contain_text("Brightwater")
 
     page.goto("/team")
     row = page.get_by_role("row").filter(has_text=email)
@@ -77,7 +77,7 @@ def test_settings_are_changed_and_a_protection_asks_why(browse: Browsing, fresh:
     form.get_by_label("Name of the organisation").fill("Brightwater Holding")
     form.get_by_role("button", name="Save").click()
     saying(page, "Saved.")
-    expect(page.locator("header")).to_contain_text("Brightwater Holding")
+    expect(page.locator(".topbar")).to_contain_text("Brightwater Holding")
     page.get_by_text("Ask for more, or for less").click()
     asked = page.locator("form[action='/settings/confidence']")
     asked.get_by_label("Workflow").select_option("pay-vendor-bills")
