@@ -3,15 +3,11 @@
 import csv
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Literal
 
-from api.audit.search import Search
-from api.auth import Principal
-from api.db import database
-from api.sql import query
-
 Format = Literal["jsonl", "csv"]
+Read = Callable[[int, int], Awaitable[list[dict[str, Any]]]]
 MEDIA: dict[Format, str] = {"jsonl": "application/jsonl", "csv": "text/csv; charset=utf-8"}
 #: Events that are read at once, so that no transaction lasts and no file stands in memory.
 BATCH = 2000
@@ -23,16 +19,15 @@ COLUMNS = (
 )  # fmt: skip
 
 
-async def export(principal: Principal, search: Search, form: Format, after: int) -> AsyncIterator[str]:
-    """The file in pieces, oldest event first, from the one after `after`.
+async def pieces(read: Read, form: Format, after: int) -> AsyncIterator[str]:
+    """The file in pieces, oldest event first, from the one after `after`; `read` answers events after a number.
 
-    What is wrong with the request is raised before the first piece: psycopg CS403 for whoever may not read the log.
+    What is wrong with the request is raised by the first read, before there is a piece.
     """
-    first = await _batch(principal, search, after, BATCH)
-    return _pieces(principal, search, form, first)
+    return _written(read, form, await read(after, BATCH))
 
 
-async def _pieces(principal: Principal, search: Search, form: Format, rows: list[dict[str, Any]]) -> AsyncIterator[str]:
+async def _written(read: Read, form: Format, rows: list[dict[str, Any]]) -> AsyncIterator[str]:
     written = 0
     if form == "csv":
         yield _lines([COLUMNS])
@@ -41,13 +36,7 @@ async def _pieces(principal: Principal, search: Search, form: Format, rows: list
         written += len(rows)
         if len(rows) < BATCH or written >= MOST:
             return
-        rows = await _batch(principal, search, rows[-1]["seq"], min(BATCH, MOST - written))
-
-
-async def _batch(principal: Principal, search: Search, after: int, limit: int) -> list[dict[str, Any]]:
-    parameters = search.parameters() | {"after": after, "limit": limit}
-    async with database().tenant_transaction(principal, "audit.read") as connection:
-        return await (await connection.execute(query("audit/export_events"), parameters)).fetchall()
+        rows = await read(rows[-1]["seq"], min(BATCH, MOST - written))
 
 
 def _json(row: dict[str, Any]) -> str:

@@ -164,7 +164,7 @@ def test_the_module_is_small_and_needs_nothing_else() -> None:
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|https?://|\bimport\b", script
     )
     for hook in re.findall(r"dataset\.([a-z]+)", script):
-        assert hook in {"ready", "zoned", "live", "ago", "countdown", "copy", "poll", "preview", "into"}
+        assert hook in {"ready", "zoned", "words", "live", "ago", "countdown", "copy", "poll", "preview", "into"}
 
 
 def test_the_pages_use_no_class_that_has_no_look() -> None:
