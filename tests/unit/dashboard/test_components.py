@@ -97,20 +97,22 @@ def test_it_keeps_to_the_policy_and_shows_text_as_text(part: str) -> None:
 
 @pytest.mark.parametrize(
     "part",
-    set(PARTS)
-    - {
-        "badge",
-        "empty",
-        "notice",
-        "confirm",
-        "meter",
-        "filters",
-        "fields",
-        "schema_fields",
-        "step_up",
-        "tabs",
-        "status",
-    },
+    sorted(
+        set(PARTS)
+        - {
+            "badge",
+            "empty",
+            "notice",
+            "confirm",
+            "meter",
+            "filters",
+            "fields",
+            "schema_fields",
+            "step_up",
+            "tabs",
+            "status",
+        }
+    ),
 )
 def test_what_turns_text_is_named_wherever_it_may_come_from(part: str) -> None:
     assert "\u202e" not in PARTS[part]
