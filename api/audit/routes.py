@@ -48,7 +48,17 @@ async def verify_audit_part(
     return await service.verify_part(caller, after, limit)
 
 
-@router.get("/audit/export", operation_id="export_audit", response_class=StreamingResponse)
+@router.get(
+    "/audit/export",
+    operation_id="export_audit",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "The log.",
+            "content": {kind.partition(";")[0]: {"schema": {"type": "string"}} for kind in service.MEDIA.values()},
+        }
+    },
+)
 async def export_audit(
     caller: Caller,
     search: Searching,

@@ -202,7 +202,7 @@ class ConnectionHealth(BaseModel):
 
 
 class Setup(BaseModel):
-    """What a tenant has. live_workflows: with a live version. keys: not revoked. actions: whether there ever was one."""
+    """What a tenant has. live_workflows: with a live version. keys: not revoked. actions: was there ever one."""
 
     connections: int
     live_workflows: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import psycopg
 import pytest
@@ -93,7 +94,7 @@ def test_who_answers_for_an_alert_is_a_member_and_named_by_a_person(world: World
             world.call(GLOBEX.user(), function, {"id": alert, "user_id": GLOBEX.person("owner")})
     for owner in (ACME.person("operator"), ACME.person("operator"), None):
         world.call(ACME.user("operator", "aal1"), "assign_alert_v1", {"id": alert, "user_id": owner})
-    history = world.call(ACME.user("auditor"), "alert_history_v1", {"id": alert})
+    history: Any = world.call(ACME.user("auditor"), "alert_history_v1", {"id": alert})
     assert [event["type"] for event in history] == ["alert.raised", "alert.updated", "alert.updated"]
     assert history[1]["owner_id"] == ACME.person("operator")
     assert history[1]["by"] == f"user:{ACME.person('operator')}"

@@ -67,6 +67,7 @@ MISSING = {
     "slug": "not-there",
     "version": "1",
     "number": "9999",
+    "seq": "999999",
     "name": "not.there",
     **dict.fromkeys(
         (

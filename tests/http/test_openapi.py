@@ -143,8 +143,11 @@ def fits(document: dict[str, Any], path: str, answer: httpx.Response) -> dict[st
     """The body of an answer, which is what the document says of this path, method and status."""
     operation = document["paths"][path][answer.request.method.lower()]
     response = operation["responses"][str(answer.status_code)]
-    kind = answer.headers["content-type"]
+    kind = answer.headers["content-type"].partition(";")[0]
     schema = response["content"][kind]["schema"]
+    if not kind.endswith("json"):  # a file, which is streamed
+        assert schema == {"type": "string"}
+        return {}
     validator = jsonschema_rs.Draft202012Validator(
         schema | {"components": document["components"]}, validate_formats=True
     )
@@ -159,7 +162,7 @@ def test_what_it_answers_is_what_it_says(
 ) -> None:
     owner, approver = shared.owner.api, shared.approver.api
     ids = {
-        "slug": "pay-vendor-bills", "version": "1", "name": PAY, "account_id": shared.service_account_id,
+        "slug": "pay-vendor-bills", "version": "1", "seq": "1", "name": PAY, "account_id": shared.service_account_id,
         "connection_id": shared.connections["sandbox_bank/read"], "alert_id": an_alert(world, shared),
     }  # fmt: skip
     start = {"workflow": "pay-vendor-bills", "instruction": "x", "subject": {"type": "bill", "id": "1"}}
