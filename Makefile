@@ -21,8 +21,9 @@ check: setup ## lint, check the formatting, check the types
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-bench: setup ## measure what a decision costs, by rules and observations
+bench: setup ## measure what a decision costs, and every page in a large tenant
 	.venv/bin/python -m tests.bench.decide
+	.venv/bin/python -m tests.bench.pages $(ARGS)
 
 chaos: setup ## the fault campaign: 2,000 actions while everything goes wrong (ARGS="--actions 500 --seed 7")
 	@exec .venv/bin/python -m tests.chaos $(ARGS)
