@@ -58,7 +58,9 @@ async def _answered(inner: Callable[[Request], Coroutine[Any, Any, Response]], r
     try:
         return await inner(request)
     except SignInNeededError:
-        request.state.session = None
+        # A form that another site sends comes without the cookie; that must not sign anybody out.
+        if session.cookie_name() in request.cookies:
+            request.state.session = None
         return to(f"/sign-in?next={quote(_wanted(request), safe='')}")
     except TenantNeededError:
         return to("/tenants")
