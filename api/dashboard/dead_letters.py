@@ -50,7 +50,7 @@ async def requeue(request: Request, action_id: UUID, who: Reader, form: Sent, ba
         who = await stepped_up(who, form, request)
         answer = await service.requeue(who.principal, action_id, body.reason, form.once)
     except Exception as error:
-        return await _page(request, who, action_id, problem=problem_of(error), typed=form)
+        return await _page(request, who, action_id, asked="requeue", problem=problem_of(error), typed=form)
     result = answer.result
     if result["status"] == "authorized" and not answer.replayed:
         background.add_task(service.execute_soon, who.principal, result["id"])
@@ -65,13 +65,15 @@ async def cancel(request: Request, action_id: UUID, who: Reader, form: Sent) -> 
         body = filled(Cancellation, {"reason": form.text("reason")})
         await actions.cancel(who.principal, action_id, body.reason, form.once)
     except Exception as error:
-        return await _page(request, who, action_id, problem=problem_of(error), typed=form)
+        return await _page(request, who, action_id, asked="cancel", problem=problem_of(error), typed=form)
     return to(f"/actions/{action_id}?done=cancelled")
 
 
 async def _page(
-    request: Request, who: Visitor, action_id: UUID, *, problem: Problem | None = None, typed: Form | None = None
-) -> Response:
+    request: Request, who: Visitor, action_id: UUID, *, asked: str = "", problem: Problem | None = None,
+    typed: Form | None = None,
+) -> Response:  # fmt: skip
+    """asked: what was asked for in vain, "requeue" or "cancel"; what was typed for it stands in its form again."""
     try:
         shown = await service.get_dead_letter(who.principal, action_id)
     except Exception as error:
@@ -81,5 +83,5 @@ async def _page(
     contracts = await tools.contracts_of(who.principal, [shown["tool"]])
     return page(
         who, "dead_letter.html", request=request, status=problem.status_code if problem else 200, problem=problem,
-        typed=typed, shown=shown, contract=contracts.get(shown["tool"]), members=await people.names(who),
+        asked=asked, typed=typed, shown=shown, contract=contracts.get(shown["tool"]), members=await people.names(who),
     )  # fmt: skip

@@ -238,6 +238,37 @@ def test_a_whole_run_is_undone_from_its_end(agent: Agent, house: Organisation, w
     assert codes == ["undone_already", "irreversible", "undone_already"]
 
 
+def test_what_undoing_a_run_would_do_is_told_before(agent: Agent, house: Organisation, world: World) -> None:
+    """To people and keys alike, while nothing is recorded and what was added stays."""
+    path = f"/v1/runs/{agent.run_id}/compensation/preview"
+    assert ok(agent.api.get(path)) == {"run_id": agent.run_id, "under_way": None, "writes": 0, "steps": []}
+    args = {"company_id": "com_juniper", "name": "Jan Maas", "email": "jan@juniper.example"}
+    added = carried_out(house, agent, agent.propose(CREATE, args))
+    wrote = carried_out(house, agent, agent.propose(NOTE, note("Called back")))
+    pending = agent.propose(PAY, payment(1303))
+    told = ok(house.owner.api.get(path))
+    assert [(s["position"], s["action"]["id"], s["can"], s["tool"], s["code"]) for s in told["steps"]] == [
+        (1, pending["id"], False, None, "not_done"),
+        (2, wrote["id"], False, None, "irreversible"),
+        (3, added["id"], True, DELETE, None),
+    ]
+    assert (told["under_way"], told["writes"]) == (None, 3)
+    assert "no call that takes this back" in told["steps"][1]["reason"]
+    assert ok(agent.api.get(path)) == told
+    assert contact(world, added["attempts"][-1]["response"]["body"]["id"])["deleted_at"] is None
+    assert house.owner.api.get(f"/v1/runs/{agent.run_id}/compensation").status_code == 404
+
+    # A person has to approve the deletion, so that the plan is under way until then.
+    begun = {"reason": "the wrong company"}
+    plan = ok(house.owner.api.post(f"/v1/runs/{agent.run_id}/compensate", json=begun, headers=once()))
+    assert ok(house.owner.api.get(path))["under_way"] == plan["id"]
+    finished(house, agent, world)
+    over = ok(house.owner.api.get(path))
+    assert (over["under_way"], over["steps"][2]["code"]) == (None, "undone_already")
+    stranger = new_organisation(world, connected=False, name="Strangers Ltd")
+    assert stranger.owner.api.get(path).status_code == 404
+
+
 def test_what_turned_out_to_have_happened_is_undone_too(agent: Agent, house: Organisation, world: World) -> None:
     """Nobody read what it left behind: that follows from what was there before, and from what it was asked to do."""
     before = contact(world, "con_ruth")

@@ -84,6 +84,26 @@ def test_what_becomes_of_it_is_told_in_tokens_to_a_key_and_in_values_to_people(
     assert IBAN not in str(evaluated)
 
 
+def test_one_read_is_told_in_tokens_to_a_key_and_in_values_to_people(
+    agent: Agent, organisation: Organisation, world: World
+) -> None:
+    """Of its own run only, and to nobody of another organisation."""
+    seen = agent.observe()
+    path = f"/v1/runs/{agent.run_id}/observations/{seen['id']}"
+    key, person = ok(agent.api.get(path)), ok(organisation.owner.api.get(path))
+    assert key["result"] == seen["result"]
+    assert IBAN not in str(key)
+    assert (bill(person)["iban"], bill(person)["amount"]) == (IBAN, bill(key)["amount"])
+    kept = ("id", "run_id", "tool", "source", "status", "args", "labels", "digest", "created_at")
+    assert {name: key[name] for name in kept} == {name: person[name] for name in kept}
+    assert (key["id"], key["status"], key["source"]) == (seen["id"], "succeeded", "gateway")
+    with at_work(organisation, HIDING) as other:
+        for api in (other.api, organisation.owner.api):
+            assert api.get(f"/v1/runs/{other.run_id}/observations/{seen['id']}").status_code == 404
+    stranger = new_organisation(world, connected=False, name="Strangers Ltd")
+    assert stranger.owner.api.get(path).status_code == 404
+
+
 def test_a_token_that_nobody_gave_out_is_refused(agent: Agent) -> None:
     seen = agent.observe()
     for token in ("<IBAN_9_1>", "<IBAN_9>", "<IBAN_1_999>", "pay to <iban_1_1>"):
