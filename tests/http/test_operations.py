@@ -6,16 +6,11 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.organisation import Organisation, invite, ok, once
-from tests.http.alerts import an_alert
-from tests.http.amendments import amendment_of
-from tests.http.constitutions import drafted
-from tests.http.integrator import PAY, access_spec, at_work, new_organisation, payment, vouched_for
-from tests.http.model_providers import registered
+from sandbox.organisation import Organisation, once
+from tests.http.integrator import access_spec, new_organisation
 from tests.http.operations import MISSING, OPEN, UNDESCRIBED, WITHOUT_KEY, Operation, operations, undescribed
+from tests.http.possessions import everything_of
 from tests.http.problems import problem, unchanged
-from tests.http.test_erasure import ask
-from tests.http.webhook_triggers import webhook_trigger
 from tests.http.world import World
 
 ALL = operations()
@@ -32,31 +27,7 @@ def of(chosen: list[Operation]) -> pytest.MarkDecorator:
 @pytest.fixture(scope="module")
 def foreign(world: World) -> dict[str, str]:
     """The ids of everything that another tenant has, by the name of the path's parameter."""
-    other = new_organisation(world, name="Another BV")
-    other.go_live("their-workflow", "Theirs", access_spec(other))
-    with at_work(other, "their-workflow") as agent:
-        action = agent.propose(PAY, payment())
-        observation = agent.observe()
-        amendment = amendment_of(other, agent)
-    body = {"scope": "connection", "target": other.connections["sandbox_crm/read"], "reason": "x"}
-    switch = ok(other.owner.api.post("/v1/kill-switches", json=body, headers=once()))
-    invitation = invite(other.owner, "somebody@their.example", "auditor")
-    alert = an_alert(world, other)
-    change = vouched_for(other, "Their Vendor")
-    draft = drafted(other.owner, [], 1)
-    return {
-        "invitation_id": invitation["id"], "change_id": change["id"], "entry_id": change["entry_id"],
-        "slug": "their-workflow", "version": "1", "seq": "999999",
-        "user_id": other.approver.user_id, "run_id": agent.run_id,
-        "account_id": other.service_account_id, "key_id": other.key_id, "switch_id": switch["id"],
-        "connection_id": other.connections["sandbox_bank/write"], "action_id": action["id"],
-        "exception_id": action["exception"]["id"], "digest": action["digest"], "observation_id": observation["id"],
-        "tenant_id": other.tenant_id, "alert_id": alert, "draft_id": draft["id"], "number": "9999",
-        "amendment_id": amendment["id"],
-        "provider_id": registered(other.owner)["id"],
-        "trigger_id": webhook_trigger(other.owner, "their-workflow")["id"],
-        "erasure_id": ask(other, subject={"type": "bill", "id": "nobody's"})["id"],
-    }  # fmt: skip
+    return everything_of(world, new_organisation(world, name="Another BV"))
 
 
 @pytest.fixture(scope="module")
