@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sandbox.postgres import Server
 from tests import cluster as clusters
@@ -16,6 +17,9 @@ from tests.browser import accessibility, chromium
 from tests.cluster import Database, Run
 
 _RUN = pytest.StashKey[Run]()
+# How fast examples are made says something about the machine, and nothing about what is tested.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # Every HTTP client asks for a context of its own, and reading the certificates for one takes longer than most tests.
 ssl.create_default_context = functools.cache(ssl.create_default_context)  # type: ignore[assignment]

@@ -292,16 +292,20 @@ def test_a_page_of_the_audit_log_that_does_not_exist(shared: Organisation, world
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/nothing", "/v2/actions", "/v1/actions/x/y", "/admin", "/v1/../etc", "/%00"]
+    "path", ["/v1", "/v1/nothing", "/v2/actions", "/v1/actions/x/y", "/admin", "/v1/../etc", "/%00"]
 )
 def test_an_unknown_path(shared: Organisation, world: World, path: str) -> None:
     with unchanged(world):
         problem(shared.owner.api.get(path), 404, "not_found")
 
 
-@pytest.mark.parametrize(
-    "path", ["/v1/actions/1", "/v1/runs/%27", "/v1/exceptions/null", "/v1/connections/" + "9" * 400]
-)
+def test_an_exception_is_named_by_an_id(shared: Organisation, world: World) -> None:
+    """Anything else there names a list or nothing: `count`, `classes`, `decisions`."""
+    with unchanged(world):
+        problem(shared.owner.api.get("/v1/exceptions/null"), 404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/v1/actions/1", "/v1/runs/%27", "/v1/connections/" + "9" * 400])
 def test_an_id_that_is_none(shared: Organisation, world: World, path: str) -> None:
     with unchanged(world):
         problem(shared.owner.api.get(path), 422, "invalid_request")
