@@ -192,7 +192,19 @@ class Campaign:
                 return set(self.statuses().values()) <= FINAL
             return False
 
-        eventually(settled, f"everything comes to an end: {Counter(self.statuses().values())}", seconds=240)
+        eventually(settled, self._left, seconds=240)
+
+    def _left(self) -> str:
+        """What is still under way, for whoever has to find out why: the plan's seed, and what was tried last."""
+        open_ones = [action for action, status in self.statuses().items() if status not in FINAL]
+        statement = (
+            "select a.id::text, a.status, a.next_attempt_at::text, t.number, t.status as attempt, t.put_off, t.error"
+            " from app.actions a left join lateral (select * from app.attempts t where t.tenant_id = a.tenant_id"
+            " and t.action_id = a.id order by number desc limit 1) t on true where a.id = any (%s::uuid[]) limit 5"
+        )
+        with self.world.database() as connection:
+            last = connection.execute(statement, [open_ones]).fetchall()
+        return f"everything comes to an end (seed {self.plan.seed}): {len(open_ones)} are open, such as {last}"
 
     def _people(self) -> None:
         """They look at the provider and say what became of the unknown, and requeue the dead letters."""

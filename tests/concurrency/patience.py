@@ -15,11 +15,12 @@ PATIENCE = 60.0
 T = TypeVar("T")
 
 
-def eventually(what: Callable[[], T | None], why: str, seconds: float = PATIENCE) -> T:
-    """The first truthy answer of `what`; fails with `why` when there is none in time."""
+def eventually(what: Callable[[], T | None], why: str | Callable[[], str], seconds: float = PATIENCE) -> T:
+    """The first truthy answer of `what`; fails with `why`, as it is by then, when there is none in time."""
     deadline = time.monotonic() + seconds
     while not (answer := what()):
-        assert time.monotonic() < deadline, f"not in {seconds:g} s: {why}"
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"not in {seconds:g} s: {why if isinstance(why, str) else why()}")
         time.sleep(0.03)
     return answer
 

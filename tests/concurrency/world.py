@@ -214,7 +214,7 @@ class World(Outside):
             now = self.statuses(wanted)
             return now if set(now.values()) <= FINAL else None
 
-        return eventually(ended, f"the actions end: {Counter(self.statuses(wanted).values())}")
+        return eventually(ended, lambda: f"the actions end: {Counter(self.statuses(wanted).values())}")
 
     def hurry(self, ids: Iterable[str]) -> None:
         """Lets the time pass until the next attempt of these actions is due."""

@@ -35,18 +35,21 @@ def break_next(world: World, provider: str, operation: str, times: int) -> None:
         client.post("/_faults", json={"operation": operation, "times": times} | BUSY).raise_for_status()
 
 
-def driven(world: World, action_id: str, seconds: float = 30) -> str:
+def driven(world: World, action_id: str, seconds: float = 120) -> str:
     """The status in which the action ends, when no retry has to be waited for."""
     hurry = "update app.actions set next_attempt_at = now() where id = %s and next_attempt_at > now()"
-    end = time.monotonic() + seconds
+    ticks, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
         with world.database.connect("superuser") as connection:
             connection.execute(hurry.encode(), (action_id,))
-        world.stack.tick()
+        ticks.append(world.stack.tick())
         ((status,),) = world.rows("select status from app.actions where id = %s", action_id)
         if status not in ("authorized", "executing"):
             return str(status)
-    raise AssertionError(f"the action is still {status}")
+    tried = (
+        "select number, status, put_off, error, started_at::text from app.attempts where action_id = %s order by number"
+    )
+    raise AssertionError(f"the action is still {status} after {ticks}: {world.rows(tried, action_id)}")
 
 
 def dead(world: World, agent: Agent, body: str = "Called back") -> str:
