@@ -8,8 +8,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from api.gate.reasoner_spec import ModelReasoner
+from api.providers.egress import UnreachableError, target
 from api.runs.reasoners import anthropic, openai
-from api.runs.reasoners.address import UnreachableError, target
 from api.runs.reasoners.reasoner import CallOutcome, ErrorKind
 from api.runs.reasoners.reply import MalformedError, Reply, holds, parse
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from api.gate.reasoner_spec import ModelReasoner
-from api.runs.reasoners import address, conversation
-from api.runs.reasoners.address import UnreachableError, public, target
+from api.providers.egress import Target, UnreachableError, public, target
+from api.runs.reasoners import conversation
 from api.runs.reasoners.conversation import _name, _rerooted
 from api.runs.reasoners.drafting import problems
 from api.runs.reasoners.scrub import MAX_TEXT, Scrubbed
@@ -36,7 +36,7 @@ def test_public_ones_too(ip: str) -> None:
 def test_a_name_is_called_at_the_address_that_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"good.example": ["8.8.8.8", "8.8.4.4"], "mixed.example": ["8.8.8.8", "127.0.0.1"]}
 
-    async def resolve(url: str) -> address.Target:
+    async def resolve(url: str) -> Target:
         loop = asyncio.get_running_loop()
 
         async def looked_up(host: str, port: int, **_: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Where a model provider is reached: never at a private address, whatever its name resolves to.
+"""Where an address that a tenant named is reached: never a private one, whatever its name resolves to.
 
 What the deployment replaces by COUNTERSIGN_PROVIDER_ORIGINS (a test double, an egress gateway) is its own to say, and
 may be anywhere. All else is resolved here, and the call goes to the very address that was looked at, so that a name
@@ -40,7 +40,7 @@ async def target(url: str) -> Target:
     try:
         port = parts.port or 443
     except ValueError:
-        raise UnreachableError(f"The port of {host[:100]} is none; change the base_url.", private=True) from None
+        raise UnreachableError(f"The port of {host[:100]} is none; change the address.", private=True) from None
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
