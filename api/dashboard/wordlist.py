@@ -307,7 +307,23 @@ _VOCABULARY: dict[str, dict[str, tuple[str, ...]]] = {
         "started": ("Started a run", "good"), "known": ("Was known already", "neutral"),
         "ignored": ("Starts nothing", "neutral"),
     },
+    "channel": {
+        "unverified": ("Not verified yet", "warn", "It is told nothing before it has proved itself."),
+        "active": ("In use", "good"), "disabled": ("Stopped", "bad"), "deleted": ("Deleted", "neutral"),
+    },
+    "channel_kind": {"email": ("Mail", "neutral"), "slack": ("Slack", "neutral"), "webhook": ("Webhook", "neutral")},
+    "delivery": {
+        "pending": ("On its way", "info"), "delivered": ("Taken", "good"), "dead": ("Given up", "bad"),
+        "cancelled": ("Not sent", "neutral", "The channel was no longer in use."),
+    },
+    "told": {
+        "alert.raised": ("New", "neutral"), "alert.escalated": ("Got worse", "warn"),
+        "alert.resolved": ("Over", "good"), "alert.assigned": ("Handed over", "neutral"),
+        "alert.repeated": ("Still open", "warn"), "alert.more": ("More than is told one by one", "warn"),
+    },
     "alert_kind": {
+        "channel.failing": ("A channel does not take what it is told", "warn"),
+        "channel.gone": ("A channel is gone", "warn"),
         "action.unknown": ("Outcome of an action unknown", "bad"),
         "action.dead_letter": ("An action was given up", "bad"),
         "amendment.class_returned": ("Exceptions came back that a rule was to end", "warn"),
@@ -327,6 +343,8 @@ _VOCABULARY: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 _PERMISSIONS = {
+    "channels.manage": "Say where alerts are told", "channels.read": "See where alerts are told",
+    "notifications.deliver": "Deliver what channels are told",
     "actions.cancel": "Cancel what has not started", "actions.execute": "Claim and finish attempts",
     "actions.propose": "Propose actions", "actions.read": "See actions and decisions",
     "actions.reconcile": "Close an action whose outcome is unknown", "actions.requeue": "Try again what was given up",

@@ -33,7 +33,8 @@ NOUNS = {
     "undo_step": "Step of undoing", "webhook_trigger": "Webhook trigger", "workflow": "Workflow",
     "workflow_version": "Workflow version", "connection_flow": "Allowance of a connection",
     "confidence_threshold": "Confidence threshold",
-    "model_key": "Key of a model provider", "sealed_key": "Sealed key",
+    "model_key": "Key of a model provider", "sealed_key": "Sealed key", "channel": "Channel",
+    "channel_check": "Check of a channel", "notification": "Notification",
 }  # fmt: skip
 
 
