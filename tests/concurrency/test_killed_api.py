@@ -117,7 +117,7 @@ def test_a_message_that_nobody_can_find_is_closed_by_a_person(world: World) -> N
 def test_an_executor_that_freezes_and_thaws_after_its_lease(world: World) -> None:
     """Somebody else has settled the action by then, so it sends nothing any more (a frozen function may thaw late)."""
     (action,) = world.park([world.message()])
-    world.let_expire("sandbox_crm/write", refreshed_by_another_for=2)
+    world.let_expire("sandbox_crm/write", refreshed_by_another_for=10)
     ticking = threading.Thread(target=world.tick, daemon=True)
     ticking.start()
     eventually(lambda: world.statuses([action])[action] == "executing", "it is claimed")

@@ -87,6 +87,19 @@ def test_two_who_ask_at_once_get_different_work(world: World) -> None:
     assert (len(got), len(set(got)), set(got) <= ids) == (6, 6, True)
 
 
+def test_what_somebody_else_is_at_is_given_back(world: World) -> None:
+    """The schedule was handed what a request executes just now; a retry of that does not wait for the handout's end."""
+    action = world.note()
+    claimed = world.claim(action)
+    world.owner.execute(
+        "insert into private.handouts values (%s, %s, now() + interval '45 seconds')", (ACME.id, action.id)
+    )
+    assert world.claim(action)["reason"] == "not_due"
+    assert world.finish(ACME, claimed, "retry")["status"] == "authorized"
+    work = world.rows("select app.claim_due_actions_v1(100)")[0][0]
+    assert action.id in {item["action_id"] for item in work}
+
+
 def test_what_was_not_sent_is_tried_again_whatever_the_caller_supposes(world: World) -> None:
     absences.publish(world)
     action = world.propose(ACME, absences.STAMP, {}, outcome="allow", effect="write")
