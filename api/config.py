@@ -29,6 +29,7 @@ class Settings:
     permit_seconds: how long a permit may be acted on.
     service_key: the secret key of Supabase Auth, which mails invitations and looks people up; '' when there is none.
     anon_key: the publishable key of Supabase Auth, with which people sign in to the dashboard; '' when there is none.
+    smtp_url, mail_from: the server that mails alerts, and from whom they are; '' when this deployment does not mail.
     """
 
     database_url: str
@@ -43,6 +44,8 @@ class Settings:
     permit_seconds: int
     service_key: str = field(repr=False)
     anon_key: str
+    smtp_url: str = field(default="", repr=False)
+    mail_from: str = ""
 
     @property
     def auth_issuer(self) -> str:
@@ -120,4 +123,7 @@ def settings() -> Settings:
         service_key=os.environ.get("SUPABASE_SERVICE_KEY", "").strip(),
         # Asked for where people sign in to the dashboard, and nowhere else.
         anon_key=os.environ.get("SUPABASE_ANON_KEY", "").strip(),
+        # Asked for where alerts are mailed, and nowhere else.
+        smtp_url=os.environ.get("SMTP_URL", "").strip(),
+        mail_from=os.environ.get("MAIL_FROM", "").strip(),
     )

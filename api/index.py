@@ -28,6 +28,7 @@ from api.ids import new_id
 from api.model_providers.routes import router as model_providers
 from api.monitoring.routes import alerts
 from api.monitoring.routes import router as monitoring
+from api.notifications.routes import router as notifications
 from api.permits.routes import keys_router
 from api.permits.routes import router as permits
 from api.privacy.routes import router as privacy
@@ -111,7 +112,7 @@ def create_app() -> FastAPI:
         tenants, providers, tools, connections, callback_router, workflows, workflow_assets, constitution, controls,
         risk, replay, model_providers, privacy, hooks, deliveries,
         runs, actions, permits, keys_router, execution, exceptions, amendments, confidence, directory, audit,
-        alerts, monitoring, docs, dashboard,
+        alerts, monitoring, notifications, docs, dashboard,
     ):  # fmt: skip
         app.include_router(router)
     openapi.install(app)

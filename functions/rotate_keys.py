@@ -8,6 +8,7 @@ from typing import Any
 from api.connections import service
 from api.hooks import service as hooks
 from api.model_providers import service as model_providers
+from api.notifications import service as notifications
 from api.privacy import service as privacy
 from functions.runtime import noted, run_until_complete
 
@@ -25,7 +26,7 @@ async def run(now: datetime) -> dict[str, int]:
     total = {"rewrapped": 0, "beaten": 0, "failed": 0}
     while True:
         done = await service.rewrap(BATCH)
-        others = [await holder.rewrap(BATCH) for holder in (privacy, model_providers, hooks)]
+        others = [await holder.rewrap(BATCH) for holder in (privacy, model_providers, hooks, notifications)]
         moved = {name: getattr(done, name) + sum(other[name] for other in others) for name in total}
         total = {name: total[name] + count for name, count in moved.items()}
         if moved["rewrapped"] + moved["beaten"] == 0 or time.monotonic() > begin_until:

@@ -35,7 +35,7 @@ alerts = slice_router("monitoring")
 #: The scheduled functions that GET /cron/{function} may start.
 FUNCTIONS = (
     "execute_actions", "advance_runs", "expire_exceptions", "refresh_tokens", "rotate_keys", "purge_expired",
-    "calibrate",
+    "calibrate", "deliver_notifications",
 )  # fmt: skip
 
 

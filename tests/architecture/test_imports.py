@@ -48,6 +48,8 @@ QUERYING = {
     "api.runs.loop.reading", "api.runs.loop.thinking",
     # What was read is sealed under the keys that its run has.
     "api.privacy.sealing", "api.privacy.rotation", "api.model_providers.rotation", "api.hooks.rotation",
+    # What channels are told is delivered by a scheduled function, and their secrets are wrapped by another.
+    "api.notifications.delivery", "api.notifications.rotation",
 }  # fmt: skip
 
 #: Modules of the shared kit that know the database's types.

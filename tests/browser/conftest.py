@@ -18,6 +18,7 @@ from tests.browser.accessibility import PROPERTY
 from tests.browser.browsing import Browsing, Signed
 from tests.cluster import cloned
 from tests.http.integrator import Agent, access_spec, at_work, new_organisation
+from tests.http.receivers import Receivers, receiving
 from tests.http.world import World, running
 
 
@@ -29,9 +30,19 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def world(browser: Browser, cluster: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def receivers() -> Iterator[Receivers]:
+    """What channels lead to: mail, webhooks and Slack on this machine."""
+    with receiving() as received:
+        yield received
+
+
+@pytest.fixture(scope="package")
+def world(
+    browser: Browser, cluster: Server, tmp_path_factory: pytest.TempPathFactory, receivers: Receivers
+) -> Iterator[World]:
     """Postgres, Supabase Auth, a bank, a CRM and the API with its pages. Not started where there is no browser."""
-    with cloned(cluster) as database, running(tmp_path_factory.mktemp("state"), database) as started:
+    state, settings = tmp_path_factory.mktemp("state"), receivers.settings
+    with cloned(cluster) as database, running(state, database, settings=settings) as started:
         yield started
 
 

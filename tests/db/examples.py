@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from api.ids import new_id
-from tests.db import absences, amendments, constitutions, directory, hooks, loops, models, undo
+from tests.db import absences, amendments, channels, constitutions, directory, hooks, loops, models, undo
 from tests.db.matrix import Place
 from tests.db.names import BILLS, NOTE, PAY, PROVIDERS, RUN_KEYS, Row, soon
 from tests.db.tools import TOOL, refund
@@ -254,6 +254,18 @@ def _absent(here: Here) -> Row:
     }  # fmt: skip
 
 
+def _checked_channel(here: Here) -> Row:
+    return {"id": here.id("app.channels"), "check_id": here.id("app.channel_checks")}
+
+
+def _leased(here: Here) -> Row:
+    """A delivery that is under way."""
+    leased = "id in (select notification_id from private.notification_leases)"
+    notification = here.id("app.notifications", leased)
+    fence = here.id("private.notification_leases", f"notification_id = '{notification}'", "fence")
+    return {"id": notification, "fence": fence, "outcome": "delivered"}
+
+
 EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "accept_invitation_v1": _invitation,
     "accept_webhook_v1": lambda h: hooks.event(h.id("app.webhook_triggers")),
@@ -266,16 +278,22 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "assign_alert_v1": lambda h: {"id": h.id("app.alerts", "status = 'open'"), "user_id": h.tenant.person("approver")},
     "assign_exception_v1": lambda h: {"id": h.waiting["id"], "user_id": h.tenant.person("approver")},
     "audit_event_v1": lambda h: {"seq": 1},
+    "begin_channel_check_v1": lambda h: {"id": h.id("app.channels"), "check_id": str(new_id())},
     "begin_model_call_v1": lambda h: models.asking(h.tenant, h.environment),
     "begin_reconnect_v1": _sign_in_again,
     "comment_exception_v1": lambda h: {"id": str(new_id()), "exception_id": h.waiting["id"], "text": "mine"},
     "cancel_run_v1": lambda h: {"id": _run(h, "queued")["run_id"], "reason": "mine"},
     "change_model_provider_v1": lambda h: {"id": h.id("app.model_providers"), "region": "mine"},
     "cancel_action_v1": lambda h: {"id": h.authorized(), "reason": "mine"},
+    "change_channel_v1": lambda h: {"id": h.id("app.channels"), "if_match": None, "name": "mine"},
     "change_role_v1": lambda h: {"user_id": h.tenant.person("operator"), "role": "auditor"},
     "claim_attempt_v1": lambda h: {"action_id": h.authorized(), "attempt_id": str(new_id()), "lease_seconds": 60},
+    "claim_channel_rewrap_v1": lambda h: {"channel_id": h.id("app.channels"), "generation": 1, "kek": "new"},
     "claim_keep_alive_v1": _connection,
     "claim_model_rewrap_v1": lambda h: {"provider_id": h.id("app.model_providers"), "kek": "new"},
+    "claim_notification_v1": lambda h: {
+        "id": h.id("app.notifications", "status = 'pending' and severity = 'critical'"), "lease_seconds": 60,
+    },
     "claim_observation_v1": lambda h: h.world.observation(h.tenant, h.environment),
     "claim_permit_v1": lambda h: _new_permit(h),
     "claim_refresh_v1": lambda h: {
@@ -297,6 +315,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "expire_sign_in_v1": _connection,
     "grant_lives_on_v1": _connection,
     "create_api_key_v1": _key,
+    "create_channel_v1": lambda h: channels.channel(h.environment),
     "create_connection_v1": _sign_in,
     "create_constitution_draft_v1": lambda h: constitutions.draft(),
     "create_service_account_v1": lambda h: _new() | {"name": "mine"},
@@ -314,11 +333,14 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
         "approval_id": str(new_id()), "verdict": "approve", "reason": "mine", "approval_expires_at": soon(),
     },
     "defer_action_v1": lambda h: {"action_id": h.authorized(), "seconds": 3600},
+    "delete_channel_v1": lambda h: {"id": h.id("app.channels")},
     "describe_dead_letter_v1": _dead,
     "describe_undo_v1": lambda h: {"id": h.id("app.actions", "status = 'succeeded'")},
     "describe_service_account_v1": lambda h: {"id": h.tenant.agent, "description": "mine"},
+    "disable_channel_v1": lambda h: {"id": h.id("app.channels"), "reason": "mine"},
     "disable_service_account_v1": lambda h: {"id": h.tenant.agent},
     "edit_exception_v1": _edited,
+    "enable_channel_v1": lambda h: {"id": h.id("app.channels")},
     "engage_kill_switch_v1": lambda h: _new() | {
         "scope": "workflow", "target": h.tenant.workflow(h.environment), "reason": "mine",
     },
@@ -359,6 +381,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "note_late_answer_v1": _late,
     "note_read_v1": lambda h: {"observation_id": h.id("app.observations", "status = 'reading'"), "health": "failed"},
     "note_requeues_v1": lambda h: {"results": [_dead(h)]},
+    "open_channel_v1": _checked_channel,
     "propose_amendment_v1": _amended,
     "propose_directory_change_v1": lambda h: directory.change(h.environment),
     "publish_constitution_v1": lambda h: {"rules": [], "reason": "mine", "expected_version": 1},
@@ -390,9 +413,13 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "repropose_exception_v1": lambda h: _by_hand(h),
     "repropose_dead_letter_v1": lambda h: _again(h, h.id("app.actions", "status = 'dead_letter'")),
     "resend_invitation_v1": _invitation,
+    "resend_notification_v1": lambda h: {
+        "channel_id": h.id("app.channels"), "id": h.id("app.notifications", "status = 'dead'"),
+    },
     "resolve_alert_v1": lambda h: {"id": h.id("app.alerts", "status = 'open'"), "reason": "mine"},
     "revoke_api_key_v1": lambda h: {"id": h.tenant.key(h.environment)},
     "revoke_webhook_trigger_v1": lambda h: {"id": h.id("app.webhook_triggers")},
+    "rotate_channel_v1": lambda h: {"id": h.id("app.channels"), "generation": 2, "envelope": channels.ENVELOPE},
     "rotate_webhook_secret_v1": lambda h: hooks.rotation(h.id("app.webhook_triggers")),
     "revoke_model_provider_v1": lambda h: {"id": h.id("app.model_providers")},
     "revoke_connection_v1": lambda h: {"id": h.tenant.connection("crm/write", h.environment)},
@@ -402,6 +429,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "settle_model_call_v1": lambda h: models.ended(
         h.id("app.model_reservations", "id not in (select id from app.model_calls)")
     ),
+    "settle_notification_v1": _leased,
     "send_attempt_v1": lambda h: h.attempt(),
     "set_confidence_threshold_v1": lambda h: {"workflow": h.slug, "tool": NOTE, "threshold": 0.9, "reason": "mine"},
     "settle_absent_v1": _absent,
@@ -415,6 +443,9 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "start_scheduled_run_v1": lambda h: loops.scheduled(h.tenant, h.environment),
     "store_credential_v1": _tokens,
     "stored_decisions_v1": lambda h: {"limit": 50},
+    "store_channel_rewrap_v1": lambda h: {
+        "channel_id": h.id("app.channels"), "generation": 1, "envelope": channels.ENVELOPE.replace("k1", "k2"),
+    },
     "store_model_rewrap_v1": lambda h: {
         "provider_id": h.id("app.model_providers"), "generation": 1, "envelope": "mine",
     },
@@ -436,6 +467,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "update_tenant_v1": lambda h: {"if_match": None, "name": "mine"},
     "verify_audit_part_v1": lambda h: {"after": 0, "limit": 1000},
     "verify_audit_v1": lambda h: {"tenant_id": h.tenant.id},
+    "verify_channel_v1": lambda h: {"id": h.id("app.channels")},
     "withdraw_constitution_draft_v1": lambda h: _draft(h, "draft") | {"reason": "mine"},
     "withdraw_amendment_v1": lambda h: _amendment(h) | {"reason": "mine"},
     "withdraw_directory_change_v1": lambda h: {"id": _proposed(h)["id"], "reason": "mine"},

@@ -11,7 +11,19 @@ from api.ids import new_id
 from sandbox.postgres import Server
 from tests import cluster as clusters
 from tests.cluster import Database
-from tests.db import absences, amendments, constitutions, directory, hooks, loops, models, stopped, tools, undo
+from tests.db import (
+    absences,
+    amendments,
+    channels,
+    constitutions,
+    directory,
+    hooks,
+    loops,
+    models,
+    stopped,
+    tools,
+    undo,
+)
 from tests.db.names import (
     BILLS,
     DELETE,
@@ -104,6 +116,7 @@ def _work(world: World, tenant: Tenant) -> None:
         models.work(world, tenant, environment)
         loops.work(world, tenant, environment)
         hooks.work(world, tenant, environment)
+        channels.work(world, tenant, environment)
         threshold = {"workflow": tenant.slug(environment), "tool": PAY, "threshold": 0.85}
         threshold |= {"reason": tenant.mark(environment)}
         world.call(tenant.user("admin"), "set_confidence_threshold_v1", threshold)

@@ -28,6 +28,8 @@ WORKER = {
     "claim_run_key_rewraps_v1(text,text[],integer)",
     "claim_model_rewraps_v1(text,text[],integer)",
     "claim_webhook_rewraps_v1(text,text[],integer)",
+    "claim_channel_rewraps_v1(text,text[],integer)",
+    "claim_due_notifications_v1(integer)",
     "note_function_run_v1(text,timestamp with time zone,boolean)",
 }
 #: What people, keys and scheduled functions may call through a door; each takes one JSON document.
@@ -66,6 +68,10 @@ CALLABLE = {
     "claim_model_rewrap_v1", "store_model_rewrap_v1", "claim_webhook_rewrap_v1", "store_webhook_rewrap_v1",
     "settle_model_call_v1",
     "accept_webhook_v1", "create_webhook_trigger_v1", "revoke_webhook_trigger_v1", "rotate_webhook_secret_v1",
+    "begin_channel_check_v1", "change_channel_v1", "claim_channel_rewrap_v1", "claim_notification_v1",
+    "create_channel_v1", "delete_channel_v1", "disable_channel_v1", "enable_channel_v1", "open_channel_v1",
+    "resend_notification_v1", "rotate_channel_v1", "settle_notification_v1", "store_channel_rewrap_v1",
+    "verify_channel_v1",
     "claim_permit_v1", "report_outcome_v1", "get_kill_switch_v1", "repropose_exception_v1",
     "note_late_answer_v1", "note_read_v1", "settle_absent_v1",
     "repropose_action_v1", "repropose_dead_letter_v1", "send_attempt_v1",
@@ -82,7 +88,7 @@ INTERNAL = {
     "agent_was_right(text,uuid,uuid,text)", "worth_of(jsonb)", "currency_of_worth(jsonb)", "weight_of_severity(text)",
 }  # fmt: skip
 APPEND_ONLY = {
-    "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.confidence_thresholds",
+    "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.channel_checks", "app.confidence_thresholds",
     "app.constitution_versions", "app.credential_releases", "app.decisions", "app.directory_settings",
     "app.erasures", "app.erasure_runs", "app.gate_facts", "app.model_calls", "app.model_reservations",
     "app.kill_switch_proofs",

@@ -8,13 +8,22 @@ from sandbox.organisation import Organisation
 from sandbox.postgres import Server
 from tests.cluster import cloned
 from tests.http.integrator import Agent, access_spec, at_work, new_organisation
+from tests.http.receivers import Receivers, receiving
 from tests.http.world import World, running
 
 
 @pytest.fixture(scope="session")
-def world(cluster: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def receivers() -> Iterator[Receivers]:
+    """What channels lead to: mail, webhooks and Slack on this machine."""
+    with receiving() as received:
+        yield received
+
+
+@pytest.fixture(scope="session")
+def world(cluster: Server, tmp_path_factory: pytest.TempPathFactory, receivers: Receivers) -> Iterator[World]:
     """Postgres, Supabase Auth, a bank, a CRM and the API, all running."""
-    with cloned(cluster) as database, running(tmp_path_factory.mktemp("state"), database) as started:
+    state, settings = tmp_path_factory.mktemp("state"), receivers.settings
+    with cloned(cluster) as database, running(state, database, settings=settings) as started:
         yield started
 
 

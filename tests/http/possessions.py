@@ -3,6 +3,7 @@
 from sandbox.organisation import Organisation, invite, ok, once
 from tests.http.alerts import an_alert
 from tests.http.amendments import amendment_of
+from tests.http.channels import told_once
 from tests.http.constitutions import drafted
 from tests.http.integrator import PAY, access_spec, at_work, payment, vouched_for
 from tests.http.model_providers import registered
@@ -24,6 +25,7 @@ def everything_of(world: World, company: Organisation) -> dict[str, str]:
     alert = an_alert(world, company)
     change = vouched_for(company, "Their Vendor")
     draft = drafted(company.owner, [], 1)
+    channel, delivery = told_once(world, company)
     return {
         "invitation_id": invitation["id"], "change_id": change["id"], "entry_id": change["entry_id"],
         "slug": "their-workflow", "version": "1", "seq": "999999",
@@ -32,7 +34,7 @@ def everything_of(world: World, company: Organisation) -> dict[str, str]:
         "connection_id": company.connections["sandbox_bank/write"], "action_id": action["id"],
         "exception_id": action["exception"]["id"], "digest": action["digest"], "observation_id": observation["id"],
         "tenant_id": company.tenant_id, "alert_id": alert, "draft_id": draft["id"], "number": "9999",
-        "amendment_id": amendment["id"],
+        "amendment_id": amendment["id"], "channel_id": channel, "delivery_id": delivery,
         "provider_id": registered(company.owner)["id"],
         "trigger_id": webhook_trigger(company.owner, "their-workflow")["id"],
         "erasure_id": ask(company, subject={"type": "bill", "id": "nobody's"})["id"],

@@ -11,6 +11,7 @@ import pytest
 from sandbox.organisation import Organisation, ok, once
 from tests.http.alerts import an_alert
 from tests.http.amendments import amendment_of
+from tests.http.channels import in_use
 from tests.http.constitutions import drafted
 from tests.http.integrator import NOTE, PAY, Agent, at_work, decide, note, payment, vouched_for
 from tests.http.model_providers import registered
@@ -182,6 +183,8 @@ def test_what_it_answers_is_what_it_says(
     ids |= {"number": "1", "draft_id": drafted(shared.owner, [], 1)["id"]}
     ids["provider_id"] = registered(shared.owner)["id"]
     ids["trigger_id"] = webhook_trigger(shared.owner, "pay-vendor-bills")["id"]
+    ids["channel_id"] = in_use(shared.owner)["id"]
+    an_alert(world, shared)
     ids["erasure_id"] = ask(shared, subject={"type": "bill", "id": "nobody's"})["id"]
     switch = engage(shared, "connection", shared.connections["sandbox_crm/read"])
     ids["switch_id"] = ok(release(shared.owner, switch))["id"]

@@ -1,0 +1,2 @@
+-- The tenant that the caller acts in.
+select private.current_tenant() as id
