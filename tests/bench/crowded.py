@@ -3,13 +3,22 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 
-from tests.http.world import World
+from tests.cluster import Database
 
 TABLES = ("runs", "actions", "decisions", "exceptions", "audit_events", "audit_heads")
+
+
+class Place(Protocol):
+    """A database, and what its superuser sees."""
+
+    @property
+    def database(self) -> Database: ...
+
+    def rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,7 @@ end $$
 
 
 def crowd(
-    world: World, tenant_id: str, person: str, action_id: str, *, actions: int, waiting: int, events: int
+    world: Place, tenant_id: str, person: str, action_id: str, *, actions: int, waiting: int, events: int
 ) -> Crowd:
     """Copies the action until there are so many, the newest `waiting` with an open exception, as many approved before
     by this person.
@@ -97,7 +106,8 @@ def crowd(
         }
         _copy(connection, "exceptions", f"{this} and c.n <= {2 * waiting}",
               of_action | verdict | {"id": "c.exception", "created_at": when})  # fmt: skip
-        connection.execute(_EVENTS.format(tenant=tenant_id, events=events).encode())
+        with _without_indexes(connection, "audit_events"):
+            connection.execute(_EVENTS.format(tenant=tenant_id, events=events).encode())
     with world.database.connect("superuser") as connection:
         for table in TABLES:
             connection.execute(f"vacuum analyze app.{table}".encode())
@@ -133,3 +143,18 @@ def _without_triggers(connection: psycopg.Connection[Any]) -> Iterator[None]:
     for table, name, state in found:
         how = "enable always" if state == "A" else "enable"
         connection.execute(f"alter table {table} {how} trigger {name}".encode())
+
+
+@contextmanager
+def _without_indexes(connection: psycopg.Connection[Any], table: str) -> Iterator[None]:
+    """Drops the indexes of a table that are no constraint's, and makes them again, quicker for a million rows."""
+    found = connection.execute(
+        "select indexrelid::regclass::text, pg_get_indexdef(indexrelid) from pg_index"
+        " where indrelid = %s::regclass and not indisunique",
+        (f"app.{table}",),
+    ).fetchall()
+    for name, _ in found:
+        connection.execute(f"drop index {name}".encode())
+    yield
+    for _, made in found:
+        connection.execute(made.encode())
