@@ -1,7 +1,7 @@
 -- Classes of exceptions of the last days, the most frequent first, each as its newest exception tells it, with the amendment of it that was
 -- adopted last, or else proposed, and how often it came before and after. A rate is of a week at least, so that a first day is no trend.
 with found as (
-    select e.tenant_id, e.class_key, (array_agg(e.class order by e.created_at desc))[1] as class, count(*) as times, max(e.created_at) as last_seen,
+    select e.tenant_id, e.class_key, count(*) as times, max(e.created_at) as last_seen,
         jsonb_build_object('days', %(days)s::integer, 'count', count(*), 'open', count(*) filter (where e.status = 'open'),
             'approved', count(*) filter (where e.status = 'approved'), 'rejected', count(*) filter (where e.status = 'rejected'),
             'edited', count(*) filter (where e.status = 'edited'), 'answered', count(*) filter (where e.status = 'answered'),
@@ -12,7 +12,8 @@ with found as (
     order by count(*) desc, max(e.created_at) desc, e.class_key
     limit %(limit)s
 )
-select f.class, f.recurrence, (
+select (select o.class from app.exceptions o where o.tenant_id = f.tenant_id and o.class_key = f.class_key order by o.created_at desc limit 1) as class,
+    f.recurrence, (
     select jsonb_build_object('id', a.id, 'kind', a.kind, 'status', a.status, 'adopted_at', case when a.status = 'adopted' then a.decided_at end,
         'constitution_version', a.constitution_version, 'rule_id', a.rule -> 'id', 'expires_at', a.rule -> 'expires_at',
         'in_force', a.status = 'adopted' and coalesce((a.rule ->> 'expires_at')::timestamptz > now(), true)
