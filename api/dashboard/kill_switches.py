@@ -74,7 +74,7 @@ async def release(request: Request, switch_id: UUID, who: Reader, form: Sent) ->
 async def _overview(
     request: Request, who: Visitor, *, typed: Form | None = None, problem: Problem | None = None
 ) -> Response:
-    switches, choices = await asyncio.gather(service.list_kill_switches(who.principal, None), targets(who))
+    switches, choices = await asyncio.gather(service.count_kill_switches(who.principal), targets(who))
     engaged = [each for each in switches if each["status"] == "engaged"]
     released = [each for each in switches if each["status"] == "released"]
     return page(
@@ -87,12 +87,14 @@ async def _overview(
 async def _one(
     request: Request, who: Visitor, switch_id: UUID, *, typed: Form | None = None, problem: Problem | None = None
 ) -> Response:
-    shown, choices = await asyncio.gather(service.get_kill_switch(who.principal, switch_id), targets(who))
+    shown, choices = await asyncio.gather(
+        service.outline_kill_switch(who.principal, switch_id, SHOWN), targets(who)
+    )
     order = [name for name, _ in STAGES]
     reached = order.index(shown["stage"]) + 1 if shown["stage"] in order else 0
     return page(
         who, "kill_switch.html", request=request, status=problem.status_code if problem else 200, problem=problem,
-        typed=typed, shown=shown, parts=PARTS, limit=SHOWN, stages=STAGES, ahead=STAGES[reached:],
+        typed=typed, shown=shown, parts=PARTS, stages=STAGES, ahead=STAGES[reached:],
         name_of=_namer(choices),
     )  # fmt: skip
 

@@ -72,15 +72,15 @@ async def _page(
 ) -> Response:  # fmt: skip
     rows = await service.list_versions(who.principal, slug, version)
     chosen = version or _first_to_read(rows)
-    document, switches = await asyncio.gather(
-        service.access_spec(who.principal, slug, chosen), service.list_kill_switches(who.principal, "engaged")
+    document, stopped = await asyncio.gather(
+        service.access_spec(who.principal, slug, chosen), service.stopping(who.principal, rows[0]["id"])
     )
     row = next(each for each in rows if each["version"] == chosen)
     mine = str(row["author"]) == str(who.user_id)
     return page(
         who, "workflow.html", request=request, status=problem.status_code if problem else 200, problem=problem,
         typed=typed, document=document, row=row, rows=rows[:VERSIONS], mine=mine,
-        stopped=[each for each in switches if _covers(each, rows[0])], kinds=_by_kind(document["changes"]),
+        stopped=stopped, kinds=_by_kind(document["changes"]),
         written=written(document["spec"]),
     )  # fmt: skip
 
@@ -92,10 +92,6 @@ def _first_to_read(rows: list[dict[str, Any]]) -> int:
             if row["status"] == status:
                 return int(row["version"])
     return int(rows[0]["version"])
-
-
-def _covers(switch: dict[str, Any], workflow: dict[str, Any]) -> bool:
-    return bool(switch["scope"] == "tenant" or switch["target"] == str(workflow["id"]))
 
 
 def _by_kind(changes: list[Any]) -> list[tuple[str, list[Any]]]:

@@ -173,9 +173,30 @@ async def list_kill_switches(principal: Principal, status: str | None) -> Any:
     return (await database().call(principal, "list_kill_switches_v1", {"status": status})).result
 
 
+async def count_kill_switches(principal: Principal) -> list[dict[str, Any]]:
+    """As `list_kill_switches`, with how many actions each has stopped and how many were in flight, not which."""
+    async with database().tenant_transaction(principal, "kill_switches.read") as connection:
+        return await (await connection.execute(query("workflows/count_kill_switches"))).fetchall()
+
+
+async def stopping(principal: Principal, workflow_id: UUID) -> list[dict[str, Any]]:
+    """The engaged kill switches that stop all of a workflow: `id`, `scope` and `stage` of each, newest first."""
+    async with database().tenant_transaction(principal, "kill_switches.read") as connection:
+        cursor = await connection.execute(query("workflows/stopping"), {"workflow_id": workflow_id})
+        return await cursor.fetchall()
+
+
 async def get_kill_switch(principal: Principal, switch_id: UUID) -> Any:
     """One switch with its proof; Problem 404 when the tenant has no such."""
     return (await database().call(principal, "get_kill_switch_v1", {"id": switch_id})).result
+
+
+async def outline_kill_switch(principal: Principal, switch_id: UUID, most: int) -> Any:
+    """As `get_kill_switch`, without what it stops now, and of its proof what is first.
+
+    `proof` has the digest, the time, and by part `{count, first}`: how many lines there are, and `most` of them.
+    """
+    return (await database().call(principal, "get_kill_switch_v1", {"id": switch_id, "most": most})).result
 
 
 async def release(principal: Principal, switch_id: UUID, body: Release, once: Idempotency) -> Answer:
