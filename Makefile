@@ -4,6 +4,8 @@
 #     make test ARGS=tests/db   arguments of pytest
 
 .DEFAULT_GOAL := help
+# Hundreds of processes start here: each would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test check bench chaos migrate clean setup
 
 help: ## show this

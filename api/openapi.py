@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-PROBLEM = "application/problem+json"
+from api.errors import ProblemDocument
 
 
 def install(app: FastAPI) -> None:
@@ -14,6 +14,8 @@ def install(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = generate()
+            schemas = document.setdefault("components", {}).setdefault("schemas", {})
+            schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
             for methods in document["paths"].values():
                 for operation in methods.values():
                     _correct(operation)
@@ -24,10 +26,6 @@ def install(app: FastAPI) -> None:
 
 
 def _correct(operation: dict[str, Any]) -> None:
-    for response in operation["responses"].values():
-        content = response.get("content", {})
-        if PROBLEM in content:
-            content[PROBLEM] = content.pop("application/json", {})
     for parameter in operation.get("parameters", []):
         # Null is how Python says that a header or a parameter of the query was not sent; it cannot be sent.
         schema = parameter["schema"]
