@@ -25,6 +25,7 @@ from api.execution.routes import router as execution
 from api.hooks.routes import deliveries_router as deliveries
 from api.hooks.routes import router as hooks
 from api.ids import new_id
+from api.incidents.routes import router as incidents
 from api.model_providers.routes import router as model_providers
 from api.monitoring.routes import alerts
 from api.monitoring.routes import router as monitoring
@@ -112,7 +113,7 @@ def create_app() -> FastAPI:
         tenants, providers, tools, connections, callback_router, workflows, workflow_assets, constitution, controls,
         risk, replay, model_providers, privacy, hooks, deliveries,
         runs, actions, permits, keys_router, execution, exceptions, amendments, confidence, directory, audit,
-        alerts, monitoring, notifications, docs, dashboard,
+        alerts, incidents, monitoring, notifications, docs, dashboard,
     ):  # fmt: skip
         app.include_router(router)
     openapi.install(app)

@@ -1,4 +1,4 @@
-"""Expires what nobody decided in time."""
+"""Expires what nobody decided in time, and tells of what was to be done after an incident and is overdue."""
 
 import time
 from datetime import UTC, datetime
@@ -6,6 +6,7 @@ from typing import Any
 
 from api.auth import system
 from api.db import database
+from api.incidents import service as incidents
 from functions.runtime import AllFailedError, attempted, noted, run_until_complete
 
 BATCH = 200
@@ -16,9 +17,11 @@ BUDGET_SECONDS = 40
 async def run(now: datetime) -> dict[str, int]:
     """Expires open exceptions whose time is over, with their actions; answers how many.
 
-    One exception's trouble never reaches the others; raises AllFailedError when every one had some.
+    Then tells, once each, of follow-ups of incidents that are overdue; answers of how many.
+
+    One item's trouble never reaches the others; raises AllFailedError when every one had some.
     """
-    counts, done = {"expired": 0, "failed": 0}, 0
+    counts, done = {"expired": 0, "told": 0, "failed": 0}, 0
     begin_until = time.monotonic() + BUDGET_SECONDS
     for item in await database().claim("claim_expired_exceptions_v1", BATCH):
         if time.monotonic() >= begin_until:
@@ -32,6 +35,13 @@ async def run(now: datetime) -> dict[str, int]:
         else:
             counts["expired"] += answer.result.get("recorded") is not False
             done += 1
+    for item in await incidents.overdue(BATCH):
+        if time.monotonic() >= begin_until:
+            break
+        told = await attempted(f"follow-up {item['id']}", incidents.tell_overdue(item))
+        counts["failed"] += told is None
+        counts["told"] += bool(told)
+        done += told is not None
     if counts["failed"] and not done:
         raise AllFailedError(counts)
     return counts

@@ -15,7 +15,12 @@ EVENTS: dict[int, dict[str, str]] = {
     5: {"exception.opened": "exceptions put to people", "exception.expired": "exceptions that ended by themselves"},
     6: {"run_key.made": "runs sealed under a key of their own", "erasure.requested": "erasures asked for"},
     7: {"kill_switch.engaged": "kill switches engaged", "undo_plan.requested": "runs that were undone"},
-    8: {"alert.raised": "alerts raised", "alert.acknowledged": "alerts that a person took on"},
+    8: {
+        "alert.raised": "alerts raised",
+        "alert.acknowledged": "alerts that a person took on",
+        "incident.opened": "incidents opened",
+        "incident.reviewed": "incidents reviewed by somebody else",
+    },
     9: {"exception.approved": "exceptions approved by people", "exception.rejected": "exceptions rejected by people"},
 }
 #: How far the database counts.

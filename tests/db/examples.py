@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from api.ids import new_id
-from tests.db import absences, amendments, channels, constitutions, directory, hooks, loops, models, undo
+from tests.db import absences, amendments, channels, constitutions, directory, hooks, incidents, loops, models, undo
 from tests.db.matrix import Place
 from tests.db.names import BILLS, NOTE, PAY, PROVIDERS, RUN_KEYS, Row, soon
 from tests.db.tools import TOOL, refund
@@ -271,6 +271,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "accept_webhook_v1": lambda h: hooks.event(h.id("app.webhook_triggers")),
     "acknowledge_alert_v1": lambda h: {"id": h.id("app.alerts", "status = 'open'"), "note": "mine"},
     "adopt_amendment_v1": lambda h: _amendment(h) | {"acknowledge": False, "reason": "mine"},
+    "add_follow_up_v1": lambda h: incidents.follow_up(h.tenant) | {"incident_id": h.id("app.incidents")},
     "advance_undo_v1": _plan,
     "alert_history_v1": lambda h: {"id": h.id("app.alerts")},
     "approve_workflow_version_v1": lambda h: {"slug": h.slug, "version": 2, "reason": "mine"},
@@ -283,6 +284,9 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "begin_reconnect_v1": _sign_in_again,
     "comment_exception_v1": lambda h: {"id": str(new_id()), "exception_id": h.waiting["id"], "text": "mine"},
     "cancel_run_v1": lambda h: {"id": _run(h, "queued")["run_id"], "reason": "mine"},
+    "change_incident_v1": lambda h: incidents.unresolved(h) | {
+        "owner_id": h.tenant.person("operator"), "reason": "mine",
+    },
     "change_model_provider_v1": lambda h: {"id": h.id("app.model_providers"), "region": "mine"},
     "cancel_action_v1": lambda h: {"id": h.authorized(), "reason": "mine"},
     "change_channel_v1": lambda h: {"id": h.id("app.channels"), "if_match": None, "name": "mine"},
@@ -307,6 +311,10 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "clear_alert_v1": lambda h: {
         "subject_type": "connection", "subject_id": h.tenant.connection("crm/read", h.environment),
         "resolution": "mine",
+    },
+    "close_follow_up_v1": lambda h: {
+        "id": h.id("app.incident_follow_ups", "status = 'open'"), "note": "mine",
+        "incident_id": h.id("app.incident_follow_ups", "status = 'open'", "incident_id"),
     },
     "compensate_action_v1": _undone,
     "complete_reconnect_v1": _signed_in_again,
@@ -376,12 +384,18 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "list_tenants_v1": lambda h: {"tenant_id": h.tenant.id},
     "list_tools_v1": lambda h: {"name": NOTE},
     "me_v1": lambda h: {"tenant_id": h.tenant.id, "id": h.tenant.person("owner")},
+    "move_incident_v1": lambda h: incidents.unresolved(h) | {"status": "resolved", "reason": "mine"},
     "narrow_api_key_v1": lambda h: {"id": h.tenant.key(h.environment), "scopes": ["tenant.read"]},
+    "note_incident_v1": lambda h: _new() | {
+        "incident_id": h.id("app.incidents"), "text": "mine", "link_type": "run",
+        "link_id": h.tenant.run(h.environment),
+    },
     "note_invitation_mail_v1": lambda h: _invitation(h) | {"mail": "sent"},
     "note_late_answer_v1": _late,
     "note_read_v1": lambda h: {"observation_id": h.id("app.observations", "status = 'reading'"), "health": "failed"},
     "note_requeues_v1": lambda h: {"results": [_dead(h)]},
     "open_channel_v1": _checked_channel,
+    "open_incident_v1": lambda h: incidents.opening(h, "action", h.authorized()),
     "propose_amendment_v1": _amended,
     "propose_directory_change_v1": lambda h: directory.change(h.environment),
     "publish_constitution_v1": lambda h: {"rules": [], "reason": "mine", "expected_version": 1},
@@ -417,6 +431,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
         "channel_id": h.id("app.channels"), "id": h.id("app.notifications", "status = 'dead'"),
     },
     "resolve_alert_v1": lambda h: {"id": h.id("app.alerts", "status = 'open'"), "reason": "mine"},
+    "review_incident_v1": lambda h: {"id": h.id("app.incidents", "status = 'resolved'")} | incidents.review(h.tenant),
     "revoke_api_key_v1": lambda h: {"id": h.tenant.key(h.environment)},
     "revoke_webhook_trigger_v1": lambda h: {"id": h.id("app.webhook_triggers")},
     "rotate_channel_v1": lambda h: {"id": h.id("app.channels"), "generation": 2, "envelope": channels.ENVELOPE},
@@ -457,6 +472,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "submit_constitution_draft_v1": lambda h: _draft(h, "draft"),
     "submit_workflow_version_v1": lambda h: {"slug": h.slug, "version": 3},
     "take_run_step_v1": lambda h: _held_run(h) | loops.step(detail={"said": "mine"}),
+    "tell_overdue_follow_up_v1": lambda h: {"id": h.id("app.incident_follow_ups", "status = 'open'")},
     "tighten_confidence_v1": lambda h: {
         "workflow_id": h.tenant.workflow(h.environment), "tool": PAY, "threshold": 0.9, "reason": "mine",
         "evidence": {"judged": 20}, "seen_version": 1,

@@ -18,6 +18,7 @@ from tests.db import (
     constitutions,
     directory,
     hooks,
+    incidents,
     loops,
     models,
     stopped,
@@ -117,6 +118,7 @@ def _work(world: World, tenant: Tenant) -> None:
         loops.work(world, tenant, environment)
         hooks.work(world, tenant, environment)
         channels.work(world, tenant, environment)
+        incidents.work(world, tenant, environment)
         threshold = {"workflow": tenant.slug(environment), "tool": PAY, "threshold": 0.85}
         threshold |= {"reason": tenant.mark(environment)}
         world.call(tenant.user("admin"), "set_confidence_threshold_v1", threshold)

@@ -34,6 +34,7 @@ SCOPES = [
     "tenant.read", "connections.read", "tools.read", "workflows.read", "constitution.read", "kill_switches.read",
     "kill_switches.engage", "runs.read", "runs.write", "actions.read", "actions.propose", "actions.cancel",
     "exceptions.read", "audit.read", "alerts.read", "directory.read", "directory.propose",
+    "incidents.read", "incidents.open",
 ]  # fmt: skip
 
 

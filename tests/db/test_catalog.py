@@ -30,6 +30,7 @@ WORKER = {
     "claim_webhook_rewraps_v1(text,text[],integer)",
     "claim_channel_rewraps_v1(text,text[],integer)",
     "claim_due_notifications_v1(integer)",
+    "claim_overdue_follow_ups_v1(integer)",
     "note_function_run_v1(text,timestamp with time zone,boolean)",
 }
 #: What people, keys and scheduled functions may call through a door; each takes one JSON document.
@@ -62,6 +63,8 @@ CALLABLE = {
     "create_constitution_draft_v1", "decide_constitution_draft_v1", "submit_constitution_draft_v1",
     "update_constitution_draft_v1", "withdraw_constitution_draft_v1",
     "expire_sign_in_v1", "grant_lives_on_v1",
+    "add_follow_up_v1", "change_incident_v1", "close_follow_up_v1", "move_incident_v1", "note_incident_v1",
+    "open_incident_v1", "review_incident_v1", "tell_overdue_follow_up_v1",
     "set_confidence_threshold_v1", "tighten_confidence_v1",
     "register_tool_v1",
     "begin_model_call_v1", "change_model_provider_v1", "register_model_provider_v1", "revoke_model_provider_v1",
@@ -90,7 +93,8 @@ INTERNAL = {
 APPEND_ONLY = {
     "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.channel_checks", "app.confidence_thresholds",
     "app.constitution_versions", "app.credential_releases", "app.decisions", "app.directory_settings",
-    "app.erasures", "app.erasure_runs", "app.gate_facts", "app.model_calls", "app.model_reservations",
+    "app.erasures", "app.erasure_runs", "app.gate_facts",
+    "app.incident_entries", "app.incident_reviews", "app.model_calls", "app.model_reservations",
     "app.kill_switch_proofs",
     "app.late_answers", "app.limit_reservations", "app.permit_outcomes", "app.requeues", "app.run_steps",
     "app.rewrap_releases", "app.tenant_settings",

@@ -7,6 +7,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -82,6 +83,8 @@ MISSING = {
             "exception_id",
             "invitation_id",
             "alert_id",
+            "incident_id",
+            "follow_up_id",
             "change_id",
             "entry_id",
             "draft_id",
@@ -157,6 +160,8 @@ def example(schema: dict[str, Any]) -> Any:
 def _text(schema: dict[str, Any]) -> str:
     if schema.get("format") == "uuid":
         return str(uuid.uuid4())
+    if schema.get("format") == "date":
+        return datetime.now(UTC).date().isoformat()
     pattern: str | None = schema.get("pattern")
     return _PATTERNS[pattern] if pattern else "x" * max(1, int(schema.get("minLength", 1)))
 

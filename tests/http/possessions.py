@@ -5,6 +5,7 @@ from tests.http.alerts import an_alert
 from tests.http.amendments import amendment_of
 from tests.http.channels import told_once
 from tests.http.constitutions import drafted
+from tests.http.incidents import an_incident
 from tests.http.integrator import PAY, access_spec, at_work, payment, vouched_for
 from tests.http.model_providers import registered
 from tests.http.test_erasure import ask
@@ -26,6 +27,7 @@ def everything_of(world: World, company: Organisation) -> dict[str, str]:
     change = vouched_for(company, "Their Vendor")
     draft = drafted(company.owner, [], 1)
     channel, delivery = told_once(world, company)
+    incident = an_incident(company, due=company.approver)
     return {
         "invitation_id": invitation["id"], "change_id": change["id"], "entry_id": change["entry_id"],
         "slug": "their-workflow", "version": "1", "seq": "999999",
@@ -35,6 +37,7 @@ def everything_of(world: World, company: Organisation) -> dict[str, str]:
         "exception_id": action["exception"]["id"], "digest": action["digest"], "observation_id": observation["id"],
         "tenant_id": company.tenant_id, "alert_id": alert, "draft_id": draft["id"], "number": "9999",
         "amendment_id": amendment["id"], "channel_id": channel, "delivery_id": delivery,
+        "incident_id": incident["incident_id"], "follow_up_id": incident["id"],
         "provider_id": registered(company.owner)["id"],
         "trigger_id": webhook_trigger(company.owner, "their-workflow")["id"],
         "erasure_id": ask(company, subject={"type": "bill", "id": "nobody's"})["id"],

@@ -13,6 +13,7 @@ from tests.http.alerts import an_alert
 from tests.http.amendments import amendment_of
 from tests.http.channels import in_use
 from tests.http.constitutions import drafted
+from tests.http.incidents import an_incident
 from tests.http.integrator import NOTE, PAY, Agent, at_work, decide, note, payment, vouched_for
 from tests.http.model_providers import registered
 from tests.http.operations import MISSING, OPEN, WITHOUT_KEY, operations
@@ -186,6 +187,7 @@ def test_what_it_answers_is_what_it_says(
     ids["channel_id"] = in_use(shared.owner)["id"]
     an_alert(world, shared)
     ids["erasure_id"] = ask(shared, subject={"type": "bill", "id": "nobody's"})["id"]
+    ids["incident_id"] = an_incident(shared, due=shared.approver)["incident_id"]
     switch = engage(shared, "connection", shared.connections["sandbox_crm/read"])
     ids["switch_id"] = ok(release(shared.owner, switch))["id"]
     with at_work(shared) as another:

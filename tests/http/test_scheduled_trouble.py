@@ -54,12 +54,12 @@ def test_an_exception_that_breaks_stops_no_other(world: World, agent: Agent, fre
             assert scheduled.invoke({}) == {"expired": 1, "failed": 1}
             assert heartbeat(world, "expire_exceptions") == (True, True)
             assert others.action(good["id"])["status"] == "expired"
-            assert scheduled.invoke({}) == {"expired": 0, "failed": 1}
+            assert scheduled.invoke({}) == {"expired": 0, "told": 0, "failed": 1}
             assert heartbeat(world, "expire_exceptions") == (False, False)
-            assert world.stack.tick("expire_exceptions") == {"expired": 0, "failed": 1}
+            assert world.stack.tick("expire_exceptions") == {"expired": 0, "told": 0, "failed": 1}
         assert sum(b"division" in report.lower() for report in reports.received) == 2
     assert agent.action(bad["id"])["status"] == "awaiting_approval"
-    assert world.stack.tick("expire_exceptions") == {"expired": 1, "failed": 0}
+    assert world.stack.tick("expire_exceptions") == {"expired": 1, "told": 0, "failed": 0}
     assert heartbeat(world, "expire_exceptions") == (True, True)
     assert agent.action(bad["id"])["status"] == "expired"
 

@@ -1,0 +1,469 @@
+-- Incidents: what went so wrong that somebody has to answer for it, what was done about it and when, and what was learned.
+
+-- To say that something is wrong is for everybody, keys included: an integrator's own monitoring may see it first. To say that it is over,
+-- and what is to be learned, is for people.
+insert into private.permissions (permission, roles, service, system, aal2, meaning) values
+    ('incidents.read', '{owner,admin,approver,operator,developer,auditor}', true, true, false, 'read incidents and their reviews'),
+    ('incidents.open', '{owner,admin,approver,operator,developer}', true, false, false, 'open incidents and note what is known'),
+    ('incidents.manage', '{owner,admin,approver,operator}', false, false, false, 'contain and resolve incidents, hand them over'),
+    ('incidents.review', '{owner,admin,approver}', false, false, false, 'review incidents that somebody else resolved');
+alter table private.permissions add constraint incidents_are_ended_by_people
+    check (not (service or system) or permission not in ('incidents.manage', 'incidents.review'));
+
+-- The environment of what an incident is about or an entry names, '' where it has none; null when the tenant has no such thing.
+create function private.environment_of(p_tenant uuid, p_type text, p_id text) returns text
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_id uuid;
+begin
+    if p_id is null or p_id !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+        return null;
+    end if;
+    v_id := p_id::uuid;
+    return case p_type
+        when 'alert' then (select coalesce(environment, '') from app.alerts where tenant_id = p_tenant and id = v_id)
+        when 'action' then (select environment from app.actions where tenant_id = p_tenant and id = v_id)
+        when 'run' then (select environment from app.runs where tenant_id = p_tenant and id = v_id)
+        when 'exception' then (select environment from app.exceptions where tenant_id = p_tenant and id = v_id)
+        when 'connection' then (select environment from app.connections where tenant_id = p_tenant and id = v_id)
+        when 'kill_switch' then (select '' from app.kill_switches where tenant_id = p_tenant and id = v_id)
+        when 'incident' then (select coalesce(environment, '') from app.incidents where tenant_id = p_tenant and id = v_id)
+        end;
+end
+$$;
+
+-- What is known of it at the beginning does not change; what becomes known later is noted. `said` and `link_*` belong to the last change
+-- of the row, from which its entry in the timeline is made.
+create table app.incidents (
+    tenant_id uuid not null references app.tenants,
+    id uuid not null default gen_random_uuid(),
+    environment text check (environment in ('sandbox', 'production')),   -- null: of the tenant as a whole
+    severity text not null check (severity in ('low', 'medium', 'high', 'critical')),
+    title text not null check (length(trim(title)) between 1 and 200),
+    description text not null default '' check (length(description) <= 10000),
+    subject_type text check (length(subject_type) between 1 and 60),
+    subject_id text check (length(subject_id) between 1 and 200),
+    owner_id uuid not null,     -- the member who answers for it
+    status text not null default 'open' check (status in ('open', 'acknowledged', 'contained', 'resolved', 'reviewed')),
+    said text not null default '' check (length(said) <= 2000),
+    link_type text,
+    link_id text,
+    opened_by text not null default '',
+    opened_at timestamptz not null default now(),
+    acknowledged_by text,
+    acknowledged_at timestamptz,
+    contained_by text,
+    contained_at timestamptz,
+    resolved_by text,
+    resolved_at timestamptz,
+    reviewed_by text,
+    reviewed_at timestamptz,
+    primary key (tenant_id, id),
+    constraint subject_is_whole check ((subject_type is null) = (subject_id is null)),
+    constraint link_is_whole check ((link_type is null) = (link_id is null))
+);
+-- One per matter, however often it is told of while nobody has ended it.
+create unique index incidents_one_unresolved on app.incidents (tenant_id, subject_type, subject_id)
+    where status in ('open', 'acknowledged', 'contained');
+create index incidents_by_time on app.incidents (tenant_id, opened_at desc, id desc);
+create index incidents_by_status on app.incidents (tenant_id, status, opened_at desc, id desc);
+create index incidents_by_subject on app.incidents (tenant_id, subject_type, subject_id, opened_at desc);
+
+-- The timeline. What happened to the incident itself is written by its trigger; people and keys add notes.
+create table app.incident_entries (
+    tenant_id uuid not null references app.tenants,
+    id uuid not null default gen_random_uuid(),
+    incident_id uuid not null,
+    environment text check (environment in ('sandbox', 'production')),
+    kind text not null check (kind in ('opened', 'acknowledged', 'contained', 'resolved', 'reviewed', 'note', 'alert_joined',
+        'owner_changed', 'severity_changed', 'follow_up_added', 'follow_up_closed')),
+    text text not null default '' check (length(text) <= 2000),
+    digest text not null,
+    link_type text,
+    link_id text,
+    before text check (length(before) <= 200),
+    after text check (length(after) <= 200),
+    written_by text not null,
+    created_at timestamptz not null,
+    primary key (tenant_id, id),
+    foreign key (tenant_id, incident_id) references app.incidents (tenant_id, id),
+    constraint link_is_whole check ((link_type is null) = (link_id is null)),
+    constraint a_note_says_something check (kind <> 'note' or length(trim(text)) > 0 or link_type is not null)
+);
+create index incident_entries_by_time on app.incident_entries (tenant_id, incident_id, created_at desc, id desc);
+create index incident_entries_by_link on app.incident_entries (tenant_id, link_type, link_id) where link_type is not null;
+
+-- What was learned, once, by somebody else than who resolved it. impact: {money: [{amount, currency}], records, people, note}; amounts in
+-- minor units.
+create table app.incident_reviews (
+    tenant_id uuid not null references app.tenants,
+    id uuid not null,
+    incident_id uuid not null,
+    environment text check (environment in ('sandbox', 'production')),
+    what_happened text not null check (length(trim(what_happened)) > 0 and length(what_happened) <= 10000),
+    root_cause text not null check (length(trim(root_cause)) > 0 and length(root_cause) <= 10000),
+    impact jsonb not null check (jsonb_typeof(impact) = 'object' and length(impact::text) <= 8000),
+    went_well text not null default '' check (length(went_well) <= 5000),
+    went_badly text not null default '' check (length(went_badly) <= 5000),
+    digest text not null,
+    reviewed_by text not null,
+    created_at timestamptz not null,
+    primary key (tenant_id, id),
+    foreign key (tenant_id, incident_id) references app.incidents (tenant_id, id)
+);
+create unique index incident_reviews_one_each on app.incident_reviews (tenant_id, incident_id);
+
+-- What is to be done so that it does not come back: by whom, until which day (UTC), and closed with what was done.
+create table app.incident_follow_ups (
+    tenant_id uuid not null references app.tenants,
+    id uuid not null,
+    incident_id uuid not null,
+    environment text check (environment in ('sandbox', 'production')),
+    what text not null check (length(trim(what)) > 0 and length(what) <= 2000),
+    owner_id uuid not null,
+    due_on date not null,
+    status text not null default 'open' check (status in ('open', 'closed')),
+    created_by text not null,
+    created_at timestamptz not null,
+    overdue_at timestamptz,     -- when somebody was told that it is overdue
+    closed_by text,
+    closed_at timestamptz,
+    closing_note text check (length(closing_note) <= 2000),
+    primary key (tenant_id, id),
+    foreign key (tenant_id, incident_id) references app.incidents (tenant_id, id)
+);
+create index incident_follow_ups_by_incident on app.incident_follow_ups (tenant_id, incident_id, due_on, id);
+create index incident_follow_ups_by_day on app.incident_follow_ups (tenant_id, status, due_on, id);
+create index incident_follow_ups_to_tell on app.incident_follow_ups (due_on) where status = 'open' and overdue_at is null;
+
+-- A person of the tenant with the permission, or nobody.
+create function private.require_person(p_permission text, p_tenant uuid) returns private.principal
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_principal private.principal := private.require(p_permission);
+begin
+    if v_principal.kind <> 'user' or v_principal.tenant_id <> p_tenant then
+        perform private.fail(403, 'people_only', 'Only a person of the organisation does this.');
+    end if;
+    return v_principal;
+end
+$$;
+
+create function private.require_answerer(p_tenant uuid, p_user uuid) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if not exists (select from app.members where tenant_id = p_tenant and user_id = p_user) then
+        perform private.fail(422, 'not_a_member', 'Only a member of this organisation can answer for it.');
+    end if;
+end
+$$;
+
+create function private.digest_of(p_text text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select 'sha256:' || encode(sha256(convert_to(p_text, 'UTF8')), 'hex')
+$$;
+
+-- What an entry names is there, and in the incident's environment, or a key's own where the incident has none.
+create function private.require_link(p_incident app.incidents, p_environment text, p_type text, p_id text) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_of constant text := private.environment_of(p_incident.tenant_id, p_type, p_id);
+begin
+    if p_type is not null and (v_of is null or v_of <> '' and v_of <> coalesce(p_incident.environment, p_environment, v_of)) then
+        perform private.fail(422, 'unknown_link', 'There is no such thing in this incident''s environment.');
+    end if;
+end
+$$;
+
+-- open -> acknowledged -> contained -> resolved -> reviewed, forward only. A step before `resolved` may be left out; `reviewed` follows
+-- `resolved` alone, and the review. Whoever took a step, and when, is what the database sees.
+create function private.guard_incident() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_steps constant text[] := '{open,acknowledged,contained,resolved,reviewed}';
+    v_step integer := array_position(v_steps, new.status);
+    v_principal private.principal;
+begin
+    if tg_op = 'DELETE' then
+        perform private.fail(409, 'append_only', 'An incident is never deleted.');
+    elsif tg_op = 'INSERT' then
+        if new.status <> 'open' then
+            perform private.fail(409, 'invalid_transition', 'An incident begins open.');
+        end if;
+        new.acknowledged_by := null; new.acknowledged_at := null; new.contained_by := null; new.contained_at := null;
+        new.resolved_by := null; new.resolved_at := null; new.reviewed_by := null; new.reviewed_at := null;
+        new.opened_at := clock_timestamp();
+        -- Within a trigger: something critical opens one by itself, whoever brought it about.
+        if pg_trigger_depth() > 1 then
+            new.opened_by := 'system:alerts';
+            return new;
+        end if;
+        v_principal := private.require('incidents.open');
+        if v_principal.tenant_id <> new.tenant_id then
+            perform private.fail(403, 'other_tenant', 'An incident is opened within one''s own tenant.');
+        end if;
+        perform private.require_environment(v_principal, new.environment);
+        perform private.require_answerer(new.tenant_id, new.owner_id);
+        new.opened_by := private.acting();
+        return new;
+    end if;
+    perform private.require_person(case when new.status = 'reviewed' then 'incidents.review' else 'incidents.manage' end, new.tenant_id);
+    if new.status = old.status then
+        perform private.guard_incident_change(old, new);
+    elsif v_step <= array_position(v_steps, old.status) or (new.status = 'reviewed') <> (old.status = 'resolved') then
+        perform private.fail(409, 'invalid_transition', format('An incident that is %s does not become %s.', old.status, new.status));
+    elsif (new.owner_id, new.severity) is distinct from (old.owner_id, old.severity) then
+        perform private.fail(409, 'invalid_transition', 'One thing at a time: a step, or who answers for it, or how bad it is.');
+    elsif new.status in ('contained', 'resolved') and length(trim(new.said)) = 0 then
+        perform private.fail(422, 'reason_needed', 'Say how it was contained, or why it is over.');
+    elsif new.status = 'reviewed' and not exists (select from app.incident_reviews
+        where tenant_id = new.tenant_id and incident_id = new.id) then
+        perform private.fail(409, 'invalid_transition', 'An incident is reviewed by its review.');
+    end if;
+    perform private.require_link(old, null, new.link_type, new.link_id);
+    return private.stamped_incident(old, new);
+end
+$$;
+
+-- What may change beside the status: who answers for it, until it is reviewed; and how bad it is, until it is resolved, with a reason.
+create function private.guard_incident_change(p_old app.incidents, p_new app.incidents) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if (p_new.owner_id, p_new.severity) is not distinct from (p_old.owner_id, p_old.severity) then
+        perform private.fail(409, 'immutable_column', 'An incident changes by a step, or in who answers for it or how bad it is.');
+    elsif p_old.status = 'reviewed' then
+        perform private.fail(409, 'invalid_transition', 'The incident is reviewed; it stays as it is.');
+    elsif p_new.severity <> p_old.severity and p_old.status = 'resolved' then
+        perform private.fail(409, 'invalid_transition', 'The incident is resolved; how bad it was stays.');
+    elsif p_new.severity <> p_old.severity and length(trim(p_new.said)) = 0 then
+        perform private.fail(422, 'reason_needed', 'Say why it is worse or less bad than it was thought to be.');
+    elsif p_new.owner_id <> p_old.owner_id then
+        perform private.require_answerer(p_new.tenant_id, p_new.owner_id);
+    end if;
+end
+$$;
+
+-- Who and when of each step: of the one that is taken now, the caller; of the others, as it was. Whoever contains or resolves what nobody
+-- had acknowledged has acknowledged it thereby.
+create function private.stamped_incident(p_old app.incidents, p_new app.incidents) returns app.incidents
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_by constant text := private.acting();
+    v_at constant timestamptz := clock_timestamp();
+    v_moved constant boolean := p_new.status <> p_old.status;
+begin
+    p_new.acknowledged_by := coalesce(p_old.acknowledged_by, case when v_moved then v_by end);
+    p_new.acknowledged_at := coalesce(p_old.acknowledged_at, case when v_moved then v_at end);
+    p_new.contained_by := case when v_moved and p_new.status = 'contained' then v_by else p_old.contained_by end;
+    p_new.contained_at := case when v_moved and p_new.status = 'contained' then v_at else p_old.contained_at end;
+    p_new.resolved_by := case when v_moved and p_new.status = 'resolved' then v_by else p_old.resolved_by end;
+    p_new.resolved_at := case when v_moved and p_new.status = 'resolved' then v_at else p_old.resolved_at end;
+    p_new.reviewed_by := case when v_moved and p_new.status = 'reviewed' then v_by else p_old.reviewed_by end;
+    p_new.reviewed_at := case when v_moved and p_new.status = 'reviewed' then v_at else p_old.reviewed_at end;
+    return p_new;
+end
+$$;
+
+-- Writes what became of the incident into its timeline, whoever changed the row.
+create function private.tell_of_incident() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_by constant text := case tg_op when 'INSERT' then new.opened_by else private.acting() end;
+begin
+    if tg_op = 'INSERT' or new.status <> old.status then
+        insert into app.incident_entries (tenant_id, incident_id, kind, text, link_type, link_id, before, after, written_by)
+        values (new.tenant_id, new.id, case tg_op when 'INSERT' then 'opened' else new.status end, new.said, new.link_type, new.link_id,
+            case tg_op when 'UPDATE' then old.status end, new.status, v_by);
+        return null;
+    end if;
+    if new.owner_id <> old.owner_id then
+        insert into app.incident_entries (tenant_id, incident_id, kind, text, before, after, written_by)
+        values (new.tenant_id, new.id, 'owner_changed', new.said, old.owner_id, new.owner_id, v_by);
+    end if;
+    if new.severity <> old.severity then
+        insert into app.incident_entries (tenant_id, incident_id, kind, text, before, after, written_by)
+        values (new.tenant_id, new.id, 'severity_changed', new.said, old.severity, new.severity, v_by);
+    end if;
+    return null;
+end
+$$;
+
+-- By hand there are notes only, in the writer's own name, of now, and naming what is there: in the incident's environment, if it has one.
+create function private.guard_incident_entry() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_principal private.principal;
+    v_incident app.incidents;
+begin
+    select * into v_incident from app.incidents where tenant_id = new.tenant_id and id = new.incident_id;
+    if not found then
+        perform private.fail(404, 'not_found', 'There is no such incident.');
+    end if;
+    if pg_trigger_depth() < 2 then
+        v_principal := private.require('incidents.open');
+        if v_principal.tenant_id <> new.tenant_id then
+            perform private.fail(403, 'other_tenant', 'A note is written within one''s own tenant.');
+        elsif new.kind <> 'note' then
+            perform private.fail(403, 'invalid_entry', 'Only notes are written by hand; the rest follows from what is done.');
+        elsif v_principal.kind = 'service' and (select count(*) from app.incident_entries where tenant_id = new.tenant_id
+            and incident_id = new.incident_id and kind = 'note' and written_by like 'service:%') >= 100 then
+            perform private.fail(409, 'too_many_notes', 'Keys have written 100 notes on this incident; a person goes on from here.');
+        end if;
+        perform private.require_environment(v_principal, coalesce(v_incident.environment, v_principal.environment));
+        perform private.require_link(v_incident, v_principal.environment, new.link_type, new.link_id);
+        new.written_by := private.acting();
+    end if;
+    new.environment := coalesce(v_incident.environment, nullif(private.environment_of(new.tenant_id, new.link_type, new.link_id), ''));
+    new.digest := private.digest_of(new.text);
+    new.created_at := clock_timestamp();
+    return new;
+end
+$$;
+
+-- A review follows what is resolved, once, by a person who may, and by another one than who resolved it wherever there is another.
+create function private.guard_incident_review() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_incident app.incidents;
+begin
+    perform private.require_person('incidents.review', new.tenant_id);
+    select * into v_incident from app.incidents where tenant_id = new.tenant_id and id = new.incident_id for update;
+    if not found then
+        perform private.fail(404, 'not_found', 'There is no such incident.');
+    elsif v_incident.status <> 'resolved' then
+        perform private.fail(409, 'incident_moved', format('The incident is %s; a review follows what is resolved.', v_incident.status));
+    elsif v_incident.resolved_by = private.acting() and exists (
+        select from app.members m join private.permissions p on p.permission = 'incidents.review' and m.role = any (p.roles)
+        where m.tenant_id = new.tenant_id and 'user:' || m.user_id <> v_incident.resolved_by) then
+        perform private.fail(403, 'own_resolution', 'You resolved it; somebody else who may review it does.');
+    end if;
+    new.environment := v_incident.environment;
+    new.reviewed_by := private.acting();
+    new.created_at := clock_timestamp();
+    new.digest := private.digest_of(concat_ws(E'\n', new.what_happened, new.root_cause, new.impact::text, new.went_well, new.went_badly));
+    return new;
+end
+$$;
+
+create function private.incident_is_reviewed() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    update app.incidents set status = 'reviewed', said = '', link_type = null, link_id = null
+        where tenant_id = new.tenant_id and id = new.incident_id;
+    return null;
+end
+$$;
+
+-- A follow-up is closed once, by whoever answers for it or may manage incidents, with what was done; nothing else of it changes, but that
+-- a scheduled function notes that it told of its being overdue.
+create function private.guard_follow_up() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_today constant date := (clock_timestamp() at time zone 'utc')::date;
+    v_principal private.principal;
+begin
+    if tg_op = 'DELETE' then
+        perform private.fail(409, 'append_only', 'A follow-up is never deleted; close it and say why.');
+    elsif tg_op = 'INSERT' then
+        v_principal := private.require_person('incidents.manage', new.tenant_id);
+        perform private.require_answerer(new.tenant_id, new.owner_id);
+        if new.due_on not between v_today and v_today + 366 then
+            perform private.fail(422, 'invalid_day', 'A follow-up is due today or later, and within a year.');
+        elsif (select count(*) from app.incident_follow_ups where tenant_id = new.tenant_id and incident_id = new.incident_id) >= 100 then
+            perform private.fail(409, 'too_many_follow_ups', 'An incident has 100 follow-ups at most.');
+        end if;
+        select environment into new.environment from app.incidents where tenant_id = new.tenant_id and id = new.incident_id;
+        if not found then
+            perform private.fail(404, 'not_found', 'There is no such incident.');
+        end if;
+        new.status := 'open'; new.overdue_at := null; new.closed_by := null; new.closed_at := null; new.closing_note := null;
+        new.created_by := private.acting();
+        new.created_at := clock_timestamp();
+        return new;
+    elsif old.status = 'closed' then
+        perform private.fail(409, 'follow_up_closed', 'The follow-up is closed already.');
+    elsif new.status = 'open' then
+        v_principal := private.require('alerts.raise');
+        if v_principal.tenant_id <> new.tenant_id or old.overdue_at is not null or old.due_on >= v_today then
+            perform private.fail(409, 'invalid_transition', 'It is told once that a follow-up is overdue, when it is.');
+        end if;
+        new.overdue_at := clock_timestamp(); new.closed_by := null; new.closed_at := null; new.closing_note := null;
+        return new;
+    end if;
+    v_principal := private.require_person('incidents.read', new.tenant_id);
+    if v_principal.id <> old.owner_id and not 'incidents.manage' = any (v_principal.permissions) then
+        perform private.fail(403, 'permission_denied', 'Whoever answers for a follow-up closes it, or somebody who manages incidents.');
+    elsif length(trim(coalesce(new.closing_note, ''))) = 0 then
+        perform private.fail(422, 'reason_needed', 'Say what was done.');
+    end if;
+    new.closed_by := private.acting();
+    new.closed_at := clock_timestamp();
+    new.overdue_at := old.overdue_at;
+    return new;
+end
+$$;
+
+create function private.tell_of_follow_up() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if tg_op = 'INSERT' or new.status <> old.status then
+        insert into app.incident_entries (tenant_id, incident_id, kind, text, after, written_by)
+        values (new.tenant_id, new.incident_id, case tg_op when 'INSERT' then 'follow_up_added' else 'follow_up_closed' end,
+            coalesce(new.closing_note, new.what), new.id, private.acting());
+    end if;
+    return null;
+end
+$$;
+
+create trigger incidents_guard before insert or update or delete on app.incidents
+    for each row execute function private.guard_incident();
+create trigger incidents_keep_columns before update on app.incidents
+    for each row execute function private.keep_columns('severity', 'owner_id', 'status', 'said', 'link_type', 'link_id', 'acknowledged_by',
+        'acknowledged_at', 'contained_by', 'contained_at', 'resolved_by', 'resolved_at', 'reviewed_by', 'reviewed_at');
+create trigger incidents_tell after insert or update on app.incidents
+    for each row execute function private.tell_of_incident();
+create trigger incident_entries_guard before insert on app.incident_entries
+    for each row execute function private.guard_incident_entry();
+create trigger incident_reviews_guard before insert on app.incident_reviews
+    for each row execute function private.guard_incident_review();
+create trigger incident_reviews_tell after insert on app.incident_reviews
+    for each row execute function private.incident_is_reviewed();
+create trigger incident_follow_ups_guard before insert or update or delete on app.incident_follow_ups
+    for each row execute function private.guard_follow_up();
+create trigger incident_follow_ups_keep_columns before update on app.incident_follow_ups
+    for each row execute function private.keep_columns('status', 'overdue_at', 'closed_by', 'closed_at', 'closing_note');
+create trigger incident_follow_ups_tell after insert or update on app.incident_follow_ups
+    for each row execute function private.tell_of_follow_up();
+
+-- The log says who did what and when, and by digests which words were said; the words themselves are here.
+select private.audit_table('app.incidents', 'incident', 'opened', 'severity title owner_id subject_type subject_id opened_by');
+select private.audit_table('app.incident_entries', 'incident_entry', 'added', 'incident_id kind digest link_type link_id before after written_by');
+select private.append_only('app.incident_entries');
+select private.audit_table('app.incident_reviews', 'incident_review', 'recorded', 'incident_id digest reviewed_by');
+select private.append_only('app.incident_reviews');
+select private.audit_table('app.incident_follow_ups', 'incident_follow_up', 'added', 'incident_id owner_id due_on closed_by overdue_at');
+select private.guard_table('app.incidents');
+
+alter table app.incidents enable row level security;
+alter table app.incidents force row level security;
+create policy "members read their tenant's incidents of their environment" on app.incidents for select to authenticated
+    using (tenant_id = (select private.current_tenant())
+        and (environment is null or environment = coalesce((select private.current_environment()), environment)));
+alter table app.incident_entries enable row level security;
+alter table app.incident_entries force row level security;
+create policy "members read their tenant's timelines of their environment" on app.incident_entries for select to authenticated
+    using (tenant_id = (select private.current_tenant())
+        and (environment is null or environment = coalesce((select private.current_environment()), environment)));
+alter table app.incident_reviews enable row level security;
+alter table app.incident_reviews force row level security;
+create policy "members read their tenant's reviews of their environment" on app.incident_reviews for select to authenticated
+    using (tenant_id = (select private.current_tenant())
+        and (environment is null or environment = coalesce((select private.current_environment()), environment)));
+alter table app.incident_follow_ups enable row level security;
+alter table app.incident_follow_ups force row level security;
+create policy "members read their tenant's follow-ups of their environment" on app.incident_follow_ups for select to authenticated
+    using (tenant_id = (select private.current_tenant())
+        and (environment is null or environment = coalesce((select private.current_environment()), environment)));
+grant select on app.incidents, app.incident_entries, app.incident_reviews, app.incident_follow_ups to authenticated;
+
+revoke all on all functions in schema app, private from public;
