@@ -13,6 +13,8 @@ from api.dashboard.pages import page
 from api.dashboard.routing import page_router, problem_of, to
 from api.dashboard.visitor import Reader, Visitor
 from api.errors import Problem
+from api.incidents import service as incidents
+from api.incidents.models import Link
 from api.monitoring import service
 from api.monitoring.models import Acknowledgement, AlertStatus, NewOwner, Resolution
 from api.pagination import PageRequest
@@ -21,9 +23,17 @@ from api.tenants import service as tenants
 router = page_router()
 #: As many as a page shows.
 SHOWN = 50
+#: As many incidents as an alert names.
+RELATED = 5
 STATUSES = get_args(AlertStatus)
 #: The page of what an alert is about, where it has one.
-PAGES = {"action": "/actions/{}", "run": "/runs/{}", "exception": "/exceptions/{}", "amendment": "/amendments/{}"}
+PAGES = {
+    "action": "/actions/{}",
+    "run": "/runs/{}",
+    "exception": "/exceptions/{}",
+    "amendment": "/amendments/{}",
+    "incident": "/incidents/{}",
+}
 
 
 @router.get("/alerts")
@@ -94,9 +104,11 @@ async def hand_over(request: Request, alert_id: UUID, who: Reader, form: Sent) -
 async def _one(
     request: Request, who: Visitor, alert_id: UUID, *, typed: Form | None = None, problem: Problem | None = None
 ) -> Response:
-    shown, history, members = await asyncio.gather(
+    about_it = {"about": Link(type="alert", id=alert_id)}
+    shown, history, related, members = await asyncio.gather(
         service.get_alert(who.principal, alert_id),
         service.history(who.principal, alert_id),
+        incidents.list_incidents(who.principal, PageRequest(RELATED, None), about_it),
         tenants.list_members(who.principal) if who.may("members.read") else _nobody(),
     )
     known = {str(each["user_id"]): each.get("name") or each["email"] for each in members}
@@ -108,7 +120,7 @@ async def _one(
     return page(
         who, "alert.html", request=request, status=problem.status_code if problem else 200, problem=problem,
         typed=typed, shown=shown, history=history, about=about, people=sorted(people.items(), key=lambda one: one[1]),
-        name_of=lambda acting: name_of(acting, names),
+        name_of=lambda acting: name_of(acting, names), incidents=related["items"],
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from api.dashboard.routing import page_router
 from api.dashboard.visitor import Reader, Visitor
 from api.exceptions import service as exceptions
 from api.exceptions.models import Asked
+from api.incidents import service as incidents
 from api.monitoring import service
 from api.pagination import PageRequest
 
@@ -34,16 +35,17 @@ WAITING = {
 @router.get("/")
 async def show_overview(request: Request, who: Reader) -> Response:
     """The overview, or the first steps where nothing has happened yet."""
-    numbers, mine, loose, alerts, waiting = await asyncio.gather(
+    numbers, mine, loose, alerts, going, waiting = await asyncio.gather(
         service.measure(who.principal, DAYS, None, datetime.now(UTC)),
         _open(who, "me"),
         _open(who, "none"),
         _alerts(who),
+        _incidents(who),
         service.list_waiting(who.principal, None),
     )
     return page(
         who, "overview.html", request=request, numbers=numbers, mine=mine, loose=loose, alerts=alerts,
-        waiting=mine_to_decide(who, waiting), steps=steps(who, numbers), charts_of=_charts(numbers),
+        incidents=going, waiting=mine_to_decide(who, waiting), steps=steps(who, numbers), charts_of=_charts(numbers),
         worst=worst(numbers["exceptions"]["by_severity"]), said=said,
         limits=[each | {"text": limit_text(each)} for each in numbers["limits"][:SHOWN]], days=DAYS, shown=SHOWN,
     )  # fmt: skip
@@ -62,6 +64,13 @@ async def _alerts(who: Visitor) -> dict[str, Any]:
         return {"items": [], "has_more": False}
     only = {"status": "open"}
     return await service.list_alerts(who.principal, PageRequest(SHOWN, None), only)
+
+
+async def _incidents(who: Visitor) -> dict[str, Any]:
+    """What is going wrong, for whoever may do something about it."""
+    if not who.may("incidents.manage"):
+        return {"items": [], "has_more": False}
+    return await incidents.list_incidents(who.principal, PageRequest(SHOWN, None), {"status": "unresolved"})
 
 
 def mine_to_decide(who: Visitor, waiting: list[dict[str, Any]]) -> list[dict[str, Any]]:

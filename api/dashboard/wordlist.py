@@ -71,6 +71,12 @@ _STATUS: dict[str, dict[str, tuple[str, ...]]] = {
     "alert": {
         "open": ("Open", "bad"), "acknowledged": ("Somebody is on it", "warn"), "resolved": ("Resolved", "good"),
     },
+    "incident": {
+        "open": ("Nobody is on it", "bad"), "acknowledged": ("Somebody is on it", "warn"),
+        "contained": ("Contained", "warn", "It gets no worse; it is not over."),
+        "resolved": ("To be reviewed", "info", "It is over; what was learned is not written down yet."),
+        "reviewed": ("Reviewed", "good"),
+    },
     "kill_switch": {
         "engaged": ("Engaged", "bad", "Nothing that it covers starts."), "released": ("Released", "good"),
     },
@@ -337,6 +343,7 @@ _VOCABULARY: dict[str, dict[str, tuple[str, ...]]] = {
         "connection.revocation_failed": ("A provider did not confirm that access ended", "bad"),
         "connection.scopes_wider": ("A provider granted more than was asked for", "bad"),
         "connection.scopes_narrower": ("A provider granted less than was asked for", "warn"),
+        "incident.follow_up_overdue": ("What was to be done after an incident is overdue", "warn"),
         "permit.unreported": ("A client did not say what it did with its permit", "bad"),
         "run.failed": ("A run failed", "warn"),
     },
@@ -357,6 +364,8 @@ _PERMISSIONS = {
     "directory.approve": "Approve changes of the directory", "directory.propose": "Propose changes of the directory",
     "directory.read": "See the directory", "exceptions.decide": "Decide exceptions",
     "exceptions.expire": "Expire what nobody decided", "exceptions.read": "See exceptions",
+    "incidents.manage": "Contain and resolve incidents", "incidents.open": "Open incidents and note what is known",
+    "incidents.read": "See incidents and their reviews", "incidents.review": "Review what others resolved",
     "kill_switches.engage": "Stop something at once", "kill_switches.read": "See what is stopped",
     "kill_switches.release": "Let something run again", "members.manage": "Manage people and roles",
     "members.read": "See people and roles", "models.call": "Ask a model within a run",

@@ -169,7 +169,7 @@ def test_whoever_resolved_it_does_not_review_it_while_another_may(world: World) 
 
 def test_a_key_opens_and_notes_and_ends_nothing(world: World) -> None:
     key, other = ACME.service(), ACME.service("sandbox")
-    about = {"subject_type": "run", "subject_id": ACME.run()}
+    about: Row = {"subject_type": "run", "subject_id": ACME.run()}
     incident = opened(world, by=key, environment=None, **about)
     row = _row(world, incident)
     assert (row["environment"], row["owner_id"]) == ("production", ACME.person("owner"))

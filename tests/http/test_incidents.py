@@ -40,8 +40,8 @@ def test_from_the_first_alert_to_what_was_learned(world: World, company: Organis
     incident = found["id"]
     assert (found["status"], found["severity"], found["opened_by"]) == ("open", "critical", "system:alerts")
     assert found["owner"]["user_id"] == company.owner.user_id
-    again = {"title": "x", "severity": "low", "about": {"type": "alert", "id": alert}}
-    refused = problem(operator.api.post(INCIDENTS, json=again, headers=once()), 409, "incident_open")
+    another = {"title": "x", "severity": "low", "about": {"type": "alert", "id": alert}}
+    refused = problem(operator.api.post(INCIDENTS, json=another, headers=once()), 409, "incident_open")
     assert incident in refused["detail"]
     did(operator, incident, "acknowledge", note="I call the bank")
     switch = engage(company, "connection", company.connections["sandbox_crm/read"])["id"]
@@ -116,7 +116,7 @@ def test_lists_and_counts(company: Organisation) -> None:
     assert {name: counts[name] - before[name] for name in ("open", "resolved", "mine")} == {
         "open": 2, "resolved": 1, "mine": 2,
     }  # fmt: skip
-    asked = {"severity": "low", "environment": "sandbox", "owner_id": company.owner.user_id, "limit": 1}
+    asked: dict[str, Any] = {"severity": "low", "environment": "sandbox", "owner_id": company.owner.user_id, "limit": 1}
     page = ok(company.owner.api.get(INCIDENTS, params=asked | {"status": "unresolved"}))
     assert ([each["id"] for each in page["items"]], page["has_more"]) == ([made[2]], True)
     rest = ok(company.owner.api.get(INCIDENTS, params=asked | {"status": "unresolved", "cursor": page["next_cursor"]}))
