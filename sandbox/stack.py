@@ -36,8 +36,10 @@ MODELS_URL = "https://models.sandbox.example"
 START_SECONDS = 60
 #: The link of the mail templates that docs/deploy.md asks for, in the words of the Auth stand-in.
 MAIL_LINK = "{site_url}/auth/confirm?token_hash={token_hash}&type={type}&next={redirect_to}"
-#: The functions that a deployment's scheduler calls (vercel.json).
+#: Of the functions that a deployment's scheduler calls (vercel.json), those that readiness waits for, and others that
+#: a stack calls by itself.
 SCHEDULED = ("execute_actions", "advance_runs", "expire_exceptions", "refresh_tokens", "purge_expired")
+ALSO_SCHEDULED = ("deliver_notifications",)
 
 
 class StackError(RuntimeError):
@@ -212,7 +214,7 @@ class Stack:
 
     def _tick_forever(self) -> None:
         while not self._stopping.wait(self.schedule):
-            for function in SCHEDULED:
+            for function in (*SCHEDULED, *ALSO_SCHEDULED):
                 # A scheduler that gets no answer tries again at the next tick.
                 with contextlib.suppress(OSError, ValueError):
                     self.tick(function)

@@ -1,5 +1,6 @@
 """Sends plain-text mail by the deployment's SMTP server."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -10,8 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 from api.config import ConfigurationError, settings
 
-#: Seconds that the server has for one mail.
-TIMEOUT = 15
+#: Seconds that the server has for one step of a mail, and for all of it: less than a delivery's lease.
+TIMEOUT, LONGEST = 15, 40
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -73,7 +74,10 @@ async def send(to: str, subject: str, text: str, message_id: str, origin: str) -
     if not configured():
         return Sent("retry", "This deployment cannot mail: SMTP_URL or MAIL_FROM is missing.")
     try:
-        await aiosmtplib.send(written(to, subject, text, message_id, origin), **server(settings().smtp_url))
+        async with asyncio.timeout(LONGEST):
+            await aiosmtplib.send(written(to, subject, text, message_id, origin), **server(settings().smtp_url))
+    except ConfigurationError as error:
+        return Sent("retry", str(error))
     except aiosmtplib.SMTPRecipientsRefused as error:
         code = max((one.code for one in error.recipients), default=0)
         return Sent("dead" if code >= 500 else "retry", f"The mail server refused the address ({code}).")

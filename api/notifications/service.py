@@ -157,14 +157,19 @@ async def list_deliveries(principal: Principal, channel_id: UUID, page: PageRequ
     return page.page(rows, "created_at", "id")
 
 
+def mails() -> bool:
+    """Whether this deployment can mail."""
+    return mail.configured()
+
+
 def leads_to(kind: str, target: str) -> tuple[str, str | None]:
     """What is shown of a target, and the secret that belongs to it: of a webhook a new one. Raises Problem."""
     target = target.strip()
     if kind == "email":
-        if not mail.configured():
+        if not mails():
             raise Problem(
                 409, "mail_not_configured",
-                "This deployment cannot mail. Whoever runs it sets SMTP_URL and MAIL_FROM; until then take another kind.",
+                "This deployment cannot mail: whoever runs it sets SMTP_URL and MAIL_FROM. Take another kind.",
             )  # fmt: skip
         if not _ADDRESS.fullmatch(target) or len(target) > 254:
             raise _unfit("Give one mail address, such as on-call@example.com.")
@@ -191,7 +196,8 @@ def _require_https(target: str) -> None:
 
 
 def _unfit(detail: str) -> Problem:
-    return Problem(422, "invalid_target", detail, [{"pointer": "/target", "message": detail}])
+    what = [{"pointer": "/target", "message": detail}]
+    return Problem(422, "invalid_target", "This is no place that can be told.", what)
 
 
 def _made() -> str:

@@ -85,7 +85,7 @@ alter table app.notifications enable row level security;
 alter table app.notifications force row level security;
 create policy "members read what their tenant's channels were told of their environment" on app.notifications for select to authenticated
     using (tenant_id = (select private.current_tenant())
-        and (environment is null or environment = coalesce((select private.current_environment()), environment)));
+        and (environment is null or (select private.current_environment()) is null or environment = (select private.current_environment())));
 grant select on app.notifications to authenticated;
 
 -- A channel that is no longer in use has nothing left to tell: a week-old alarm helps nobody once it is enabled.
@@ -158,11 +158,11 @@ begin
     if tg_op = 'UPDATE' and not (v_worse or v_over or v_handed or v_again) then
         return null;
     end if;
-    for v_channel in select * from app.channels c where c.tenant_id = new.tenant_id and c.status = 'active'
-        and (c.environment is null or new.environment is null or c.environment = new.environment)
+    for v_channel in select * from app.channels c where c.tenant_id = new.tenant_id and c.status = 'active' and (v_over
+        or (c.environment is null or new.environment is null or c.environment = new.environment)
         and private.severity_rank(c.least_severity) <= private.severity_rank(new.severity)
         and (c.owner_id is null or c.owner_id = new.owner_id)
-        and (new.subject_type <> 'channel' or new.subject_id <> c.id::text) order by c.id loop
+        and (new.subject_type <> 'channel' or new.subject_id <> c.id::text)) order by c.id loop
         select max(created_at) into v_told from app.notifications
             where tenant_id = new.tenant_id and alert_id = new.id and channel_id = v_channel.id;
         v_event := case

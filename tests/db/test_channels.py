@@ -132,8 +132,14 @@ def test_an_alert_and_what_is_told_of_it_commit_together_or_not(world: World) ->
     assert told(world, mine) == ["alert.raised", "alert.escalated", "alert.resolved"]
     assert told(world, critical) == ["alert.raised", "alert.resolved"]
     assert told(world, theirs) == told(world, sandbox) == []
+    whose = in_use(world, ACME, owner_id=ACME.person("admin"))
+    handed = raised(world, owner_id=ACME.person("admin"))
+    world.call(ACME.user(), "assign_alert_v1", {"id": handed, "user_id": ACME.person("approver")})
+    world.call(ACME.user(), "resolve_alert_v1", {"id": handed, "reason": "over"})
+    assert told(world, whose) == ["alert.raised", "alert.resolved"]  # who was told that it is there hears of its end
+    seen_by_mine = len(told(world, mine))
     raised(world, environment=None, subject_type="channel", subject_id=mine)  # none is told of itself
-    assert len(told(world, mine)) == 3
+    assert len(told(world, mine)) == seen_by_mine
     assert told(world, sandbox) == ["alert.raised"]
     content: Any = world.value("select content from app.notifications where channel_id = %s limit 1", mine)
     assert "detail" not in content

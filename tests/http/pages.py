@@ -29,6 +29,7 @@ from tests.http.world import World
 WORDS = {"provider": "sandbox_bank"}
 #: What is done to the thing that a path names, where its form takes any word and refuses those that it does not know.
 STEPS = {
+    "/settings/channels/{channel_id}/{step}": "disable",
     "/settings/webhooks/{trigger_id}/{step}": "revoke",
     "/team/invitations/{invitation_id}/{step}": "withdraw",
     "/team/members/{user_id}/{step}": "remove",
