@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar
 from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from api.certificates import trusted
 from api.config import settings
 from api.errors import CHALLENGE, Problem
 
@@ -94,7 +95,7 @@ class _KeySet:
 
         self._fetched = time.monotonic()
         try:
-            async with httpx.AsyncClient(timeout=5) as client:
+            async with httpx.AsyncClient(timeout=5, verify=trusted()) as client:
                 answer = await client.get(f"{settings().auth_issuer}/.well-known/jwks.json")
                 answer.raise_for_status()
                 keys = jwt.PyJWKSet.from_dict(answer.json())

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from api.certificates import trusted
 from api.config import ConfigurationError, settings
 from api.dashboard.session import Session, begun
 from api.errors import Problem
@@ -65,7 +66,7 @@ async def _auth(session: Session | None = None) -> AsyncIterator["AsyncGoTrueCli
 
     headers = {"apikey": key, "Authorization": f"Bearer {key}"}
     try:
-        async with httpx.AsyncClient(timeout=TIMEOUT) as transport:
+        async with httpx.AsyncClient(timeout=TIMEOUT, verify=trusted()) as transport:
             client = AsyncGoTrueClient(
                 url=settings().auth_issuer, headers=headers, http_client=transport,
                 auto_refresh_token=False, persist_session=False,
@@ -132,8 +133,9 @@ async def renewed(session: Session) -> Session:
 async def factors(session: Session) -> list[Factor]:
     """The person's second factors of the TOTP kind, as Supabase Auth has them now."""
     async with _auth(session) as auth:
-        listed = await auth.mfa.list_factors()
-        return [Factor(each.id, each.friendly_name or "", each.status == "verified") for each in listed.all]
+        known = await auth.get_session()  # with the person, who was asked for on the way
+        found = (known.user.factors if known else None) or []
+        return [Factor(each.id, each.friendly_name or "", each.status == "verified") for each in found]
 
 
 async def step_up(session: Session, code: str, factor_id: str | None = None) -> Session:

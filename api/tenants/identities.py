@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from api.certificates import trusted
 from api.config import ConfigurationError, settings
 from api.errors import Problem
 
@@ -29,7 +30,7 @@ async def _administration() -> AsyncIterator["AsyncGoTrueClient"]:
 
     from supabase import AsyncClientOptions, acreate_client
 
-    async with httpx.AsyncClient(timeout=TIMEOUT) as transport:
+    async with httpx.AsyncClient(timeout=TIMEOUT, verify=trusted()) as transport:
         # Without PKCE, whose verifier would have to be in the browser that follows the link.
         options = AsyncClientOptions(
             httpx_client=transport, auto_refresh_token=False, persist_session=False, flow_type="implicit"
