@@ -23,8 +23,8 @@ from api.tenants import service as tenants
 
 router = page_router()
 SHOWN = 50
-#: Events of one step of verifying: as many as take a second at most.
-STEP = 20_000
+#: Events of one step of verifying: few enough for a page to be there at once, whatever the length of the log.
+STEP = 2_500
 NAMES = ("type", "who", "subject", "since", "until")
 #: The pages of what events are about, by the kind of subject.
 PAGES = {
