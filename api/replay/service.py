@@ -55,7 +55,7 @@ async def examine(
     tally = Tally(candidate)
     deadline = time.monotonic() + seconds
     last: Row | None = None
-    async for row in decisions(principal, since, start):
+    async for row in decisions(principal, since, start, min(PAGE, limit + 1)):
         if tally.examined >= limit or time.monotonic() >= deadline:
             return tally.report(_cursor(last))
         tally.add(row.found)
@@ -65,10 +65,13 @@ async def examine(
 
 
 async def decisions(
-    principal: Principal, since: datetime | None, start: tuple[datetime, UUID] | None
+    principal: Principal, since: datetime | None, start: tuple[datetime, UUID] | None, size: int = PAGE
 ) -> AsyncIterator[Row]:
-    """Every stored decision that the principal may see, newest first, each with what it rested on."""
-    args: dict[str, Any] = {"limit": PAGE, "since": since}
+    """Every stored decision that the principal may see, newest first, each with what it rested on.
+
+    size: how many are fetched at once.
+    """
+    args: dict[str, Any] = {"limit": size, "since": since}
     if start is not None:
         args |= {"after_at": start[0], "after_id": start[1]}
     while True:
@@ -76,7 +79,7 @@ async def decisions(
         for row in rows_of(page):
             yield row
             args |= {"after_at": row.decided_at, "after_id": row.id}
-        if len(page["decisions"]) < PAGE:
+        if len(page["decisions"]) < size:
             return
 
 
