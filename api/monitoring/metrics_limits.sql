@@ -29,6 +29,6 @@ left join lateral (
     group by r.key
     order by sum(r.amount) desc, sum(r.count) desc
     limit 1) u on true
-where w.environment = coalesce(%(environment)s, w.environment)
+where (%(environment)s::text is null or w.environment = %(environment)s)
 order by share desc, w.slug, l.name
 limit 50

@@ -6,6 +6,6 @@ from app.actions a
 join app.exceptions e on e.tenant_id = a.tenant_id and e.action_id = a.id
 cross join lateral jsonb_each_text(case when jsonb_typeof(e.class -> 'worth') = 'object' then e.class -> 'worth' else '{}' end) w
 where a.status = 'succeeded' and a.effect = 'money_movement' and a.updated_at >= %(since)s
-    and a.environment = coalesce(%(environment)s, a.environment)
+    and (%(environment)s::text is null or a.environment = %(environment)s)
 group by w.key
 order by w.key
