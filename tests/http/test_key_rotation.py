@@ -20,6 +20,7 @@ from sandbox.organisation import Organisation, ok, once
 from sandbox.postgres import Server
 from sandbox.state import CHECKOUT
 from tests.cluster import cloned
+from tests.http.channels import new_channel
 from tests.http.integrator import CONNECTED, Agent, access_spec, at_work, new_organisation
 from tests.http.model_providers import KEY, registered
 from tests.http.sealed import unseal
@@ -225,20 +226,21 @@ def test_the_secrets_of_webhooks_and_the_keys_of_models_go_along(world: World, o
     """Both secrets of an address that is being rotated: what they sign is accepted under the new key alone."""
     owner = organisation.owner
     trigger, provider = webhook_trigger(owner, "pay-vendor-bills"), registered(owner)
+    channel = new_channel(owner)
     before = Sender(world, trigger)
     address = f"{WEBHOOKS}/{trigger['id']}"
     after = Sender(world, ok(owner.api.post(f"{address}/rotate", json={}, headers=once())))
     keys = SETTINGS["COUNTERSIGN_KEK"]
     last = secrets.token_hex(32)
     deploy(world, f"last:{last},{keys}")
-    assert world.stack.tick("rotate_keys")["rewrapped"] >= 3
+    assert world.stack.tick("rotate_keys")["rewrapped"] >= 4
     again = world.stack.tick("rotate_keys")
     assert (again["rewrapped"], again["beaten"], again["failed"]) == (0, 0, 0)
     sealed = world.rows(
         "select decrypted_secret from vault.decrypted_secrets"
-        " where name like 'countersign/webhook/%%' or name like 'countersign/model/%%'"
+        " where name like any (array['countersign/webhook/%%', 'countersign/model/%%', 'countersign/channel/%%'])"
     )
-    assert [json.loads(envelope)["kek"] for (envelope,) in sealed] == ["last"] * 3
+    assert [json.loads(envelope)["kek"] for (envelope,) in sealed] == ["last"] * 4
 
     deploy(world, f"last:{last}")
     for sender in (before, after):
@@ -251,13 +253,20 @@ def test_the_secrets_of_webhooks_and_the_keys_of_models_go_along(world: World, o
     )
     bound_to = f"{organisation.tenant_id}|{provider['id']}|sandbox|model_key/1"
     assert unseal(bytes.fromhex(last), envelope, bound_to) == {"api_key": KEY}
+    [(envelope,)] = world.rows(
+        "select decrypted_secret from vault.decrypted_secrets where name like %s",
+        f"countersign/channel/{channel['id']}/%",
+    )
+    bound_to = f"{organisation.tenant_id}|{channel['id']}|channel|1"
+    assert unseal(bytes.fromhex(last), envelope, bound_to) == {"secret": channel["secret"]}
     events = ok(owner.api.get("/v1/audit/events", params={"type": "sealed_key.released"}))["items"]
     assert {event["event"]["why"]["purpose"] for event in events} == {"key_rotation"}
     said = [event["event"]["what"] for event in events]
     released = [{"webhook_trigger_id": trigger["id"], "generation": one} for one in (1, 2)]
     released.append({"model_provider_id": provider["id"], "generation": 1})
+    released.append({"channel_id": channel["id"], "generation": 1})
     assert all(one in said for one in released)
-    assert len(said) == 3
+    assert len(said) == 4
 
     ok(owner.api.delete(address, headers=once()))
     assert world.rows("select count(*) from vault.secrets where name like 'countersign/webhook/%%'") == [(0,)]
