@@ -21,6 +21,7 @@ from urllib.parse import quote
 import psycopg
 
 from sandbox import postgres
+from sandbox.auth.schema import install_schema
 from sandbox.bootstrap import bootstrap, create_database, drop_database, enable_login
 from sandbox.postgres import Server
 from sandbox.state import CHECKOUT
@@ -124,6 +125,7 @@ def cloned(server: Server, template: str = TEMPLATE) -> Iterator[Database]:
 
 
 def _migrate(database: Database) -> None:
+    install_schema(database.url("supabase_auth_admin"))
     migrate(database.url("postgres"), log=lambda _: None)
     publish(database.url("postgres"), log=lambda _: None)
     enable_login(database.server, "countersign_api")

@@ -1,7 +1,8 @@
 """Supabase Auth as a person signs in there: with its own client, in the person's name, never with the secret key.
 
 The client is loaded at the first use: it costs a cold start more than all the rest. Every function raises Problem:
-401 or 422 when Supabase Auth says no, 429 when it has had enough, 503 when it does not answer.
+401 `session_ended` when the session was ended elsewhere, 422 when Supabase Auth says no to something else, 429 when it
+has had enough, 503 when it does not answer.
 """
 
 import logging
@@ -22,6 +23,9 @@ log = logging.getLogger("countersign.dashboard")
 TIMEOUT = 10.0
 #: What Supabase Auth calls the links of its mails.
 LinkType = Literal["magiclink", "invite", "recovery", "email", "signup", "email_change"]
+#: The code of whoever is told that their session was signed out elsewhere, or is over; the database says it, too.
+SESSION_ENDED = "session_ended"
+_ENDED = ("session_not_found", "session_expired", "user_not_found")
 _REFUSED = {
     "invalid_credentials": "The address or the password is not right.",
     "email_not_confirmed": "Confirm your address first: open the link in the mail that you were sent.",
@@ -75,6 +79,8 @@ async def _auth(session: Session | None = None) -> AsyncIterator["AsyncGoTrueCli
                 await client.set_session(session.access_token, session.refresh_token)
             yield client
     except AuthApiError as error:
+        if session is not None and error.code in _ENDED:
+            raise Problem(401, SESSION_ENDED, "You were signed out. Sign in again.") from None
         raise _refused(error.status, error.code) from None
     except (AuthError, httpx.HTTPError, ValueError) as error:
         log.warning("supabase auth did not answer a sign-in: %s", type(error).__name__)

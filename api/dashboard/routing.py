@@ -14,6 +14,7 @@ from psycopg_pool import PoolTimeout
 
 from api.crash_reports import report
 from api.dashboard import session
+from api.dashboard.identity import SESSION_ENDED
 from api.dashboard.pages import error_page
 from api.dashboard.visitor import SignInNeededError, TenantNeededError
 from api.errors import Problem, from_database
@@ -58,19 +59,26 @@ async def _answered(inner: Callable[[Request], Coroutine[Any, Any, Response]], r
     try:
         return await inner(request)
     except SignInNeededError:
-        # A form that another site sends comes without the cookie; that must not sign anybody out.
-        if session.cookie_name() in request.cookies:
-            request.state.session = None
-        return to(f"/sign-in?next={quote(_wanted(request), safe='')}")
+        return _to_sign_in(request)
     except TenantNeededError:
         return to("/tenants")
     except RequestValidationError:
         return await error_page(request, _nowhere())
     except Exception as error:
         try:
-            return await error_page(request, problem_of(error))
+            problem = problem_of(error)
+            if problem.code == SESSION_ENDED:
+                return _to_sign_in(request)
+            return await error_page(request, problem)
         except Exception:
             return await _crashed(request, error)
+
+
+def _to_sign_in(request: Request) -> Response:
+    # A form that another site sends comes without the cookie; that must not sign anybody out.
+    if session.cookie_name() in request.cookies:
+        request.state.session = None
+    return to(f"/sign-in?next={quote(_wanted(request), safe='')}")
 
 
 def problem_of(error: Exception) -> Problem:

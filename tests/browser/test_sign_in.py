@@ -173,13 +173,17 @@ def test_signing_out_ends_this_browsers_session_and_no_other(browse: Browsing, w
     assert [cookie["name"] for cookie in kept] == ["countersign"]
 
 
-def test_signing_out_everywhere_leaves_no_browser_a_session_that_can_be_renewed(browse: Browsing, world: World) -> None:
+def test_signing_out_everywhere_ends_every_other_browser_with_its_next_click(browse: Browsing, world: World) -> None:
     person = sign_up(world.stack, "Lena Kovac", second_factor=False)
-    one, other = browse(person, own=True), browse(person, own=True, script=False)
-    assert is_signed_in(other)
+    one, other = browse(person, own=True), browse(person, "/tenants", own=True, script=False)
+    other.locator("form[action='/tenants'] [name=name]").fill("Too late BV")
     sign_out(one, "Sign out everywhere")
     assert not is_signed_in(one)
+    other.locator("form[action='/tenants'] button").click()
+    expect(other.get_by_role("heading", level=1)).to_have_text("Sign in")
+    assert not is_signed_in(other)
     assert world.rows("select 1 from auth.sessions where user_id = %s", person.user_id) == []
+    assert world.rows("select 1 from app.tenants where name = 'Too late BV'") == []
 
 
 def sign_out(page: Page, button: str = "Sign out") -> None:

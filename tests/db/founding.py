@@ -74,8 +74,17 @@ def build(database: Database) -> None:
     world = World(database)
     world.beat()
     for name in TENANTS:
+        sign_in(world, Tenant(name))
         _found(world, Tenant(name))
     world.close()
+
+
+def sign_in(world: World, tenant: Tenant) -> None:
+    """Gives every person of the tenant a session at Supabase Auth."""
+    for who in ROLES:
+        world.rows("insert into auth.users (id) values (%s)", tenant.person(who))
+        values = (tenant.session(who), tenant.person(who))
+        world.rows("insert into auth.sessions (id, user_id, aal) values (%s, %s, 'aal2')", *values)
 
 
 def work(database: Database) -> None:

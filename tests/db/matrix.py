@@ -252,7 +252,8 @@ class Matrix:
     def role_of(self, principal: Principal) -> str | None:
         """The role of a member; None for who is none."""
         session = principal.claims.get("session_id")
-        return next((role for who, role in ROLES.items() if session == f"s-{who}"), None)
+        sessions = {tenant.session(who): role for tenant in (ACME, GLOBEX) for who, role in ROLES.items()}
+        return sessions.get(session) if session else None
 
     def is_foreign(self, principal: Principal, changed: str) -> bool:
         """Whether rows, as `changed` names them, are not this principal's own."""

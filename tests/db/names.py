@@ -61,6 +61,10 @@ class Tenant:
     def person(self, who: str) -> str:
         return named(self.name, "person", who)
 
+    def session(self, who: str) -> str:
+        """The session at Supabase Auth in which a person acts here."""
+        return named(self.name, "session", who)
+
     @property
     def agent(self) -> str:
         """The service account."""
@@ -103,8 +107,8 @@ class Tenant:
 
     def user(self, who: str = "owner", aal: str = "aal2", **more: Any) -> Row:
         """Claims of a person, as api/auth.py makes them."""
-        base = {"kind": "user", "sub": self.person(who), "tenant_id": self.id, "aal": aal, "session_id": f"s-{who}"}
-        return base | more
+        base = {"kind": "user", "sub": self.person(who), "tenant_id": self.id, "aal": aal}
+        return base | {"session_id": self.session(who)} | more
 
     def service(self, environment: str = "production", **more: Any) -> Row:
         """Claims of an API key."""

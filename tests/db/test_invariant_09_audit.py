@@ -126,8 +126,8 @@ def test_an_event_names_who_did_it(world: World) -> None:
     world.claim(action)
     who = {event["type"]: event["principal"] for event in world.events(after=seen)}
     assert who["action.proposed"] == {
-        "kind": "user", "id": ACME.person("operator"), "aal": "aal1", "session_id": "s-operator",
-        "login": "countersign_api",
+        "kind": "user", "id": ACME.person("operator"), "aal": "aal1", "login": "countersign_api",
+        "session_id": ACME.session("operator"),
     }  # fmt: skip
     assert who["approval.recorded"]["id"] == ACME.person("owner")
     assert who["attempt.started"] == {"kind": "system", "id": "execute_actions", "login": "countersign_api"}

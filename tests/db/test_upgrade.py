@@ -12,11 +12,12 @@ import psycopg
 import pytest
 
 from api.ids import new_id
+from sandbox.auth.schema import install_schema
 from sandbox.bootstrap import create_database, drop_database, enable_login
 from sandbox.postgres import Server
 from scripts.migrate import FOLDER, migrate
 from tests.cluster import Database
-from tests.db.founding import connect
+from tests.db.founding import connect, sign_in
 from tests.db.names import ACME, soon
 from tests.db.world import World, refusal
 
@@ -32,9 +33,11 @@ def upgraded(cluster: Server, tmp_path: Path) -> Iterator[World]:
     for path in FOLDER.glob("*.sql"):
         if path.name[:14] <= RELEASED:
             shutil.copy(path, tmp_path)
+    install_schema(database.url("supabase_auth_admin"))
     migrate(database.url("postgres"), tmp_path, log=lambda _: None)
     enable_login(cluster, "countersign_api")
     world = World(database)
+    sign_in(world, ACME)
     founding = {
         "id": ACME.id,
         "name": "acme",

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from api.dashboard.session import LIFETIME, RENEW_AFTER, Session
-from sandbox.organisation import Organisation, sign_up
+from sandbox.organisation import Organisation, ok, sign_up
 from tests.http.integrator import new_organisation
 from tests.http.operations import MISSING
 from tests.http.pages import PageOf, begun, cookie, deployment, pages, seen
@@ -332,16 +332,38 @@ def test_what_no_page_of_ours_sends_is_refused_in_words(world: World, owner: htt
             inert(answer, csrf)
 
 
-def test_who_is_signed_out_everywhere_is_so_within_minutes_in_every_other_browser(world: World) -> None:
-    """The access token is good until the next time that it is renewed: RENEW_AFTER seconds after it came."""
-    assert RENEW_AFTER <= 300
-    person = sign_up(world.stack, "Lena Kovac", second_factor=False)
-    here, elsewhere = begun(person), begun(person)
-    with browser(world, cookie(world, here)) as client:
+def test_who_is_signed_out_everywhere_is_so_at_once_in_every_other_browser_and_client(world: World) -> None:
+    """What a browser would ask next, with a token that is good for an hour: pages, what it types there, and the API."""
+    fresh = new_organisation(world, connected=False, name="Signed out BV")
+    person = fresh.owner
+    here, elsewhere = begun(person, fresh.tenant_id), begun(person, fresh.tenant_id)
+    with browser(world, cookie(world, elsewhere)) as other, browser(world, cookie(world, here)) as client:
+        once = seen(other.get("/settings")).value("once")
         token = seen(client.get("/account")).value("csrf")
         answer = client.post("/sign-out", data={"csrf": token, "everywhere": "yes"})
         assert answer.headers["location"] == "/sign-in?done=signed_out"
-    with browser(world, cookie(world, replace(elsewhere, issued=elsewhere.issued - RENEW_AFTER - 1))) as client:
-        answer = client.get("/account")
-        assert wanted(answer) == "/account"
-        assert f'{COOKIE}=""; ' in answer.headers["set-cookie"]
+        with deployment(world):
+            typed = {"csrf": elsewhere.csrf, "once": once, "name": "Changed BV"}
+        for path in ("/", "/exceptions", "/tenants", "/account"):
+            answer = other.get(path)
+            assert wanted(answer) == path
+            assert f'{COOKIE}=""; ' in answer.headers["set-cookie"]
+        assert wanted(other.post("/settings/tenant", data=typed)) == "/"
+        assert wanted(other.post("/tenants", data=typed)) == "/"
+    for path in ("/v1/me", "/v1/tenants", "/v1/exceptions"):
+        refused = person.api.get(path)
+        assert (refused.status_code, refused.json()["code"]) == (401, "session_ended")
+        assert refused.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+    ok(fresh.approver.api.get("/v1/me"))
+    with fresh.agent() as key:
+        ok(key.get("/v1/me"))  # which has no session
+    assert world.rows("select name from app.tenants where tenant_id = %s", fresh.tenant_id) == [("Signed out BV",)]
+
+
+def test_a_session_that_cannot_be_renewed_is_over(world: World) -> None:
+    assert RENEW_AFTER <= 300
+    person = sign_up(world.stack, "Lena Kovac", second_factor=False)
+    old = begun(person)
+    world.rows("delete from auth.sessions where user_id = %s returning 1", person.user_id)
+    with browser(world, cookie(world, replace(old, issued=old.issued - RENEW_AFTER - 1))) as client:
+        assert wanted(client.get("/account")) == "/account"
