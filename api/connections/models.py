@@ -65,6 +65,25 @@ class Circuit(BaseModel):
     next_call_at: datetime | None
 
 
+class UsedLimit(BaseModel):
+    """How much is used of a limit that the provider publishes: `requests` calls in `seconds`.
+
+    per: whether this connection's calls count, or those of all of the tenant's connections to the account.
+    at_once: of a rate (up to an hour), how many calls may come at once; null for a quota.
+    used: of a quota, the calls counted in its window. Of a rate, which keeps no count, how many of the calls that may
+    come at once are gone: it shrinks with time, and at `at_once` the next call waits for its turn.
+    resets_at: when `used` will be 0 if nothing is called until then; null when it is.
+    """
+
+    name: str
+    requests: int
+    seconds: int
+    per: Literal["connection", "account"]
+    at_once: int | None
+    used: int
+    resets_at: datetime | None
+
+
 class Connection(BaseModel):
     """Times are those of the grant: when the consent ends, when access and refresh token end (null: not, or not known),
     when the tokens were last refreshed, and when a call was last made with them.
@@ -90,3 +109,4 @@ class Connection(BaseModel):
     refresh_failures: int | None
     disconnect: Disconnection | None
     circuit: Circuit
+    limits: list[UsedLimit]

@@ -11,7 +11,7 @@ from fastapi import Request, Response
 from api.connections import service
 from api.connections.models import NewConnection
 from api.dashboard import format as formats
-from api.dashboard import people
+from api.dashboard import people, words
 from api.dashboard.forms import Form, Sent, filled, stepped_up
 from api.dashboard.pages import page
 from api.dashboard.routing import page_router, problem_of, to
@@ -126,6 +126,26 @@ def health(each: dict[str, Any]) -> tuple[str, str, str]:
     return "Well", "good", ""
 
 
+def calls(circuit: dict[str, Any]) -> str:
+    """Why no call is made, or only one at a time, in a sentence; '' when calls go through."""
+    if circuit["state"] == "open":
+        return f"It failed time and again since {formats.absolute(circuit['since'])}. What is to be done waits."
+    if circuit["state"] == "half_open":
+        return "It had failed time and again. The first call that is answered lets the others through."
+    if circuit["next_call_at"]:
+        return "The provider asked for a pause. What is to be done waits for its end."
+    return ""
+
+
+def allowance(limit: dict[str, Any]) -> tuple[str, int, str]:
+    """What a limit allows in words, of how many calls it is, and how much of it is used in words."""
+    allows = f"{words.count(limit['requests'], 'call')} in {formats.duration(float(limit['seconds']))}"
+    if limit["at_once"] is None:
+        return allows, limit["requests"], ""
+    of = limit["at_once"]
+    return allows, of, f"{formats.number(limit['used'])} of the {formats.number(of)} that may come at once"
+
+
 def _ends_soon(moment: Any) -> bool:
     at = formats.moment(moment)
     return at is not None and (at - datetime.now(UTC)).total_seconds() < _SOON
@@ -160,7 +180,7 @@ async def _one(request: Request, who: Visitor, connection_id: UUID, *, problem: 
     return page(
         who, "connection.html", request=request, status=problem.status_code if problem else 200, problem=problem,
         shown=shown, provider=provider, title=_title_of(known)(shown["provider"]), names=names, health=health(shown),
-        listed=scopes(shown, provider),
+        listed=scopes(shown, provider), allowance=allowance, calls=calls(shown["circuit"]),
         tools=[each for each in (provider.tools if provider else []) if each.access in ("read", shown["access"])],
     )  # fmt: skip
 

@@ -23,6 +23,9 @@ def test_what_is_connected_is_told_in_plain_words(browse: Browsing, shared: Orga
     row.get_by_role("link").click()
     expect(page.locator("main")).to_contain_text("can pay")
     expect(page.locator("main")).to_contain_text("Calls go through")
+    limits = page.get_by_role("table", name="Limits of Sandbox bank").get_by_role("row").nth(1)
+    expect(limits).to_contain_text("500 calls in 1 s")
+    expect(limits).to_contain_text("of the 100 that may come at once")
     browse.look(page, "connection")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
 from tests.db import absences
@@ -48,6 +51,40 @@ def test_a_quota_is_counted_until_its_window_is_over(world: World) -> None:
     assert [world.claim(world.note())["claimed"] for _ in range(5)] == [True, True, True, False, False]
     world.owner.execute("update private.call_meters set window_at = window_at - interval '1 day'")
     assert world.claim(world.note())["claimed"]
+
+
+def test_how_much_of_a_limit_is_used_is_what_the_next_call_meets(world: World) -> None:
+    """Of a rate, what may still come at once; of a quota, what was called in its window."""
+    world.owner.execute(LIMIT, (50, 3600))
+    day = "insert into private.provider_limits values ('sandbox_crm', 'day', 3, 86400, 'connection', null)"
+    world.owner.execute(day)
+
+    def used(kind: str = "crm/write") -> dict[str, Row]:
+        listed: Any = world.call(ACME.user(), "list_connections_v1", {"id": ACME.connection(kind)})
+        return {limit["name"]: limit for limit in listed[0]["limits"] if limit["name"] in ("test", "day")}
+
+    unused = {"per": "connection", "used": 0, "resets_at": None}
+    assert used() == {
+        "day": {"name": "day", "requests": 3, "seconds": 86400, "at_once": None} | unused,
+        "test": {"name": "test", "requests": 50, "seconds": 3600, "at_once": 10} | unused,
+    }
+    claimed = [world.claim(world.note())["claimed"] for _ in range(4)]
+    assert claimed == [True, True, True, False]
+    quota, rate = used()["day"], used()["test"]
+    assert (quota["used"], quota["requests"], quota["per"]) == (3, 3, "connection")
+    # The fourth was refused by the quota, which is asked first.
+    assert rate["used"] == 3
+    assert 0 < _seconds_until(rate["resets_at"]) <= 3 * 3600 / 41 < _seconds_until(quota["resets_at"]) <= 86400
+    assert used("crm/read")["day"]["used"] == 0
+    world.owner.execute("update private.call_meters set window_at = window_at - interval '1 day', due_at = now()")
+    assert [(limit["used"], limit["resets_at"]) for limit in used().values()] == [(0, None), (0, None)]
+    world.owner.execute("update private.call_meters set due_at = now() + interval '900 s' where name = 'test'")
+    assert used()["test"]["used"] == 10
+    assert world.claim(world.note())["reason"] == "rate_limited"
+
+
+def _seconds_until(moment: str) -> float:
+    return (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
 
 
 def test_a_provider_that_wants_a_pause_gets_it_from_everybody_and_an_hour_at_most(world: World) -> None:
