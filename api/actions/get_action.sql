@@ -13,9 +13,14 @@ select a.id, a.status, a.status_reason, a.digest, a.environment, a.run_id, w.slu
     (select coalesce(jsonb_agg(jsonb_build_object('id', t.id, 'number', t.number, 'status', t.status, 'idempotency_key', t.idempotency_key,
             'response', t.response, 'error', t.error, 'started_at', t.started_at, 'finished_at', t.finished_at,
             'kind', t.kind, 'sent_at', t.sent_at, 'request', t.request,
+            -- A client may report for two minutes longer than its permit is valid (claim_permit_v1).
+            'permit', case when t.kind = 'client' then jsonb_build_object('expires_at', t.lease_expires_at - interval '120 seconds',
+                'report_by', t.lease_expires_at, 'outcome', o.outcome, 'reported_at', o.created_at, 'late', o.late) end,
             'late_answer', case when l.id is not null then jsonb_build_object('outcome', l.outcome, 'response', l.response,
                 'error', l.error, 'received_at', l.received_at) end) order by t.number), '[]')
-        from app.attempts t left join app.late_answers l on l.tenant_id = t.tenant_id and l.id = t.id where t.tenant_id = a.tenant_id and t.action_id = a.id) as attempts,
+        from app.attempts t left join app.late_answers l on l.tenant_id = t.tenant_id and l.id = t.id 
+            left join app.permit_outcomes o on o.tenant_id = t.tenant_id and o.id = t.id
+        where t.tenant_id = a.tenant_id and t.action_id = a.id) as attempts,
     (select v.spec -> 'pseudonyms' from app.workflow_versions v where v.tenant_id = w.tenant_id and v.workflow_id = w.id
         and v.version = coalesce(w.live_version, a.workflow_version)) as pseudonyms,
     jsonb_build_object(

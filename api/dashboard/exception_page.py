@@ -16,6 +16,7 @@ from api.errors import Problem
 from api.exceptions import service
 from api.exceptions.models import Asked, NewComment, Repropose, Verdict
 from api.execution import service as execution
+from api.gate.models import Contract
 from api.pagination import PageRequest
 from api.tenants import service as tenants
 from api.tools import service as tools
@@ -88,6 +89,16 @@ async def assign(exception_id: UUID, who: Reader, form: Sent) -> Response:
     return to(f"/exceptions/{exception_id}?done=assigned")
 
 
+@router.post("/exceptions/{exception_id:uuid}/look")
+async def look(request: Request, exception_id: UUID, who: Reader, form: Sent) -> Response:
+    """Looks at what it would change once more, at the provider; what cannot be read keeps nobody from deciding."""
+    try:
+        await execution.look(who.principal, exception_id, form.once)
+    except Exception as error:
+        return await _refused(request, who, exception_id, form, error)
+    return to(f"/exceptions/{exception_id}?done=looked#there")
+
+
 @router.post("/exceptions/{exception_id:uuid}/comments")
 async def comment(exception_id: UUID, who: Reader, form: Sent) -> Response:
     await service.comment(who.principal, exception_id, filled(NewComment, {"text": form.text("text")}), form.once)
@@ -140,18 +151,27 @@ async def _page(
     status: int = 200,
 ) -> Response:  # fmt: skip
     shown = await service.get(who.principal, exception_id)
-    contracts, members, comments, similar = await asyncio.gather(
-        tools.contracts_of(who.principal, [shown["tool"]]),
+    contracts = await tools.contracts_of(who.principal, [shown["tool"]])
+    contract = contracts.get(shown["tool"])
+    members, comments, similar, target = await asyncio.gather(
         people(who),
         service.list_comments(who.principal, exception_id),
         _similar(who, shown),
+        _target(who, contract, shown),
     )
     before = await actions.get(who.principal, shown["supersedes"]) if shown["supersedes"] else None
     return page(
         who, "exception.html", request=request, status=status, problem=problem, typed=typed, shown=shown,
-        contract=contracts.get(shown["tool"]), members=members, comments=comments, similar=similar, before=before,
-        rejections=REJECTIONS,
+        contract=contract, contracts=contracts, members=members, comments=comments, similar=similar, before=before,
+        rejections=REJECTIONS, target=target,
     )  # fmt: skip
+
+
+async def _target(who: Visitor, contract: Contract | None, shown: dict[str, Any]) -> dict[str, Any] | None:
+    """What is known of what it would change; None where its contract does not say how to look, so nothing is asked."""
+    if not execution.has_a_way(contract, shown["args"]):
+        return None
+    return await execution.target(who.principal, shown["id"])
 
 
 async def people(who: Visitor) -> dict[str, dict[str, Any]]:

@@ -223,15 +223,15 @@ def _badge(kind: str, value: str) -> Markup:
     return Markup(' <span class="badge badge-{}" title="{}">{}</span>').format(told.tone, told.meaning, told.text)
 
 
-def diff(before: Any, after: Any) -> Markup:
+def diff(before: Any, after: Any, heads: tuple[str, str] = ("Before", "After")) -> Markup:
     """What differs, field by field, in words and marks and not by colour alone; the count of what is the same."""
     rows: list[Markup] = []
-    same = _compare(before, after, "", rows)
+    same = _compare(before, after, "", rows, heads)
     if not rows:
         return Markup('<p class="same">Nothing differs.</p>')
     head = Markup(
-        '<thead><tr><th scope="col">Field</th><th scope="col">Before</th><th scope="col">After</th></tr></thead>'
-    )
+        '<thead><tr><th scope="col">Field</th><th scope="col">{}</th><th scope="col">{}</th></tr></thead>'
+    ).format(*heads)
     hidden = len(rows) - SHOWN
     more = Markup('<p class="rest">… {:,} more differences.</p>').format(hidden) if hidden > 0 else ""
     alike = Markup('<p class="hint">{}</p>').format(f"{words.count(same, 'field')} the same.") if same else ""
@@ -240,7 +240,7 @@ def diff(before: Any, after: Any) -> Markup:
     )
 
 
-def _compare(before: Any, after: Any, pointer: str, rows: list[Markup]) -> int:
+def _compare(before: Any, after: Any, pointer: str, rows: list[Markup], heads: tuple[str, str]) -> int:
     """Adds a row for each difference; how many leaves are the same."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         names = [*before, *(name for name in after if name not in before)]
@@ -254,17 +254,17 @@ def _compare(before: Any, after: Any, pointer: str, rows: list[Markup]) -> int:
     elif type(before) is type(after) and before == after:
         return 1
     else:
-        rows.append(_difference(before, after, pointer))
+        rows.append(_difference(before, after, pointer, heads))
         return 0
-    return sum(_compare(old, new, f"{pointer}/{step(name)}", rows) for name, old, new in pairs)
+    return sum(_compare(old, new, f"{pointer}/{step(name)}", rows, heads) for name, old, new in pairs)
 
 
-def _difference(before: Any, after: Any, pointer: str) -> Markup:
+def _difference(before: Any, after: Any, pointer: str, heads: tuple[str, str]) -> Markup:
     sides = [
         Markup('<td data-label="{}"><span class="none">not there</span></td>').format(side)
         if value is _MISSING
         else Markup('<td data-label="{}"><{}>{}</{}></td>').format(side, tag, _node(value, "", _Reading()), tag)
-        for side, tag, value in (("Before", "del", before), ("After", "ins", after))
+        for side, tag, value in ((heads[0], "del", before), (heads[1], "ins", after))
     ]
     name = Markup('<th scope="row" title="{}">{}</th>').format(
         untrusted.plain(pointer), untrusted.marked(words.field(pointer or "/"))

@@ -50,6 +50,7 @@ DONE = {
     "assigned": "Handed over.",
     "commented": "Your comment is recorded.",
     "reproposed": "Proposed again, in your name.",
+    "looked": "Looked at just now. What is there is below.",
     "signed_out": "You are signed out.",
     "factor_added": "The second factor is in use.",
     "saved": "Saved.",

@@ -8,6 +8,7 @@ from fastapi import BackgroundTasks, Query, Response
 from api.auth import Caller
 from api.execution import service
 from api.execution.dead_letter_models import DeadLetter, DeadLetterDetail, RequeuedMany, RequeueMany
+from api.execution.look_models import Target
 from api.execution.models import Compensation
 from api.execution.undo_models import PlannedUndo, ProposedUndo, UndoPreview, UndoReport
 from api.gate.models import Slug, ToolName
@@ -59,6 +60,18 @@ async def get_run_compensation(run_id: UUID, caller: Caller) -> Any:
 async def preview_run_compensation(run_id: UUID, caller: Caller) -> Any:
     """What undoing a run would do: of every write by which tool it would be undone, or why it cannot be."""
     return await service.undo_preview(caller, run_id)
+
+
+@router.get("/exceptions/{exception_id}/target", operation_id="get_exception_target", response_model=Target)
+async def get_target(exception_id: UUID, caller: Caller) -> Any:
+    """What was read last of what the action would change, and what it rests on that has moved. For people alone."""
+    return await service.target(caller, exception_id)
+
+
+@router.post("/exceptions/{exception_id}/look", operation_id="look_at_exception_target", response_model=Target)
+async def look_at_target(exception_id: UUID, caller: Caller, once: Once, response: Response) -> Any:
+    """Looks at it once more through the gateway, with what the workflow may read. It decides and blocks nothing."""
+    return result_of(await service.look(caller, exception_id, once), response)
 
 
 @router.get("/dead-letters", operation_id="list_dead_letters", response_model=Page[DeadLetter])

@@ -95,10 +95,10 @@ async def _workflow_of(principal: Principal, run_id: UUID, once: Idempotency | N
 
 @dataclass(frozen=True, slots=True)
 class ForAction:
-    """A read that serves one action: before its call, after it, or to find out what became of it."""
+    """A read that serves one action: around its call, to find out what became of it, or what it would change."""
 
     action_id: UUID
-    purpose: Literal["premise", "before", "after", "read_back"]
+    purpose: Literal["premise", "before", "after", "read_back", "look"]
 
 
 async def observe(

@@ -41,7 +41,8 @@ QUERYING = {
     "api.connections.sign_in", "api.connections.refresh", "api.connections.disconnect", "api.connections.rotation",
     "api.connections.give_back",
     # And those of execution's.
-    "api.execution.compensate", "api.execution.dead_letters", "api.execution.execute", "api.execution.premises",
+    "api.execution.compensate", "api.execution.dead_letters", "api.execution.execute", "api.execution.look",
+    "api.execution.premises",
     "api.execution.prepare", "api.execution.reconcile", "api.execution.repropose", "api.execution.undo_preview",
     "api.execution.undo_runs",
     # The steps of a loop, whose reads and proposals have idempotency keys of their own.

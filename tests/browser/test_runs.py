@@ -12,7 +12,16 @@ from playwright.sync_api import Page, expect
 from sandbox.organisation import Organisation, ok
 from tests.browser.browsing import Browsing
 from tests.http.integrator import NOTE, PAY, Agent, at_work, decide, new_organisation, note, payment
-from tests.http.test_compensation import UPDATE, carried_out, changed, contact, finished, keeps_contacts
+from tests.http.test_compensation import (
+    GET,
+    UPDATE,
+    carried_out,
+    change_behind_our_back,
+    changed,
+    contact,
+    finished,
+    keeps_contacts,
+)
 from tests.http.world import World
 
 
@@ -161,3 +170,31 @@ def test_an_unknown_outcome_is_settled_with_the_second_factor_in_place(
     shown = agent.action(action["id"])
     assert shown["status"] == "succeeded"
     assert shown["status_reason"] == "Seen in the CRM (reference at the provider: version 2 of con_ruth)"
+
+
+def test_what_is_there_is_looked_at_before_it_is_decided(
+    browse: Browsing, world: World, house: Organisation, agent: Agent
+) -> None:
+    """By an approver, who may read nothing else there, without script; and what moved meanwhile is said."""
+    change_behind_our_back(world, "con_ada", title="Purchasing")
+    agent.observe(GET, args={"contact_id": "con_ada"})
+    args = {"contact_id": "con_ada", "version": contact(world, "con_ada")["version"], "title": "Queen <b>of all</b>"}
+    action = agent.propose(UPDATE, args, confidence=0.1)
+    page = browse(house.approver, f"/exceptions/{action['exception']['id']}", script=False)
+    there = page.locator("section", has=page.get_by_role("heading", name="What is there now"))
+    change = there.get_by_role("row", name=re.compile("^Title"))
+    expect(change.get_by_role("cell")).to_have_text(["Purchasing", "Queen <b>of all</b>"])
+    there.get_by_role("button", name="Look at it now").click()
+    expect(page.get_by_role("status").first).to_contain_text("Looked at just now")
+    expect(there).to_contain_text("Nothing that it rests on has moved")
+    change_behind_our_back(world, "con_ada", title="Left \u202ethe company")
+    there.get_by_role("button", name="Look at it now").click()
+    expect(there.get_by_role("alert")).to_contain_text("Something has moved since this was decided on")
+    expect(there.get_by_role("alert")).to_contain_text("nothing is sent")
+    expect(change.get_by_role("cell").first).to_have_text("Left [U+202E]the company")
+    browse.look(browse(house.approver, page.url.partition("?")[0]), "exception-looked-at")
+
+    plain = agent.propose(NOTE, note(), confidence=0.1)
+    page.goto(f"/exceptions/{plain['exception']['id']}")
+    expect(page.locator("main")).to_contain_text("This provider does not say how to look at it.")
+    expect(page.get_by_role("button", name="Look at it now")).to_have_count(0)

@@ -392,6 +392,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     },
     "note_invitation_mail_v1": lambda h: _invitation(h) | {"mail": "sent"},
     "note_late_answer_v1": _late,
+    "note_look_v1": lambda h: {"exception_id": h.waiting["id"], "observations": []},
     "note_read_v1": lambda h: {"observation_id": h.id("app.observations", "status = 'reading'"), "health": "failed"},
     "note_requeues_v1": lambda h: {"results": [_dead(h)]},
     "open_channel_v1": _checked_channel,

@@ -76,7 +76,7 @@ CALLABLE = {
     "resend_notification_v1", "rotate_channel_v1", "settle_notification_v1", "store_channel_rewrap_v1",
     "verify_channel_v1",
     "claim_permit_v1", "report_outcome_v1", "get_kill_switch_v1", "repropose_exception_v1",
-    "note_late_answer_v1", "note_read_v1", "settle_absent_v1",
+    "note_late_answer_v1", "note_look_v1", "note_read_v1", "settle_absent_v1",
     "repropose_action_v1", "repropose_dead_letter_v1", "send_attempt_v1",
     "advance_undo_v1", "compensate_action_v1", "describe_dead_letter_v1", "describe_undo_v1",
     "cancel_run_v1", "claim_run_v1", "complete_run_v1", "queue_run_v1", "start_scheduled_run_v1", "take_run_step_v1",
@@ -88,6 +88,7 @@ INTERNAL = {
     "current_environment()", "find_answer(text,text)", "keep_answer(text,text,jsonb)",
     "require_environment(private.principal,text)", "note_key_use()",
     "holds(text)", "cooling_off(uuid)",
+    "refuse_ended_session()",
     "agent_was_right(text,uuid,uuid,text)", "worth_of(jsonb)", "currency_of_worth(jsonb)", "weight_of_severity(text)",
 }  # fmt: skip
 APPEND_ONLY = {
@@ -203,7 +204,8 @@ RULES: dict[str, str] = {
             and (confdeltype <> 'a' or confupdtype <> 'a')""",
     "no foreign key points at the vault or at Auth": """
         select conrelid::regclass, conname from pg_constraint c join pg_class t on t.oid = c.confrelid
-        where contype = 'f' and t.relnamespace in ('vault'::regnamespace, 'auth'::regnamespace)""",
+        where contype = 'f' and t.relnamespace in ('vault'::regnamespace, 'auth'::regnamespace)
+            and c.connamespace <> t.relnamespace""",
     "times have a zone": f"""
         select t.relname, a.attname from ({TABLES}) t join pg_attribute a on a.attrelid = t.oid
         where a.atttypid in ('timestamp'::regtype, 'time'::regtype)""",

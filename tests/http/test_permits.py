@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sandbox.organisation import Organisation, ok, once
 from tests.http.integrator import Agent, access_spec, at_work, issue_key, new_organisation
+from tests.http.pages import begun, cookie
 from tests.http.problems import problem, unchanged
 from tests.http.test_tenant_tools import NOTE, READ, REFUND, WRITES, a_note, a_receipt, a_refund, authorized, register
 from tests.http.world import World
@@ -60,6 +62,14 @@ def report(api: httpx.Client, permit: dict[str, Any], outcome: str = "succeeded"
     return api.post(f"/v1/actions/{permit['action_id']}/outcome", json=body, headers=once())
 
 
+def told(world: World, house: Organisation, action_id: str) -> str:
+    """What the action's page says of its permit to the owner."""
+    held = {"countersign": cookie(world, begun(house.owner, house.tenant_id))}
+    answer = httpx.get(f"{world.api}/actions/{action_id}", cookies=held, trust_env=False)
+    assert answer.status_code == 200
+    return answer.text.partition('id="permit"')[2].partition("</section>")[0]
+
+
 class Door:
     """What executes: verifies a permit as the documentation says."""
 
@@ -84,7 +94,14 @@ def door(world: World, till: Organisation, verified: Callable[..., dict[str, Any
 
 def test_what_people_approved_is_done_once_and_reported(till: Organisation, cashier: Agent, door: Door) -> None:
     action_id, key = authorized(till, cashier, REFUND, ARGS), once()
+    assert "Not fetched" in told(door.world, till, action_id)
     permit = permit_for(cashier, action_id, key)
+    shown = cashier.action(action_id)["attempts"][0]["permit"]
+    for name in ("expires_at", "report_by"):
+        assert datetime.fromisoformat(shown[name]) == datetime.fromisoformat(permit[name])
+    assert (shown["outcome"], shown["reported_at"], shown["late"]) == (None, None, None)
+    assert "Given out" in (page := told(door.world, till, action_id))
+    assert permit["permit"] not in page
     assert permit_for(cashier, action_id, key)["permit"] == permit["permit"]
     problem(cashier.api.post(f"/v1/actions/{action_id}/permit", headers=once()), 409, "permit_issued")
     claims = door.opens(permit["permit"], ARGS)
@@ -97,6 +114,8 @@ def test_what_people_approved_is_done_once_and_reported(till: Organisation, cash
     assert (answer["status"], answer["late"], answer["settled"]) == ("succeeded", False, True)
     action = cashier.action(action_id)
     assert (action["status"], len(action["attempts"])) == ("succeeded", 1)
+    assert (action["attempts"][0]["permit"]["outcome"], action["attempts"][0]["permit"]["late"]) == ("succeeded", False)
+    assert "Used" in told(door.world, till, action_id)
     assert action["attempts"][0]["response"]["body"] == {"id": "r_17"}
     problem(report(cashier.api, permit, "failed"), 409, "outcome_reported")
 

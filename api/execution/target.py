@@ -1,0 +1,103 @@
+"""What an action would change, beside what was read of it: which reads show it, and what they say. Pure."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from api.execution.premises import differences
+from api.execution.undo_args import Known, UnmadeError, names_of, read_args
+from api.gate.models import Contract
+from api.gate.pointer import resolve
+from api.providers.client import premise_args
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A read that shows something of the target. serves: `state`, `premise`, or both."""
+
+    tool: str
+    args: dict[str, Any]
+    serves: list[str] = field(default_factory=list)
+
+    def matches(self, read: dict[str, Any]) -> bool:
+        return (read["tool"], read["args"]) == (self.tool, self.args)
+
+
+def ways(contract: Contract, args: dict[str, Any]) -> list[Way]:
+    """The reads by which a contract says that its target can be looked at, each once; what it changes comes first."""
+    found: list[Way] = []
+    if contract.state is not None:
+        try:
+            made = read_args(contract.state.args, Known(args, names_of(contract)))
+            found.append(Way(contract.state.tool, made, ["state"]))
+        except UnmadeError:
+            pass  # what is created is not there before
+    for premise in contract.rests_on:
+        way = Way(premise.tool, premise_args(contract, premise, args))
+        known = next((one for one in found if (one.tool, one.args) == (way.tool, way.args)), None)
+        if known is None:
+            found.append(known := way)
+        if "premise" not in known.serves:
+            known.serves.append("premise")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was read in one way: the newest read that succeeded, the one that the decision had, and the last failure."""
+
+    way: Way
+    newest: dict[str, Any] | None
+    based_on: dict[str, Any] | None
+    failed: dict[str, Any] | None
+
+
+def seen(way: Way, reads: list[dict[str, Any]], observed: int | None) -> Seen:
+    """reads: of the run, the newest first. observed: how many reads had succeeded when the action was decided."""
+    mine = [read for read in reads if way.matches(read)]
+    succeeded = [read for read in mine if read["status"] == "succeeded"]
+    newest = succeeded[0] if succeeded else None
+    # As before the write itself (premises.py): the newest of those that the decision had.
+    had = [read for read in succeeded if observed is not None and (read["number"] or 0) <= observed]
+    based_on = max(had, key=lambda read: read["number"] or 0) if had else None
+    failed = mine[0] if mine and mine[0]["status"] == "failed" else None
+    return Seen(way, newest, based_on if based_on and not based_on["overtaken"] else None, failed)
+
+
+def change(contract: Contract, args: dict[str, Any], now: Any) -> dict[str, Any] | None:
+    """{now, then}: the parts of the state that count, as they are and would be; None where that is not known."""
+    if contract.state is None or not isinstance(now, dict):
+        return None
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    for pattern in contract.state.fields:
+        there, wanted = dict(resolve(now, pattern)), dict(resolve(args, pattern))
+        for pointer in {**there, **wanted}:
+            name = pointer[1:]
+            if pointer in there:
+                before[name] = there[pointer]
+            after[name] = wanted[pointer] if pointer in wanted else there[pointer]
+    return {"now": before, "then": after}
+
+
+def _is_whole(read: dict[str, Any]) -> bool:
+    """Whether everything that was kept of an answer is here: nothing of it erased, and not too large for a page."""
+    return not read["too_large"] and not read["erased_classes"]
+
+
+def moved(contract: Contract, args: dict[str, Any], all_seen: list[Seen]) -> tuple[bool, list[dict[str, Any]]]:
+    """Whether anything that the decision rests on was read again since, and what of it has moved."""
+    compared, found = False, []
+    for premise in contract.rests_on:
+        wanted = premise_args(contract, premise, args)
+        for one in all_seen:
+            if (one.way.tool, one.way.args) != (premise.tool, wanted) or one.newest is None or one.based_on is None:
+                continue
+            if one.newest["id"] == one.based_on["id"]:
+                continue
+            if not (_is_whole(one.newest) and _is_whole(one.based_on)):
+                continue  # it is compared before the write
+            compared = True
+            found += differences(premise, args, one.based_on["result"], one.newest["result"])
+    names = ("tool", "pointer", "was", "message")
+    told = [{name: part[name] for name in names} | {"now": part["is"]} for part in found]
+    return compared, told[:20]
