@@ -75,6 +75,7 @@ PARTS: dict[str, str] = {
     "schema_fields": render("schema_fields", SCHEMA, ARGS | {"reference": HOSTILE}, [], ARGS, CONTRACT),
     "confirm": render("confirm", "Reject", HOSTILE, "/x", "Reject it", True, VISITOR, {"a": HOSTILE}),
     "step_up": render("step_up", SimpleNamespace(aal="aal1"), HOSTILE, "code"),
+    "open_incident": render("open_incident", SimpleNamespace(may=lambda _: True), "action", "1"),
     "no step_up": render("step_up", SimpleNamespace(aal="aal2")),
     "meter": render("meter", 5, 10, HOSTILE),
     "code": render("code", HOSTILE),
@@ -111,6 +112,7 @@ def test_it_keeps_to_the_policy_and_shows_text_as_text(part: str) -> None:
             "step_up",
             "tabs",
             "status",
+            "open_incident",
         }
     ),
 )
