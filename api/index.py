@@ -17,6 +17,7 @@ from api.connections.routes import callback_router
 from api.connections.routes import router as connections
 from api.constitution.routes import router as constitution
 from api.controls.routes import router as controls
+from api.dashboard import unrouted
 from api.dashboard.routes import router as dashboard
 from api.directory.routes import router as directory
 from api.docs import router as docs
@@ -108,6 +109,7 @@ def create_app() -> FastAPI:
     )
     redaction.install()
     errors.install(app)
+    unrouted.install(app)
     app.add_middleware(RequestContext)
     for router in (
         tenants, providers, tools, connections, callback_router, workflows, workflow_assets, constitution, controls,

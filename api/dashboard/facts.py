@@ -16,6 +16,10 @@ from api.gate.worth import amounts
 
 #: Members of an object or a list that are shown at once, and at all; and leaves of one value.
 FIRST, SHOWN, LEAVES = 25, 200, 1500
+#: Characters of something that is copied, such as an id or an address.
+COPIED = 2000
+#: Characters of what a form lets people change; what is longer is not sent back whole by every browser.
+EDITED = 20_000
 #: Of records in a table: columns, rows, and characters of a cell.
 COLUMNS, ROWS, _CELL = 8, 50, 60
 _LINE = 200
@@ -86,7 +90,7 @@ def _columns(rows: Sequence[Any]) -> list[str]:
 
 def _table(rows: Sequence[Any], columns: list[str], pointer: str, reading: _Reading) -> Markup:
     """Records side by side. Where all of them are trusted alike, that is said once."""
-    shown = rows[:ROWS]
+    shown = rows[:ROWS] if not untrusted.over() else rows[:1]
     labels = {_label(f"{pointer}/{n}/{step(c)}", reading.trust) for n in range(len(shown)) for c in columns}
     caption, told = Markup(""), reading
     if labels == {"trusted"}:
@@ -110,14 +114,19 @@ def _row(row: Mapping[str, Any], columns: list[str], pointer: str, reading: _Rea
         )
         for c in columns
     )
-    return Markup("<tr>{}</tr>").format(Markup("").join(cells))
+    shown = Markup("<tr>{}</tr>").format(Markup("").join(cells))
+    untrusted.charge(len(shown))
+    return shown
 
 
 def _members(items: list[tuple[str, str, Any]], pointer: str, reading: _Reading, frame: Markup) -> Markup:
-    at_once, later = items[:FIRST], items[FIRST:SHOWN]
-    shown = frame.format(Markup("").join(_member(*item, pointer, reading) for item in at_once))
-    if later and reading.left > 0:
-        rest = frame.format(Markup("").join(_member(*item, pointer, reading) for item in later))
+    at_once = [_member(*item, pointer, reading) for item in items[:FIRST] if not untrusted.over()]
+    shown = frame.format(Markup("").join(at_once)) if at_once else Markup("")
+    later = []
+    if reading.left > 0:
+        later = [_member(*item, pointer, reading) for item in items[FIRST:SHOWN] if not untrusted.over()]
+    if later:
+        rest = frame.format(Markup("").join(later))
         shown += Markup("<details><summary>Show {:,} more</summary>{}</details>").format(len(later), rest)
     hidden = len(items) - len(at_once) - len(later)
     if hidden > 0:
@@ -131,12 +140,15 @@ def _member(label: str, name: str, item: Any, pointer: str, reading: _Reading) -
     else:
         inner = _node(item, f"{pointer}/{step(name)}", reading)
     if not label:
-        return Markup("<li>{}</li>").format(inner)
-    # A table needs the whole width, below its name.
-    place = Markup(' class="wide"') if inner.startswith('<div class="scroll"') else ""
-    return Markup('<div{}><dt title="{}">{}</dt><dd>{}</dd></div>').format(
-        place, untrusted.plain(name), untrusted.marked(label), inner
-    )
+        shown = Markup("<li>{}</li>").format(inner)
+    else:
+        # A table needs the whole width, below its name.
+        place = Markup(' class="wide"') if inner.startswith('<div class="scroll"') else ""
+        shown = Markup('<div{}><dt title="{}">{}</dt><dd>{}</dd></div>').format(
+            place, untrusted.plain(name), untrusted.marked(label), inner
+        )
+    untrusted.charge(len(shown) - len(inner))
+    return shown
 
 
 def _leaf(value: Any, pointer: str, reading: _Reading) -> Markup:
@@ -150,7 +162,7 @@ def _leaf(value: Any, pointer: str, reading: _Reading) -> Markup:
             return untrusted.block(value, signals)
         return untrusted.inline(value, _LINE) + _badge("trust", "untrusted")
     shown = _scalar(value)
-    return shown + _badge("trust", label) if label else shown
+    return shown + untrusted.spent(_badge("trust", label)) if label else shown
 
 
 def _scalar(value: Any) -> Markup:
@@ -182,18 +194,17 @@ def text(value: str) -> Markup:
         )
     if len(value) <= _LINE and "\n" not in value:
         return Markup("<bdi>{}</bdi>").format(untrusted.marked(value))
-    body = untrusted.highlighted(value, (), 0, untrusted.FIRST)
+    end = untrusted.fitting(value)
+    body = untrusted.highlighted(value, (), 0, min(untrusted.FIRST, end))
     shown = Markup('<div class="prose" dir="auto">{}</div>').format(body)
-    if len(value) > untrusted.FIRST:
-        rest = untrusted.highlighted(value, (), untrusted.FIRST, untrusted.SHOWN)
+    if end > untrusted.FIRST:
+        rest = untrusted.highlighted(value, (), untrusted.FIRST, end)
         shown += Markup(
             '<details><summary>Show {:,} more characters</summary><div class="prose" dir="auto">{}</div></details>'
-        ).format(min(len(value), untrusted.SHOWN) - untrusted.FIRST, rest)
-    if len(value) > untrusted.SHOWN:
-        shown += Markup('<p class="rest">… {:,} more characters. The API has them all.</p>').format(
-            len(value) - untrusted.SHOWN
-        )
-    return shown
+        ).format(end - untrusted.FIRST, rest)
+    if len(value) > end:
+        shown += Markup('<p class="rest">… {:,} more characters. The API has them all.</p>').format(len(value) - end)
+    return untrusted.spent(shown)
 
 
 def copyable(value: Any, shown: str = "") -> Markup:
@@ -202,11 +213,11 @@ def copyable(value: Any, shown: str = "") -> Markup:
     brief = shown or (formats.short_digest(whole) if whole.startswith("sha256:") else formats.short(whole))
     if brief == whole:
         return Markup('<span class="copy" data-copy="{}"><code>{}</code></span>').format(
-            untrusted.plain(whole, 10_000), untrusted.marked(whole)
+            untrusted.plain(whole, COPIED), untrusted.marked(whole, COPIED)
         )
     return Markup(
         '<span class="copy" data-copy="{}" tabindex="0"><code>{}</code><code class="copy-all">{}</code></span>'
-    ).format(untrusted.plain(whole, 10_000), untrusted.marked(brief), untrusted.marked(whole))
+    ).format(untrusted.plain(whole, COPIED), untrusted.marked(brief), untrusted.marked(whole, COPIED))
 
 
 def _label(pointer: str, labels: Mapping[str, Any] | None) -> str:

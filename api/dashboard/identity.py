@@ -105,11 +105,14 @@ async def sign_in(email: str, password: str) -> Session:
         return _begun(await auth.sign_in_with_password({"email": email, "password": password}))
 
 
-async def mail_link(email: str) -> None:
-    """Mails a link and a code to sign in with, if there is such a person; the caller learns neither."""
+async def mail_link(email: str, onward: str = "/") -> None:
+    """Mails a link and a code to sign in with, if there is such a person; the caller learns neither.
+
+    onward: the path of ours that the link leads to after the sign-in.
+    """
     try:
         async with _auth() as auth:
-            options = {"should_create_user": False, "email_redirect_to": settings().public_url}
+            options = {"should_create_user": False, "email_redirect_to": settings().public_url + onward}
             await auth.sign_in_with_otp({"email": email, "options": options})  # type: ignore[typeddict-item]
     except Problem as problem:
         if problem.status_code != 422:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
-from api.dashboard import session
+from api.dashboard import session, untrusted
 from api.dashboard.visitor import Person, Visitor
 from api.errors import Problem
 
@@ -118,12 +118,12 @@ def environment() -> "Environment":
     """The templates, escaped unless something says that it is markup; an unknown name is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    from api.dashboard import charts, facts, rule_form, schema_form, untrusted, words
+    from api.dashboard import charts, facts, rule_form, schema_form, words
     from api.dashboard import format as formats
 
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.do"],
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.do"], finalize=untrusted.safe,
     )  # fmt: skip
     made.globals |= {
         "words": words, "format": formats, "charts": charts, "untrusted": untrusted, "facts": facts,
@@ -152,7 +152,8 @@ def page(who: Person | None, template: str, *, request: Request, status: int = 2
         "once": lambda: str(uuid.uuid4()),
         "problem": None,
     }
-    return HTMLResponse(environment().get_template(template).render(given | context), status)
+    with untrusted.bounded():
+        return HTMLResponse(environment().get_template(template).render(given | context), status)
 
 
 async def error_page(request: Request, problem: Problem) -> HTMLResponse:

@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 from fastapi import Request, Response
 
+from api.config import settings
 from api.dashboard import identity, session
 from api.dashboard.forms import Form, OpenForm, Sent
 from api.dashboard.identity import LinkType
@@ -33,12 +34,13 @@ async def sign_in(request: Request, form: OpenForm) -> Response:
 @router.post("/sign-in/link")
 async def mail_link(request: Request, form: OpenForm) -> Response:
     """Mails a link and a code. The answer is the same whether the address is known or not."""
+    onward = inside(form.text("next"))
     try:
         if form.text("email"):
-            await identity.mail_link(form.text("email"))
+            await identity.mail_link(form.text("email"), onward)
     except Problem as problem:
         return _sign_in(request, problem, form)
-    return page(None, "sign_in_code.html", request=request, email=form.text("email"), next=inside(form.text("next")))
+    return page(None, "sign_in_code.html", request=request, email=form.text("email"), next=onward)
 
 
 @router.post("/sign-in/code")
@@ -53,8 +55,12 @@ async def redeem_code(request: Request, form: OpenForm) -> Response:
 
 @router.get("/auth/confirm")
 async def show_confirmation(request: Request, token_hash: str = "", type: str = "", next: str = "/") -> Response:  # noqa: A002
-    """Where the links of mails lead. Nothing is redeemed yet: programs open links before people do."""
-    return page(None, "confirm.html", request=request, token_hash=token_hash, type=type, next=inside(next))
+    """Where the links of mails lead. Nothing is redeemed yet: programs open links before people do.
+
+    next: the page that the mail was asked for on, as a whole address of ours, as Supabase Auth has it, or as a path.
+    """
+    onward = inside(next.removeprefix(settings().public_url))
+    return page(None, "confirm.html", request=request, token_hash=token_hash, type=type, next=onward)
 
 
 @router.post("/auth/confirm")

@@ -52,7 +52,9 @@ def test_the_keyboard_is_enough(browse: Browsing, shared: Organisation, agent: A
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
     page.keyboard.press("r")
+    expect(page.get_by_label("Wrong amount")).to_be_visible()
     page.get_by_label("Wrong amount").focus()
     page.keyboard.press("Space")
     page.keyboard.press("Tab")
@@ -144,6 +146,39 @@ def test_what_comes_from_outside_is_text(browse: Browsing, shared: Organisation,
     assert "\u202e" not in page.content()
     browse.axe(page)
     assert len(page.content().encode()) < 150_000
+
+
+def test_keys_can_be_switched_off(browse: Browsing, shared: Organisation, agent: Agent) -> None:
+    """For good in this browser, and on again by a button that needs none (WCAG 2.2, 2.1.4)."""
+    page = browse(shared.owner, address(unsure(agent)))
+    page.get_by_role("button", name="Keys").click()
+    dialog = page.get_by_role("dialog")
+    browse.axe(page)
+    browse.shot(page, "keys")
+    dialog.get_by_label("Use these keys in this browser").uncheck()
+    dialog.get_by_role("button", name="Close").click()
+    expect(dialog).to_have_count(0)
+    reason = page.get_by_label("In your words")
+    for _ in range(2):
+        page.keyboard.press("?")
+        page.keyboard.press("r")
+        page.keyboard.press("u")
+        expect(dialog).to_have_count(0)
+        expect(reason).to_be_hidden()
+        page.reload()
+    page.get_by_role("button", name="Keys").click()
+    dialog.get_by_label("Use these keys in this browser").check()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    page.keyboard.press("r")
+    expect(reason).to_be_visible()
+    # Once a form is on its way, no key leads anywhere else.
+    page.evaluate("document.forms.reject.dispatchEvent(new SubmitEvent('submit', { bubbles: true }))")
+    page.locator("h1").click()
+    page.keyboard.press("?")
+    page.keyboard.press("u")
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_role("heading", level=1)).not_to_have_text("Exceptions")
 
 
 @pytest.mark.parametrize("role", ["auditor"])

@@ -195,21 +195,52 @@ function changing() {
   });
 }
 
-// Keys: j k move, Enter opens, a r e go to what decides, ? tells all of them. Never while somebody types.
+// A box above those of a list of one class, which ticks all of them.
+function selecting() {
+  for (const head of all("[data-select-all]")) {
+    const boxes = all("tbody input[type=checkbox]", head.closest("table"));
+    const every = make("input", { type: "checkbox" });
+    every.setAttribute("aria-label", "Select all on this page");
+    const look = () => { every.checked = boxes.length > 0 && boxes.every((box) => box.checked); };
+    every.addEventListener("change", () => { for (const box of boxes) box.checked = every.checked; });
+    for (const box of boxes) box.addEventListener("change", look);
+    head.replaceChildren(every);
+    look();
+  }
+}
+
+// Keys: j k move, Enter opens, a r e go to what decides, ? tells all of them. Never while somebody types, nor once a
+// form is on its way; and not at all where the person has switched them off (WCAG 2.2, 2.1.4), as who speaks to a
+// computer has to.
 const help = [["j", "Next"], ["k", "Previous"], ["Enter", "Open"], ["a", "To approve"], ["r", "To reject"],
   ["e", "Edit"], ["u", "Back to the list"], ["?", "This help"]];
+const kept = {
+  get off() { try { return localStorage.getItem("countersign.keys") === "off"; } catch { return false; } },
+  set off(off) { try { localStorage.setItem("countersign.keys", off ? "off" : "on"); } catch { /* Nothing is kept here. */ } },
+};
+let keysOff = kept.off, sent = false;
+document.addEventListener("submit", (event) => { sent = !event.defaultPrevented; });
+addEventListener("pageshow", () => { sent = false; });
 function showHelp() {
   const list = make("dl", { className: "facts" });
   for (const [key, text] of help) {
     list.append(make("div", {}, make("dt", {}, make("kbd", { textContent: key })), make("dd", { textContent: text })));
   }
   const close = make("button", { type: "button", className: "button dialog-close", textContent: "Close" });
-  const dialog = make("dialog", {}, close, make("h2", { textContent: "Keys", id: "keys-title" }), list);
+  const on = make("input", { type: "checkbox", id: "keys-on", checked: !keysOff });
+  on.addEventListener("change", () => { keysOff = kept.off = !on.checked; });
+  const label = make("label", { htmlFor: "keys-on", textContent: "Use these keys in this browser" });
+  const dialog = make("dialog", {}, close, make("h2", { textContent: "Keys", id: "keys-title" }), list,
+    make("div", { className: "field field-check" }, on, label));
   dialog.setAttribute("aria-labelledby", "keys-title");
   close.addEventListener("click", () => dialog.close());
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
+}
+for (const button of all("[data-keys]")) {
+  button.hidden = false;
+  button.addEventListener("click", showHelp);
 }
 function move(by) {
   const rows = all("[data-row]");
@@ -231,7 +262,7 @@ function goTo(key) {
   return true;
 }
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  if (keysOff || sent || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   if (event.target.closest?.("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable], dialog")) return;
   if (event.key === "j" || event.key === "k") move(event.key === "j" ? 1 : -1);
   else if (event.key === "?") showHelp();
@@ -253,4 +284,5 @@ ready();
 polling();
 previewing();
 changing();
+selecting();
 document.querySelector("[data-focus]")?.focus();

@@ -148,7 +148,7 @@ def test_findings_put_first_what_stops_it() -> None:
     shown = PARTS["findings"]
     assert shown.index("Your rules") < shown.index("Where the values come from") < shown.index("1 check passed")
     assert "Control 6: Data" in shown
-    assert "Field <code>To IBAN</code>" in shown
+    assert "Field <code><bdi>To IBAN</bdi></code>" in shown
 
 
 def test_a_field_tells_its_error_to_whoever_does_not_see_it() -> None:
@@ -163,7 +163,7 @@ def test_a_field_tells_its_error_to_whoever_does_not_see_it() -> None:
 
 def test_the_module_is_small_and_needs_nothing_else() -> None:
     script = (DASHBOARD / "static/countersign.js").read_text(encoding="utf-8")
-    assert len(script.encode()) < 12_000
+    assert len(script.encode()) < 14_000
     assert not re.findall(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|https?://|\bimport\b", script
     )
