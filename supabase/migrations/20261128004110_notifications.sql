@@ -257,11 +257,11 @@ begin
     elsif v_outcome = 'gone' then
         update app.channels set status = 'disabled', status_reason = v_error, version = version + 1, updated_at = now()
             where tenant_id = v_channel.tenant_id and id = v_channel.id and status = 'active';
-        perform private.raise_alert(v_row.tenant_id, null, 'channel.gone', 'warning', 'channel', v_channel.id::text,
+        perform private.raise_alert(v_row.tenant_id, v_channel.environment, 'channel.gone', 'warning', 'channel', v_channel.id::text,
             format('The channel %s is gone and was disabled; alerts are no longer told there.', v_channel.name),
             jsonb_build_object('channel', v_channel.name, 'kind', v_channel.kind, 'error', v_error), coalesce(v_channel.owner_id, v_channel.created_by));
     elsif v_outcome = 'dead' then
-        perform private.raise_alert(v_row.tenant_id, null, 'channel.failing', 'warning', 'channel', v_channel.id::text,
+        perform private.raise_alert(v_row.tenant_id, v_channel.environment, 'channel.failing', 'warning', 'channel', v_channel.id::text,
             format('The channel %s does not take what it is told.', v_channel.name),
             jsonb_build_object('channel', v_channel.name, 'kind', v_channel.kind, 'error', v_error), coalesce(v_channel.owner_id, v_channel.created_by));
     end if;
