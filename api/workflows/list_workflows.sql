@@ -1,8 +1,11 @@
--- The tenant's workflows, each with the stage and tools of its live version, its newest version, how many kill switches stop all of
--- it, and how many of the connections that its live version names cannot be used.
+-- The tenant's workflows, each with the stage, tools, retention and limits of its live version, its newest version, how many kill
+-- switches stop all of it, and how many of the connections that its live version names cannot be used.
 select w.id, w.slug, w.environment, w.title, w.live_version, w.created_at,
     v.spec ->> 'stage' as stage,
     coalesce((select jsonb_agg(t order by t) from jsonb_object_keys(v.spec -> 'tools') t), '[]') as tools,
+    case when w.live_version is not null then jsonb_build_object('days', coalesce((v.spec ->> 'retention_days')::integer, 365),
+        'by_class', coalesce(v.spec -> 'retention', '{}')) end as retention,
+    coalesce(v.spec -> 'limits', '[]') as limits,
     n.version as newest_version, n.status as newest_status,
     (select count(*) from app.kill_switches k where k.tenant_id = w.tenant_id and k.status = 'engaged'
         and ((k.scope = 'tenant') or (k.scope = 'workflow' and k.target = w.id::text))) as stopped_by,

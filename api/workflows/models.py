@@ -75,9 +75,22 @@ class Difference(BaseModel):
     changes: list[Change]
 
 
+class ShownLimit(Limit):
+    """text: what it says, in words."""
+
+    text: str
+
+
+class KeptFor(BaseModel):
+    """For how many days what was read is kept; by_class: by data class, where that is shorter."""
+
+    days: int
+    by_class: dict[DataClass, int]
+
+
 class Workflow(BaseModel):
-    """`stage`, `tools`: of the live version. stopped_by: how many engaged kill switches stop all of it;
-    connections_down: how many connections that the live version names are not active.
+    """`stage`, `tools`, `retention`, `limits`: of the live version. stopped_by: how many engaged kill switches stop all
+    of it; connections_down: how many connections that the live version names are not active.
     """
 
     id: UUID
@@ -87,6 +100,8 @@ class Workflow(BaseModel):
     live_version: int | None
     stage: Literal["shadow", "supervised", "autonomous"] | None
     tools: list[str]
+    retention: KeptFor | None
+    limits: list[ShownLimit]
     newest_version: int
     newest_status: Literal["draft", "in_review", "live", "superseded"]
     stopped_by: int
@@ -252,10 +267,6 @@ class BoundConnection(BaseModel):
     environment: Environment | None
     status: str
     read_only_by: Literal["provider", "gateway"] | None
-
-
-class ShownLimit(Limit):
-    text: str
 
 
 class Limits(BaseModel):

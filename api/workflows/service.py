@@ -6,12 +6,13 @@ from uuid import UUID
 from api.auth import Principal
 from api.db import Answer, Idempotency, database
 from api.errors import Problem
-from api.gate.models import HARD_GATES, AccessSpec
+from api.gate.models import HARD_GATES, AccessSpec, Limit
 from api.ids import new_id
 from api.providers.manifest import manifests
 from api.sql import query
 from api.tools import service as tools
 from api.workflows.diff import diff
+from api.workflows.diff_safeguards import described
 from api.workflows.document import document
 from api.workflows.models import Approval, NewKillSwitch, NewVersion, NewWorkflow, Rejection, Release
 from api.workflows.readiness import CONTROLS as CONTROLS
@@ -65,7 +66,8 @@ async def approve(principal: Principal, slug: str, version: int, body: Approval,
 
 async def list_workflows(principal: Principal) -> list[dict[str, Any]]:
     async with database().tenant_transaction(principal, "workflows.read") as connection:
-        return await (await connection.execute(query("workflows/list_workflows"))).fetchall()
+        rows = await (await connection.execute(query("workflows/list_workflows"))).fetchall()
+    return [row | {"limits": [described(Limit.model_validate(each)) for each in row["limits"]]} for row in rows]
 
 
 async def list_versions(principal: Principal, slug: str, *besides: int | None) -> list[dict[str, Any]]:

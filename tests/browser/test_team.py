@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from sandbox.organisation import Organisation, mail_to, new_address
 from tests.browser.browsing import Browsing
-from tests.http.integrator import join
+from tests.http.integrator import access_spec, join
 from tests.http.world import World
 
 
@@ -72,7 +72,13 @@ def test_a_key_is_shown_once_and_ends_when_it_is_revoked(browse: Browsing, world
 
 
 def test_settings_are_changed_and_a_protection_asks_why(browse: Browsing, fresh: Organisation) -> None:
+    limit = {"name": "daily", "window_hours": 24, "currency": "EUR", "max_amount": 100_000, "per": ["agent"]}
+    fresh.go_live("limited", "Pay a little a day", access_spec(fresh, limits=[limit]))
     page = browse(fresh.owner, "/settings")
+    kept = page.get_by_role("row").filter(has_text="Pay a little a day")
+    for told in ("365 days", "personal data after 90", "daily: 1,000.00 EUR in every 24 hours for each agent"):
+        expect(kept).to_contain_text(told)
+    expect(page.get_by_role("row").filter(has_text="Pay vendor bills")).to_contain_text("No ceiling over time.")
     form = page.locator("form[action='/settings/tenant']")
     form.get_by_label("Name of the organisation").fill("Brightwater Holding")
     form.get_by_role("button", name="Save").click()

@@ -137,7 +137,9 @@ def test_a_key_of_one_environment_does_not_touch_the_other(fresh: Organisation, 
         assert (refused.status_code, refused.json()["code"]) == (403, "wrong_environment")
         body = Agent(sandbox, "pay-vendor-bills", run["id"]).proposal(NOTE, note())
         assert sandbox.post("/v1/actions", json=body, headers=once()).status_code in (403, 404)
-        assert [w["slug"] for w in ok(sandbox.get("/v1/workflows"))] == ["pay-vendor-bills"]
+        (listed,) = ok(sandbox.get("/v1/workflows"))
+        assert (listed["slug"], listed["limits"]) == ("pay-vendor-bills", [])
+        assert listed["retention"] == {"days": 365, "by_class": {"personal": 90}}
         assert [w["slug"] for w in ok(production.get("/v1/workflows"))] == ["live-notes"]
         refused = production.post("/v1/runs", json=start | {"workflow": "pay-vendor-bills"}, headers=once())
         assert (refused.status_code, refused.json()["code"]) == (403, "wrong_environment")
