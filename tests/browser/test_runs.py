@@ -182,7 +182,7 @@ def test_what_is_there_is_looked_at_before_it_is_decided(
     action = agent.propose(UPDATE, args, confidence=0.1)
     page = browse(house.approver, f"/exceptions/{action['exception']['id']}", script=False)
     there = page.locator("section", has=page.get_by_role("heading", name="What is there now"))
-    change = there.get_by_role("row", name=re.compile("^Title"))
+    change = there.locator("table", has_text="Would become").get_by_role("row", name=re.compile("^Title"))
     expect(change.get_by_role("cell")).to_have_text(["Purchasing", "Queen <b>of all</b>"])
     there.get_by_role("button", name="Look at it now").click()
     expect(page.get_by_role("status").first).to_contain_text("Looked at just now")
