@@ -73,7 +73,7 @@ async def _page(
     rows = await service.list_versions(who.principal, slug, version)
     chosen = version or _first_to_read(rows)
     document, stopped = await asyncio.gather(
-        service.access_spec(who.principal, slug, chosen), service.stopping(who.principal, rows[0]["id"])
+        service.access_spec(who.principal, slug, chosen, rows), service.stopping(who.principal, rows[0]["id"])
     )
     row = next(each for each in rows if each["version"] == chosen)
     mine = str(row["author"]) == str(who.user_id)

@@ -1,5 +1,6 @@
 """Workflows: access specs, versions, review; kill switches."""
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -109,26 +110,36 @@ async def compare(principal: Principal, slug: str, version: int, earlier: int | 
     }
 
 
-async def access_spec(principal: Principal, slug: str, version: int | None) -> dict[str, Any]:
+async def access_spec(
+    principal: Principal, slug: str, version: int | None, rows: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """The reviewable document of a version (the one asked for, else the live one, else the newest).
 
-    It names the connections as far as the caller may see them, and what is new since the live version.
+    It names the connections as far as the caller may see them, and what is new since the live version. rows: what
+    `list_versions` has just said of the workflow and this version, for who has asked already.
     """
-    rows = await list_versions(principal, slug, version)
+    if rows is None:
+        rows = await list_versions(principal, slug, version)
     row = _chosen(rows, version)
     spec = _spec_of(row)
-    ids = [used for binding in spec.connections.values() for used in (binding.read, binding.write) if used]
-    async with database().tenant_transaction(principal, "workflows.read") as connection:
-        bound = await (await connection.execute(query("workflows/list_bound_connections"), {"ids": ids})).fetchall()
     live = next((other for other in rows if other["status"] == "live"), None)
     compared = None if live is None or live["version"] == row["version"] else live
-    contracts = await tools.contracts_of(principal, spec.tools)
+    bound, contracts, ready = await asyncio.gather(
+        _bound(principal, spec), tools.contracts_of(principal, spec.tools), readiness(principal, slug, row["version"])
+    )
     made = document(row, contracts, manifests(), {str(each["id"]): each for each in bound})
     return made | {
         "compared_with": compared["version"] if compared else None,
         "changes": diff(_spec_of(compared), spec, contracts) if compared else [],
-        "readiness": await readiness(principal, slug, row["version"]),
+        "readiness": ready,
     }
+
+
+async def _bound(principal: Principal, spec: AccessSpec) -> list[dict[str, Any]]:
+    """The connections that a spec names, as far as the caller may see them."""
+    ids = [used for binding in spec.connections.values() for used in (binding.read, binding.write) if used]
+    async with database().tenant_transaction(principal, "workflows.read") as connection:
+        return await (await connection.execute(query("workflows/list_bound_connections"), {"ids": ids})).fetchall()
 
 
 async def readiness(principal: Principal, slug: str, version: int | None) -> dict[str, Any]:

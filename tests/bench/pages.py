@@ -26,6 +26,9 @@ import psycopg
 from sandbox.organisation import Organisation, ok, once
 from tests import cluster
 from tests.bench.crowded import Crowd, crowd
+from tests.http.alerts import an_alert
+from tests.http.amendments import amendment_of
+from tests.http.channels import new_channel
 from tests.http.constitutions import drafted
 from tests.http.integrator import NOTE, PAY, access_spec, at_work, new_organisation, note, payment, vouched_for
 from tests.http.world import World, running
@@ -77,11 +80,10 @@ def examples(world: World, organisation: Organisation, crowded: Crowd) -> dict[s
     tables = {
         "connection_id": "connections", "entry_id": "directory_entries", "change_id": "directory_changes",
         "switch_id": "kill_switches", "alert_id": "alerts", "amendment_id": "amendments",
-        "draft_id": "constitution_drafts", "erasure_id": "erasures",
+        "draft_id": "constitution_drafts", "erasure_id": "erasures", "incident_id": "incidents",
+        "channel_id": "channels",
     }  # fmt: skip
     for name, table in tables.items():
-        if world.rows("select to_regclass(%s)", f"app.{table}") == [(None,)]:
-            continue
         rows = world.rows(f"select id from app.{table} where tenant_id = %s limit 1", organisation.tenant_id)
         if rows:
             found[name] = str(rows[0][0])
@@ -120,7 +122,9 @@ def cookie(organisation: Organisation) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a page costs. size, packed: bytes, with style sheet and scripts; ms: median; slowest: of its statements."""
+    """What a page costs. size, packed: bytes, with style sheet and scripts. ms: the median time; least: the least one,
+    which is nearest to what the page takes where nothing else runs. slowest: of its statements.
+    """
 
     name: str
     status: int
@@ -128,6 +132,7 @@ class Cost:
     packed: int
     statements: int
     ms: float
+    least: float
     slowest: str
 
     @property
@@ -145,7 +150,7 @@ class Cost:
         status = "" if self.status in (200, 303) else f" ({self.status})"
         return (
             f"| `{self.name}`{status} | {self.size / 1000:.0f} | {self.packed / 1000:.0f} | {self.statements} |"
-            f" {self.ms:.0f}{over} | {self.ms / trivial:.1f} |"
+            f" {self.ms:.0f}{over} | {self.least:.0f} | {self.ms / trivial:.1f} |"
         )
 
 
@@ -174,6 +179,7 @@ async def measured(
         packed=len(gzip.compress(answer.content, 6)) + sum(sizes[each][1] for each in files),
         statements=len(asked),
         ms=statistics.median(times),
+        least=min(times),
         slowest=f"{slowest[0]:.0f} ms: {' '.join(slowest[1].split())[:150]}",
     )
 
@@ -210,6 +216,7 @@ def prepared(world: World, actions: int, waiting: int, events: int) -> tuple[Org
     organisation = founded(world)
     with at_work(organisation) as agent:
         agent.propose(PAY, payment())
+        amendment_of(organisation, agent)
         asked = agent.propose(NOTE, note("Called back"), confidence=0.1)
         crowded = crowd(
             world,
@@ -220,6 +227,10 @@ def prepared(world: World, actions: int, waiting: int, events: int) -> tuple[Org
             waiting=waiting,
             events=events,
         )
+    an_alert(world, organisation, kind="action.unknown", severity="critical", title="Nobody knows")  # and an incident
+    new_channel(organisation.owner)
+    erase = {"subject": {"type": "iban", "id": "DE75512108001245126199"}, "reason": "They asked us to."}
+    ok(organisation.owner.api.post("/v1/erasures", json=erase, headers=once()))
     rules = ok(organisation.owner.api.get("/v1/constitution"))
     drafted(organisation.owner, rules["rules"], rules["version"])
     stop = {"scope": "workflow", "target": "pay-vendor-bills", "reason": "A drill"}
