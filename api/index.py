@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import errors, openapi, redaction
+from api import errors, loading, openapi, redaction
 from api.actions.routes import router as actions
 from api.amendments.routes import router as amendments
 from api.audit.routes import router as audit
@@ -140,3 +140,4 @@ def _mangum() -> Any:
 
 
 _adapter: Any = None
+loading.is_done()

@@ -56,3 +56,10 @@ def test_the_gate_needs_no_web_and_no_database() -> None:
     loaded = _loaded("api.gate.decide")
     assert {"api", "pydantic", "cel_expr_python", "jsonschema_rs"} <= loaded
     assert not {"fastapi", "starlette", "psycopg", "anyio", "rfc8785", *DEFERRED} & loaded
+
+
+def test_what_was_loaded_is_not_looked_through_for_garbage_and_what_comes_later_is() -> None:
+    look = "import gc, api.index; print(gc.isenabled(), gc.get_freeze_count() > 50_000)"
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")} | {"PYTHONPATH": str(ROOT)}
+    ran = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, cwd=ROOT, env=kept, check=True)
+    assert ran.stdout.split() == ["True", "True"]
