@@ -6,9 +6,10 @@ import time
 from uuid import uuid4
 
 import pytest
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from api.dashboard import untrusted
+from api.dashboard import facts, untrusted
+from api.dashboard.pages import HERE, environment
 from api.gate.models import Signal
 
 #: The elements that the module makes itself; whatever else a text brings stays text.
@@ -130,3 +131,47 @@ def test_ten_thousand_passages_are_bounded() -> None:
     shown = untrusted.block("pay now " * 125_000, passages)
     assert len(shown) < 120_000
     assert "10,000 suspicious passages" in shown
+
+
+def test_what_a_template_writes_out_by_no_macro_is_named_and_ends() -> None:
+    """Whatever a page's author forgets: in a text, and in an attribute."""
+    made = environment().from_string('<p title="{{ text }}">{{ text }}{{ marked }}{{ 7 }}</p>')
+    shown = made.render(text='\u202e"<b>' + "x" * 5000, marked=Markup("<i>\u00ad</i>"))
+    assert "\u202e" not in shown
+    assert shown.count("[U+202E]") == 2
+    assert "<b>" not in shown
+    assert "<i>\u00ad</i>7" in shown
+    assert len(shown) < 2 * untrusted.PLAIN + 100
+
+
+def test_a_field_gives_back_what_it_was_given() -> None:
+    """Unseen characters are in it by their numbers, as HTML reads them; nobody's payload changes by being looked at."""
+    for text in ('a\u202e\u200b"<b>&amp;\u00ad\U000e0041', "plain", "\x0b\x85", ""):
+        kept = untrusted.kept(text)
+        assert not re.search('[\u00ad\u200b\u202e\U000e0041<"]', kept)
+        assert html.unescape(kept) == text
+    assert untrusted.kept("a&b<c") == escape("a&b<c")
+
+
+def test_one_page_shows_only_so_much_and_every_text_keeps_its_beginning() -> None:
+    hostile = "\u202ea<&" * 250_000
+    with untrusted.bounded():
+        shown = [untrusted.block(f"{n} {hostile}", [(500_000, 500_009, "override")]) for n in range(30)]
+        lines = [untrusted.inline(f"{n} {hostile}", 160) for n in range(150)]
+        values = facts.show({f"key{n}": [hostile, n, {"a": hostile}] for n in range(200)})
+        assert untrusted.over()
+    assert not untrusted.over()
+    assert sum(len(each.encode()) for each in [*shown, *lines, values]) < 3 * untrusted.PAGE + 30 * 1500
+    assert all(f"{n} " in seen(each) and "more characters" in each for n, each in enumerate(shown))
+    assert all("suspicious passage" in each for each in shown)
+    assert all(seen(each).startswith(f"{n} ") and "more" in each for n, each in enumerate(lines))
+    assert len(shown[0]) > 10_000 > len(shown[-1])
+    # A page of one text of usual length shows all of it.
+    with untrusted.bounded():
+        assert "more characters. " not in untrusted.block("An e-mail of usual length. " * 500)
+
+
+def test_templates_set_apart_what_they_write_of_others() -> None:
+    """`marked` is for the modules that make markup; a template isolates, so that no name turns the text around it."""
+    for template in (HERE / "templates").glob("*.html"):
+        assert "untrusted.marked(" not in template.read_text(encoding="utf-8"), template.name
