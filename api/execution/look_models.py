@@ -37,13 +37,17 @@ class Change(BaseModel):
 
 
 class MovedPart(BaseModel):
-    """Something that the decision rests on, and that reads differently since. was: as the decision had it."""
+    """Something that the decision rests on, and that reads differently since. was: as the decision had it.
+
+    trust: how far the contract of the read trusts what stands there.
+    """
 
     tool: str
     pointer: str
     was: Any
     now: Any
     message: str
+    trust: Literal["trusted", "untrusted"]
 
 
 class Target(BaseModel):

@@ -1,5 +1,6 @@
 """What an action would change, beside what was read of it: which reads show it, and what they say. Pure."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,8 @@ from api.execution.undo_args import Known, UnmadeError, names_of, read_args
 from api.gate.models import Contract
 from api.gate.pointer import resolve
 from api.providers.client import premise_args
+
+_ITEM = re.compile(r"/[0-9]+(?=/|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,12 @@ def _is_whole(read: dict[str, Any]) -> bool:
     return not read["too_large"] and not read["erased_classes"]
 
 
+def _trust(labels: dict[str, Any] | None, pointer: str) -> str:
+    """How far a part of an answer is trusted, as it was labelled when it was read: items of lists have one label."""
+    label = (labels or {}).get(_ITEM.sub("/*", pointer)) or {}
+    return str(label.get("trust", "untrusted"))
+
+
 def moved(contract: Contract, args: dict[str, Any], all_seen: list[Seen]) -> tuple[bool, list[dict[str, Any]]]:
     """Whether anything that the decision rests on was read again since, and what of it has moved."""
     compared, found = False, []
@@ -97,7 +106,8 @@ def moved(contract: Contract, args: dict[str, Any], all_seen: list[Seen]) -> tup
             if not (_is_whole(one.newest) and _is_whole(one.based_on)):
                 continue  # it is compared before the write
             compared = True
-            found += differences(premise, args, one.based_on["result"], one.newest["result"])
-    names = ("tool", "pointer", "was", "message")
+            parts = differences(premise, args, one.based_on["result"], one.newest["result"])
+            found += [part | {"trust": _trust(one.newest["labels"], part["pointer"])} for part in parts]
+    names = ("tool", "pointer", "was", "message", "trust")
     told = [{name: part[name] for name in names} | {"now": part["is"]} for part in found]
     return compared, told[:20]

@@ -191,6 +191,7 @@ def test_what_is_there_is_looked_at_before_it_is_decided(
     there.get_by_role("button", name="Look at it now").click()
     expect(there.get_by_role("alert")).to_contain_text("Something has moved since this was decided on")
     expect(there.get_by_role("alert")).to_contain_text("nothing is sent")
+    expect(there.get_by_role("alert")).not_to_contain_text("Untrusted")
     expect(change.get_by_role("cell").first).to_have_text("Left [U+202E]the company")
     browse.look(browse(house.approver, page.url.partition("?")[0]), "exception-looked-at")
 

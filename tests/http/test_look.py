@@ -66,6 +66,7 @@ def test_who_decides_sees_what_is_there_and_what_has_moved(house: Organisation, 
     assert {part["pointer"]: (part["was"], part["now"]) for part in again["moved"]} == {
         "/title": (before["title"], "Left the company"), "/version": (before["version"], before["version"] + 1),
     }  # fmt: skip
+    assert {part["trust"] for part in again["moved"]} == {"trusted"}
     # No more than the access spec names, whatever the CRM answered; and each part says how far it is trusted.
     assert {f"/{name}" for name in again["reads"][0]["result"]} <= set(READ)
     assert again["reads"][0]["labels"]["/title"]["trust"] == "trusted"
