@@ -21,7 +21,7 @@ from api.replay.models import Backtest
 router = page_router()
 #: Decisions that a draft is tried on at once, so that the page is there at once, and on each press of a button after
 #: that: each takes two milliseconds.
-FIRST, TRIED = 25, 300
+FIRST, TRIED = 15, 300
 #: What a proposal is made of, as far as an action keeps it.
 _KEPT = ("workflow", "run_id", "tool", "args", "confidence", "rationale", "citations", "subject")
 
