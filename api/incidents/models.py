@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from api.gate.models import PROSE, Currency, Environment, Reason, Remark, Strict, Title
+from api.gate.models import LINE, PROSE, Currency, Environment, Remark, Strict
 
 Status = Literal["open", "acknowledged", "contained", "resolved", "reviewed"]
 #: What a list is asked for: one status, or `unresolved` for the first three.
@@ -19,7 +19,10 @@ EntryKind = Literal[
     "severity_changed", "follow_up_added", "follow_up_closed",
 ]  # fmt: skip
 Story = Annotated[str, StringConstraints(max_length=10_000), PROSE]
-Told = Annotated[str, StringConstraints(min_length=1, max_length=10_000), PROSE]
+#: Words, not only white space.
+Words = Annotated[str, StringConstraints(min_length=1, max_length=2000, strip_whitespace=True), PROSE]
+Headline = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), LINE]
+Told = Annotated[str, StringConstraints(min_length=1, max_length=10_000, strip_whitespace=True), PROSE]
 Lesson = Annotated[str, StringConstraints(max_length=5000), PROSE]
 
 
@@ -175,7 +178,7 @@ class NewIncident(Strict):
     owner_id: the member who answers for it; unless it says otherwise whoever opens it, or the first owner.
     """
 
-    title: Title
+    title: Headline
     description: Story = ""
     severity: Severity
     environment: Environment | None = None
@@ -192,20 +195,20 @@ class Acknowledge(Strict):
 class Containment(Strict):
     """How it was kept from getting worse; link: what did it, such as a kill switch or a connection that was closed."""
 
-    how: Reason
+    how: Words
     link: Link | None = None
 
 
 class Resolve(Strict):
     """Why it is over; of one that was never contained, also why that was not needed."""
 
-    reason: Reason
+    reason: Words
 
 
 class Note(Strict):
-    """What is known by now; link: what belongs to it. One of the two at least."""
+    """What is known by now; link: what belongs to it."""
 
-    text: Remark = ""
+    text: Words
     link: Link | None = None
 
 
@@ -216,13 +219,13 @@ class NewOwner(Strict):
 
 class NewSeverity(Strict):
     severity: Severity
-    reason: Reason
+    reason: Words
 
 
 class NewFollowUp(Strict):
     """Something to be done. due_on: today or later, within a year (UTC)."""
 
-    what: Reason
+    what: Words
     owner_id: UUID
     due_on: date
 
@@ -241,7 +244,7 @@ class NewReview(Strict):
 class Closing(Strict):
     """What was done."""
 
-    note: Reason
+    note: Words
 
 
 class NewEntry(BaseModel):

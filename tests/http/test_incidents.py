@@ -101,7 +101,7 @@ def test_a_key_tells_and_ends_nothing(world: World, company: Organisation) -> No
             refused = monitoring.post(f"{INCIDENTS}/{incident}/{what}", json=body, headers=once())
             problem(refused, 403, "permission_denied")
         refused = monitoring.post(f"{INCIDENTS}/{incident}/notes", json={"text": " "}, headers=once())
-        problem(refused, 422, "empty_note")
+        problem(refused, 422, "invalid_request")
         problem(company.agent().get(f"{INCIDENTS}/{incident}"), 403, "permission_denied")
         problem(company.owner.api.get(INCIDENTS, params={"about_type": "run"}), 422, "invalid_request")
     with world.client() as nobody:
