@@ -1,4 +1,4 @@
-"""Spares a cold start the garbage collector: nothing that is loaded is garbage, and to find that out takes a fifth of it.
+"""Spares a cold start the garbage collector: what is loaded is no garbage, and to find that out takes a fifth of it.
 
 To be imported first, and to be told when it is done.
 """
