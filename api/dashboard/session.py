@@ -18,8 +18,8 @@ from fastapi import Request, Response
 
 from api.config import settings
 
-#: How old an access token may be before it is asked for anew, in seconds. That a session was ended elsewhere does not wait
-#: for it: the database says so of the very next request (private.session_over).
+#: How old an access token may be before it is asked for anew, in seconds. That a session was ended elsewhere does not
+#: wait for it: the database says so of the very next request (private.session_over).
 RENEW_AFTER = 300
 #: A browser that stays away for so long signs in again, in seconds.
 LIFETIME = 7 * 86400
