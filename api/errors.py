@@ -174,8 +174,8 @@ def install(app: FastAPI) -> None:
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """How an operation documents that it answers with a problem of these statuses.
 
-    By reference (api/openapi.py adds what it refers to): FastAPI would make a model of each of them, for every operation,
-    whenever a function starts.
+    By reference (api/openapi.py adds what it refers to): FastAPI would make a model of each of them, for every
+    operation, whenever a function starts.
     """
     schema = {"$ref": "#/components/schemas/ProblemDocument"}
     return {

@@ -87,9 +87,7 @@ async def _overview(
 async def _one(
     request: Request, who: Visitor, switch_id: UUID, *, typed: Form | None = None, problem: Problem | None = None
 ) -> Response:
-    shown, choices = await asyncio.gather(
-        service.outline_kill_switch(who.principal, switch_id, SHOWN), targets(who)
-    )
+    shown, choices = await asyncio.gather(service.outline_kill_switch(who.principal, switch_id, SHOWN), targets(who))
     order = [name for name, _ in STAGES]
     reached = order.index(shown["stage"]) + 1 if shown["stage"] in order else 0
     return page(
