@@ -22,7 +22,13 @@ MAX_ANSWER = 200_000
 _GONE: Row = {"result": None, "labels": None, "too_large": False, "erased_classes": ["internal"]}
 _NOT_GRANTED = ("outside_access_spec", "unknown_tool")
 #: What stops a read and not the decision.
-_NOT_NOW = ("connection_not_active", "connection_not_readable", "credential_missing", "kill_switch_engaged")
+_NOT_NOW = (
+    "connection_not_active",
+    "connection_not_readable",
+    "credential_missing",
+    "kill_switch_engaged",
+    "run_erased",
+)
 _NO_WAY = "The contract of this tool does not say how to look at what it would change."
 
 
@@ -124,6 +130,7 @@ async def _told(principal: Principal, waits: Row, contract: Contract | None) -> 
 async def _seen(principal: Principal, waits: Row, found: list[Way]) -> list[Seen]:
     """What was read in these ways: which reads there are, and then the answers of those that count."""
     asked = {"run_id": waits["run_id"], "action_id": waits["action_id"], "tools": [way.tool for way in found]}
+    asked["observed"] = waits["observed"]
     async with database().tenant_transaction(principal, "exceptions.read") as connection:
         rows = await (await connection.execute(query("execution/reads_of_run"), asked)).fetchall()
         reads = [opened(waits["keys"], row) for row in rows]

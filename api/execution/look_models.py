@@ -11,8 +11,9 @@ class TargetRead(BaseModel):
     """One way to look at what an action would change or rests on, and what was seen the last time.
 
     serves: `state` is what the action changes, `premise` what its decision rests on. read_at, observation_id, source,
-    result and labels: of the newest read with these arguments in the run, whoever made it; null where there is none,
-    and result also where it is erased or too large. labels: how far each part is trusted. looked: whether it was read
+    result and labels: of the newest read with these arguments that the gateway made in the run, for whomever; of what a
+    client says that it read only where there is none. Null where nobody read, and result also where it is erased or too
+    large. labels: how far each part is trusted. looked: whether it was read
     while this waited. error: why the last try failed, if it did.
     """
 
@@ -54,7 +55,7 @@ class Target(BaseModel):
     """What waits for a person, beside what is there now.
 
     readable: whether the contract of its tool says how to look at it. change: null where nothing is there before it, or
-    was read. compared: whether what the decision rests on was read again since; moved says what of it has moved.
+    was read. compared: whether the gateway has read again since what the decision rests on; moved says what of it has moved.
     """
 
     exception_id: UUID

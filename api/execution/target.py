@@ -46,7 +46,11 @@ def ways(contract: Contract, args: dict[str, Any]) -> list[Way]:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was read in one way: the newest read that succeeded, the one that the decision had, and the last failure."""
+    """What was read in one way: the newest read that succeeded, the one that the decision had, and the last failure.
+
+    newest: of the gateway's reads. What a client says that it read counts only where the gateway never read: whoever
+    acts for the agent could otherwise say that all is as it was, after a person has looked.
+    """
 
     way: Way
     newest: dict[str, Any] | None
@@ -58,7 +62,8 @@ def seen(way: Way, reads: list[dict[str, Any]], observed: int | None) -> Seen:
     """reads: of the run, the newest first. observed: how many reads had succeeded when the action was decided."""
     mine = [read for read in reads if way.matches(read)]
     succeeded = [read for read in mine if read["status"] == "succeeded"]
-    newest = succeeded[0] if succeeded else None
+    ours = [read for read in succeeded if read["source"] == "gateway"]
+    newest = next(iter(ours or succeeded), None)
     # As before the write itself (premises.py): the newest of those that the decision had.
     had = [read for read in succeeded if observed is not None and (read["number"] or 0) <= observed]
     based_on = max(had, key=lambda read: read["number"] or 0) if had else None
@@ -94,14 +99,15 @@ def _trust(labels: dict[str, Any] | None, pointer: str) -> str:
 
 
 def moved(contract: Contract, args: dict[str, Any], all_seen: list[Seen]) -> tuple[bool, list[dict[str, Any]]]:
-    """Whether anything that the decision rests on was read again since, and what of it has moved."""
+    """Whether the gateway has read anything again that the decision rests on since, and what of it has moved."""
     compared, found = False, []
     for premise in contract.rests_on:
         wanted = premise_args(contract, premise, args)
         for one in all_seen:
             if (one.way.tool, one.way.args) != (premise.tool, wanted) or one.newest is None or one.based_on is None:
                 continue
-            if one.newest["id"] == one.based_on["id"]:
+            since = (one.newest["number"] or 0) > (one.based_on["number"] or 0)
+            if one.newest["source"] != "gateway" or not since:
                 continue
             if not (_is_whole(one.newest) and _is_whole(one.based_on)):
                 continue  # it is compared before the write

@@ -15,6 +15,16 @@ from tests.http.world import World
 
 LOOKS = "select purpose from app.observations where action_id = %s"
 
+FLOOD = """
+    insert into app.observations (tenant_id, id, environment, run_id, tool, contract_version, connection_id, source,
+        status, args, result, labels, digest, finished_at, lease_expires_at)
+    select tenant_id, gen_random_uuid(), environment, run_id, tool, contract_version,
+        case source when 'gateway' then (select connection_id from app.observations c
+            where c.run_id = o.run_id and c.connection_id is not null limit 1) end,
+        source, status, '{"contact_id": "con_piet"}', '{}', '{}', digest, now(), lease_expires_at
+    from app.observations o, generate_series(1, 201) where id = %s returning 1
+"""
+
 
 @pytest.fixture(scope="module")
 def house(world: World) -> Organisation:
@@ -120,6 +130,22 @@ def test_of_a_payment_it_shows_what_the_decision_rests_on(house: Organisation, a
     with sqlite3.connect(world.stack.state / "sandbox_bank.sqlite3", timeout=30) as bank:
         bank.execute("update bills set iban = ? where reference = 'INV-1042'", (moved[0]["was"],))
     assert [(part["pointer"], part["now"]) for part in moved] == [("/bills/0/iban", "NL02ABNA0123456789")]
+
+
+def test_nothing_that_a_client_says_covers_up_a_look(house: Organisation, agent: Agent, world: World) -> None:
+    """The agent's key is good while its action waits: it may say what it likes, and read as much as it likes."""
+    before = agent.observe(GET, args={"contact_id": "con_ada"})["result"]
+    action = proposed(agent, world, "con_ada", "Head of none")
+    agent.observe(GET, args={"contact_id": "con_ada"}, result=before)
+    known = target(house.approver, action)
+    assert (known["compared"], known["reads"][0]["source"]) == (False, "gateway")
+    change_behind_our_back(world, "con_ada", title="Left the company")
+    seen = ok(look(house.approver, action))
+    assert "/title" in {part["pointer"] for part in seen["moved"]}
+    said = agent.observe(GET, args={"contact_id": "con_ada"}, result=before)
+    assert world.rows(FLOOD, said["id"])[0] == (1,)
+    known = target(house.approver, action)
+    assert (known["reads"], known["moved"], known["change"]) == (seen["reads"], seen["moved"], seen["change"])
 
 
 def test_what_cannot_be_looked_at_is_said_and_keeps_nobody_from_deciding(
