@@ -55,7 +55,7 @@ class Target(BaseModel):
     """What waits for a person, beside what is there now.
 
     readable: whether the contract of its tool says how to look at it. change: null where nothing is there before it, or
-    was read. compared: whether the gateway has read again since what the decision rests on; moved says what of it has moved.
+    was read. compared: whether the gateway has read again since what the decision rests on; moved says what has moved.
     """
 
     exception_id: UUID
