@@ -33,6 +33,8 @@ class Crowd:
 
 #: How much older than the original a copy is: the oldest of 100,000 is of 23 days ago.
 _AGE = "c.n * interval '20 seconds'"
+#: Of the copies that are over, how many wait to be tried again.
+DEAD = 500
 #: Event by event, each on the hash of the one before; times go on from the last real one, a few a second at the most.
 _EVENTS = """
 do $$
@@ -93,7 +95,8 @@ def crowd(
         when = f"s.created_at - {_AGE}"
         mine = f"s.id = (select run_id from app.actions where id = '{action_id}') and c.n % 10 = 1"
         _copy(connection, "runs", mine, {"id": "c.run", "created_at": when})
-        settled = {"status": f"case when {old} then 'succeeded' else s.status end"}
+        given_up = f"c.n > {actions} - {DEAD}"
+        settled = {"status": f"case when {given_up} then 'dead_letter' when {old} then 'succeeded' else s.status end"}
         _copy(connection, "actions", f"s.id = '{action_id}'",
               settled | {"id": "c.action", "run_id": run, "created_at": when})  # fmt: skip
         _copy(connection, "decisions", this,

@@ -87,12 +87,22 @@ def examples(world: World, organisation: Organisation, crowded: Crowd) -> dict[s
         rows = world.rows(f"select id from app.{table} where tenant_id = %s limit 1", organisation.tenant_id)
         if rows:
             found[name] = str(rows[0][0])
-    rows = world.rows("select id from app.observations where run_id = %s limit 1", crowded.run_id)
-    return found | {"observation_id": str(rows[0][0])} if rows else found
+    of_run = "select id from app.observations where run_id = %s limit 1"
+    given_up = "select id from app.actions where tenant_id = %s and status = 'dead_letter' limit 1"
+    for name, rows in (
+        ("observation_id", world.rows(of_run, crowded.run_id)),
+        ("dead-letters/action_id", world.rows(given_up, organisation.tenant_id)),
+    ):
+        if rows:
+            found[name] = str(rows[0][0])
+    return found
 
 
 def addresses(known: dict[str, str]) -> tuple[list[str], list[str]]:
-    """The addresses of the pages that can be read, and the routes of those of which there is no example."""
+    """The addresses of the pages that can be read, and the routes of those of which there is no example.
+
+    known: by the name of the parameter, or, where a page needs one of its own, by `<first part of the path>/<name>`.
+    """
     from fastapi.routing import iter_route_contexts
 
     from api.dashboard.routes import router
@@ -104,7 +114,14 @@ def addresses(known: dict[str, str]) -> tuple[list[str], list[str]]:
             continue
         names = re.findall(r"{(\w+)(?::\w+)?}", path)
         if all(name in known for name in names):
-            pages.append(re.sub(r"{(\w+)(?::\w+)?}", lambda name: known[name[1]], path))
+            first = path.split("/")[1]
+            pages.append(
+                re.sub(
+                    r"{(\w+)(?::\w+)?}",
+                    lambda name: known.get(f"{first}/{name[1]}", known[name[1]]),  # noqa: B023 - called at once
+                    path,
+                )
+            )
         else:
             without.append(path)
     together = [f"/exceptions/together?id={known['exception_id']}"] if "exception_id" in known else []
@@ -142,12 +159,12 @@ class Cost:
     @property
     def wrong(self) -> bool:
         """Whatever the machine has to do besides, this is not as it should be."""
-        return self.size > TARGET_BYTES or self.status not in (200, 303)
+        return self.size > TARGET_BYTES or self.status != 200
 
     def row(self, trivial: float) -> str:
         """A row of the table; trivial: the least time of a page that asks for nothing."""
         over = " **over**" if self.slow or self.wrong else ""
-        status = "" if self.status in (200, 303) else f" ({self.status})"
+        status = "" if self.status == 200 else f" ({self.status})"
         return (
             f"| `{self.name}`{status} | {self.size / 1000:.0f} | {self.packed / 1000:.0f} | {self.statements} |"
             f" {self.ms:.0f}{over} | {self.least:.0f} | {self.least / trivial:.0f} |"
