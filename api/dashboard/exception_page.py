@@ -1,6 +1,7 @@
 """The page of one exception: everything that it takes to decide it, and what a person may do with it."""
 
 import asyncio
+import json
 from typing import Any
 from uuid import UUID
 
@@ -40,6 +41,14 @@ async def show_exception(request: Request, exception_id: UUID, who: Reader) -> R
     return await _page(request, who, exception_id)
 
 
+@router.get("/exceptions/{exception_id:uuid}/payload")
+async def show_payload(exception_id: UUID, who: Reader) -> Response:
+    """All that would be done, as JSON in plain ASCII: nothing is left out of it, and nothing in it is unseen."""
+    shown = await service.get(who.principal, exception_id)
+    written = json.dumps({"tool": shown["tool"], "args": shown["args"]}, indent=2)
+    return Response(written, media_type="text/plain; charset=utf-8")
+
+
 @router.post("/exceptions/{exception_id:uuid}/decision")
 async def decide(
     request: Request, exception_id: UUID, who: Reader, form: Sent, background: BackgroundTasks
@@ -47,6 +56,8 @@ async def decide(
     """Approve, reject, or say that it was done by hand; what was approved by everybody is executed at once."""
     try:
         body = filled(Verdict, _verdict(form))
+        if body.verdict == "approve" and form.text("cut") and not form.text("whole"):
+            raise Problem(422, "not_read", "Read the whole payload first, and say that you did: the page shows a part.")
         who = await stepped_up(who, form, request)
         answer = await service.decide(who.principal, exception_id, body, form.once)
     except Exception as error:

@@ -58,6 +58,14 @@ def show(
     return _node(value, "", reading)
 
 
+def cut(shown: Markup) -> bool:
+    """Whether something of the value that `show` wrote is left out of it; what is only folded is there.
+
+    Quotation marks of texts are escaped, so no text can say this of itself.
+    """
+    return 'class="rest"' in shown or 'class="more"' in shown
+
+
 def _node(value: Any, pointer: str, reading: _Reading) -> Markup:
     if isinstance(value, Mapping) and value:
         items = [(words.field(str(name)), str(name), item) for name, item in value.items()]
@@ -144,8 +152,9 @@ def _member(label: str, name: str, item: Any, pointer: str, reading: _Reading) -
     else:
         # A table needs the whole width, below its name.
         place = Markup(' class="wide"') if inner.startswith('<div class="scroll"') else ""
-        shown = Markup('<div{}><dt title="{}">{}</dt><dd>{}</dd></div>').format(
-            place, untrusted.plain(name), untrusted.marked(label), inner
+        more = Markup(' <span class="more">…</span>') if len(name) > words.FIELD else ""
+        shown = Markup('<div{}><dt title="{}">{}{}</dt><dd>{}</dd></div>').format(
+            place, untrusted.plain(name), untrusted.marked(label), more, inner
         )
     untrusted.charge(len(shown) - len(inner))
     return shown

@@ -49,6 +49,10 @@ class Word(NamedTuple):
     known: bool = True
 
 
+#: Characters of the name of a field that make its label.
+FIELD = 120
+
+
 def word(kind: str, value: Any) -> Word:
     """The words for a value of a kind, such as `action`, `succeeded`. `—` for None. Never raises.
 
@@ -90,7 +94,7 @@ def field(name: str) -> str:
 
 def _parts(name: str) -> list[str]:
     """`createdAt`, `created_at` and `created-at` are the same two words."""
-    spaced = "".join(f" {c}" if c.isupper() and n and name[n - 1].islower() else c for n, c in enumerate(name[:120]))
+    spaced = "".join(f" {c}" if c.isupper() and n and name[n - 1].islower() else c for n, c in enumerate(name[:FIELD]))
     return spaced.replace("_", " ").replace("-", " ").replace(".", " ").split()
 
 

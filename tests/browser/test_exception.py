@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -146,6 +147,32 @@ def test_what_comes_from_outside_is_text(browse: Browsing, shared: Organisation,
     assert "\u202e" not in page.content()
     browse.axe(page)
     assert len(page.content().encode()) < 150_000
+
+
+def test_what_is_not_shown_whole_says_so_where_it_is_decided(
+    browse: Browsing, shared: Organisation, agent: Agent
+) -> None:
+    """What matters may stand behind what fills the page: nobody approves it unwarned, with a script or without."""
+    text = "\u202e\u202d" * 1995 + "PAY ME"
+    action = agent.propose(NOTE, note(text), confidence=0.1)
+    page = browse(shared.owner, address(action))
+    main = page.locator("main")
+    expect(main.get_by_role("alert")).to_contain_text("Not all of it is shown here")
+    expect(main).not_to_contain_text("PAY ME")
+    page.get_by_role("button", name="Approve").click()
+    assert agent.action(action["id"])["status"] == "awaiting_approval"
+    browse.axe(page)
+    told = page.context.request.get(f"{page.url.partition('?')[0]}/payload")
+    assert told.headers["content-type"] == "text/plain; charset=utf-8"
+    assert (json.loads(told.text())["args"]["body"], told.text().isascii()) == (text, True)
+    page.get_by_label("I have read the whole payload").evaluate("box => { box.required = false }")
+    page.get_by_role("button", name="Approve").click()
+    expect(main.get_by_role("alert").first).to_contain_text("Read the whole payload first")
+    page.get_by_label("I have read the whole payload").check()
+    page.get_by_role("button", name="Approve").click()
+    expect(main).to_contain_text("Approved. It is being executed.")
+    short = browse(shared.owner, address(unsure(agent)))
+    expect(short.locator("main").get_by_role("alert")).to_have_count(0)
 
 
 def test_keys_can_be_switched_off(browse: Browsing, shared: Organisation, agent: Agent) -> None:

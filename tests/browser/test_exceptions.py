@@ -22,7 +22,7 @@ def test_an_empty_inbox_says_so(browse: Browsing, fresh: Organisation) -> None:
 def test_the_inbox_and_several_decided_together(browse: Browsing, fresh: Organisation) -> None:
     with at_work(fresh) as agent:
         paid = agent.propose(PAY, payment(70000))
-        notes = [agent.propose(NOTE, note(f"Called {n}"), confidence=0.1) for n in range(3)]
+        notes = [agent.propose(NOTE, note(f"Called {n}" + " and" * 900 * (n == 2)), confidence=0.1) for n in range(3)]
         assigned = {"user_id": fresh.owner.user_id}
         place = f"/v1/exceptions/{paid['exception']['id']}/assign"
         ok(fresh.owner.api.post(place, json=assigned, headers=once()))
@@ -57,6 +57,8 @@ def test_the_inbox_and_several_decided_together(browse: Browsing, fresh: Organis
             box.check()
         plain.get_by_role("button", name="Decide the selected together").click()
         expect(plain.get_by_role("heading", level=1)).to_have_text("Decide 3 exceptions together")
+        expect(plain.get_by_role("alert")).to_contain_text("1 payload not shown whole")
+        expect(plain.get_by_role("link", name="all of it")).to_have_count(1)
         reject = {"verdict": "reject", "digest": notes[0]["digest"], "reason": "No"}
         place = f"/v1/exceptions/{notes[0]['exception']['id']}/decision"
         ok(fresh.owner.api.post(place, json=reject, headers=once()))

@@ -27,7 +27,8 @@ from tests.http.world import World
 
 READ = [page for page in pages() if page.method == "GET" and not page.open]
 #: No pages: files, numbers and exports.
-APART = {"/static/{name}", "/exceptions/count", "/audit/export", "/exceptions/together"}
+APART = {"/static/{name}", "/exceptions/count", "/audit/export", "/exceptions/together",
+         "/exceptions/{exception_id}/payload"}  # fmt: skip
 #: What turns text around, joins it or is not seen: no page has it as it is, wherever it is from.
 UNSEEN = re.compile("[\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]")
 #: Bytes of a page with its style sheet and script.

@@ -48,6 +48,7 @@ OUTSIDE = (
 ELSE = {
     "/audit/export": (200, "application/jsonl"),
     "/exceptions/count": (200, "text/plain"),
+    "/exceptions/{exception_id}/payload": (200, "text/plain"),
     "/exceptions/together": (422, "text/html"),  # a payment is decided alone
 }
 #: What every tenant has from its founding on.

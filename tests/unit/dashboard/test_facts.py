@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from api.dashboard import facts
+from api.dashboard import facts, untrusted
 from api.gate.models import Contract
 from tests.unit.dashboard.payments import ARGS, CONTRACT
 
@@ -55,6 +55,20 @@ def test_a_megabyte_of_text_is_bounded() -> None:
         shown = facts.show({"t": "word " * 200_000}, labels)
         assert len(shown) < 30_000
         assert "980,000 more characters" in shown
+
+
+def test_what_is_left_out_of_a_value_can_be_asked() -> None:
+    """Whether it is a text, a list, its members or its depth; and no text says so itself."""
+    whole = {"text": "word " * 3000, "list": list(range(200)), "rows": [{"n": n} for n in range(50)], "id": "a" * 60}
+    assert not facts.cut(facts.show(whole))
+    assert not facts.cut(facts.show({"t": '<p class="rest">', '<p class="more">': "class='rest'"}))
+    rows = [{"n": n} for n in range(51)]
+    deep = {f"key{n}": list(range(100)) for n in range(20)}
+    for long in ({"t": "word " * 5000}, {"t": list(range(201))}, {"t": rows}, deep, {"k" * 121: 1}):
+        assert facts.cut(facts.show(long))
+    with untrusted.bounded(3000):
+        assert not facts.cut(facts.show({"t": "short"}))
+        assert facts.cut(facts.show({f"key{n}": "\u202e" * n for n in range(100)}))
 
 
 def test_trust_is_said_of_every_leaf_and_nothing_is_trusted_without_a_label() -> None:
