@@ -4,6 +4,8 @@ import logging
 import random
 from typing import Any
 
+import psycopg
+
 from api.auth import system
 from api.config import settings
 from api.crash_reports import report
@@ -47,7 +49,13 @@ async def deliver(item: dict[str, Any]) -> str:
         wait = schedule.pause(claimed["round"], ended.asked, random.random())  # noqa: S311 - it spreads tries, no more
         outcome = "dead" if wait is None else "retry"
     settled = {"id": item["id"], "fence": claimed["fence"], "outcome": outcome, "error": ended.error}
-    await database().insist(keeper, "settle_notification_v1", settled | {"retry_seconds": wait}, INSIST_SECONDS)
+    try:
+        await database().insist(keeper, "settle_notification_v1", settled | {"retry_seconds": wait}, INSIST_SECONDS)
+    except psycopg.Error as error:
+        if error.sqlstate != "CS409":
+            raise
+        # The channel ended meanwhile, somebody else went on, or an earlier try of ours was recorded.
+        return "taken"
     return outcome
 
 

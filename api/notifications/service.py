@@ -29,8 +29,9 @@ from api.pagination import PageRequest
 from api.sql import query
 
 MANAGE = "channels.manage"
-#: RFC 5321 section 4.1.2, without what is quoted.
-_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+")
+_ATOM, _LABEL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+", r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+#: RFC 5321 section 4.1.2, without what is quoted: a mail can be written to whatever this takes.
+_ADDRESS = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(\.{_ATOM})*@{_LABEL}(\.{_LABEL})+")
 _SLACK = re.compile(r"https://(hooks\.slack\.com|hooks\.slack-gov\.com)/(services|triggers|workflows)/[A-Za-z0-9/_-]+")
 #: As many deliveries as are shown with their channel.
 SHOWN = 10

@@ -244,6 +244,16 @@ def test_what_does_not_arrive_is_tried_again_given_up_and_sent_again(world: Worl
     assert ok(company.owner.api.post(f"{PATH}/{made['id']}/enable", headers=once()))["status"] == "active"
     assert ok(company.owner.api.get(f"/v1/alerts/{alert['id']}"))["status"] == "resolved"
 
+    def stop() -> int:
+        ok(company.owner.api.post(f"{PATH}/{made['id']}/disable", json={"reason": "Too loud"}, headers=once()))
+        return 204
+
+    receivers.answers[path] = [stop]  # while it is being told
+    an_alert(world, company, severity="info")
+    counts = deliver(world)
+    assert (counts["taken"], counts["failed"]) == (1, 0)
+    assert deliveries(company.owner, made)[0]["status"] == "cancelled"
+
 
 def test_two_instances_send_one_and_a_dead_one_leaves_it_to_the_next(world: World, receivers: Receivers) -> None:
     company = new_organisation(world, connected=False)
@@ -298,6 +308,7 @@ def test_what_is_no_address_is_refused(company: Organisation) -> None:
         ("webhook", "https://e.com:99999/"), ("webhook", "https://e\u00e9.com/"), ("webhook", "ftp://e.com"),
         ("slack", "https://hooks.slack.com.evil.example/services/x"), ("slack", "https://example.com/services/x"),
         ("email", "a@b"), ("email", "a@b.example, c@d.example"), ("email", "a@b.example\r\nBcc: c@d.example"),
+        ("email", ".a@b.example"), ("email", "a..b@c.example"), ("email", "a@-b.example"),
     ):  # fmt: skip
         body = {"kind": kind, "name": "x", "target": target}
         problem(company.owner.api.post(PATH, json=body, headers=once()), 422, "invalid_target")
