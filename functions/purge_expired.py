@@ -1,4 +1,4 @@
-"""Erases what has been kept as long as its workflow says, or what a person asked to have erased."""
+"""Erases what was kept as long as its workflow says, what a person asked to have erased, and what was told long ago."""
 
 import time
 from collections import defaultdict
@@ -12,15 +12,17 @@ from functions.runtime import AllFailedError, attempted, noted, run_until_comple
 BATCH = 200
 #: No batch is begun after this many seconds, so that what was begun ends within a function's life.
 BUDGET_SECONDS = 40
-#: What is due, and what erases it: what was read, by class of data; then whole runs with the keys to what they hold.
+#: What is due, and what erases it: what was read, by class of data; whole runs with the keys to what they hold; what
+#: channels were told.
 STEPS = (
     ("claim_expired_observations_v1", "erase_observations_v1"),
     ("claim_expired_runs_v1", "erase_runs_v1"),
+    ("claim_old_notifications_v1", "forget_notifications_v1"),
 )
 
 
 async def run(now: datetime) -> dict[str, int]:
-    """Erases observations, classes of data in them, keys, and runs that are due by the database's clock.
+    """Erases observations, classes of data in them, keys, runs and notifications that are due by the database's clock.
 
     Answers how many. May run twice at once, or any number of times. What a batch leaves is the next one's, or the next
     run's. One tenant's trouble never reaches the others; raises AllFailedError when every tenant had some.

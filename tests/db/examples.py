@@ -368,6 +368,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
         "connection_id": h.tenant.connection("leaving/read", h.environment), "attempt": 1, "generation": 1,
         "outcome": "confirmed",
     },
+    "forget_notifications_v1": lambda h: {"ids": [h.id("app.notifications", "status = 'dead'")]},
     "gate_facts_v1": lambda h: {"workflow": h.slug},
     "get_kill_switch_v1": lambda h: {"id": h.id("app.kill_switches")},
     "get_tenant_v1": lambda h: {"id": h.tenant.id},

@@ -123,3 +123,33 @@ def test_what_gets_worse_than_it_was_called_is_critical(world: World) -> None:
         f" ('{ACME.id}', 'low', 'x', '{ACME.person('owner')}', 'run', '{GLOBEX.run()}')",
         claims=ACME.user(), vantages=OWNER, reasons=("unknown_link",),
     )  # fmt: skip
+
+
+def test_what_was_told_long_ago_is_forgotten_and_nothing_else(world: World) -> None:
+    channel = in_use(world, ACME)
+    over, stands, fresh = (raised(world, title=name) for name in ("over", "stands", "fresh"))
+    for item in [str(row[0]) for row in world.rows("select id from app.notifications where channel_id = %s", channel)]:
+        settle = {"id": item, "fence": claimed(world, item)["fence"], "outcome": "delivered"}
+        world.call(SYSTEM, "settle_notification_v1", settle)
+    for each in (over, fresh):
+        world.call(ACME.user(), "resolve_alert_v1", {"id": each, "reason": "over"})
+    ended = "update app.notifications set finished_at = now() - interval '91 days' where alert_id = any(%s)"
+    for guards in ("disable", "enable always"):
+        for trigger in ("notifications_guard", "notifications_keep_columns"):
+            world.root.execute(f"alter table app.notifications {guards} trigger {trigger}".encode())
+        if guards == "disable":
+            world.root.execute(ended + " and status = 'delivered'", ([over, stands],))
+    due = [item["id"] for item in world.value("select app.claim_old_notifications_v1(100)")]
+    assert world.rows("select alert_id::text from app.notifications where id::text = any(%s)", due) == [(over,)]
+    everything = [str(row[0]) for row in world.rows("select id from app.notifications where tenant_id = %s", ACME.id)]
+    for claims in (ADMIN, ACME.service()):
+        with world.refuses("permission_denied"):
+            world.call(claims, "forget_notifications_v1", {"ids": everything})
+    assert world.call(GLOBEX.system(), "forget_notifications_v1", {"ids": everything}) == {"erased": 0}
+    refused_everywhere(
+        world, f"delete from app.notifications where id = '{due[0]}'", claims=ADMIN, vantages=OWNER,
+        reasons=("permission_denied",),
+    )  # fmt: skip
+    assert world.call(SYSTEM, "forget_notifications_v1", {"ids": everything}) == {"erased": 1}
+    assert world.value("select count(*) from app.notifications where tenant_id = %s", ACME.id) == len(everything) - 1
+    assert world.events()[-1]["type"] == "notification.removed"

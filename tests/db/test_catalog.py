@@ -30,6 +30,7 @@ WORKER = {
     "claim_webhook_rewraps_v1(text,text[],integer)",
     "claim_channel_rewraps_v1(text,text[],integer)",
     "claim_due_notifications_v1(integer)",
+    "claim_old_notifications_v1(integer)",
     "claim_overdue_follow_ups_v1(integer)",
     "note_function_run_v1(text,timestamp with time zone,boolean)",
 }
@@ -72,7 +73,8 @@ CALLABLE = {
     "settle_model_call_v1",
     "accept_webhook_v1", "create_webhook_trigger_v1", "revoke_webhook_trigger_v1", "rotate_webhook_secret_v1",
     "begin_channel_check_v1", "change_channel_v1", "claim_channel_rewrap_v1", "claim_notification_v1",
-    "create_channel_v1", "delete_channel_v1", "disable_channel_v1", "enable_channel_v1", "open_channel_v1",
+    "create_channel_v1", "delete_channel_v1", "disable_channel_v1", "enable_channel_v1", "forget_notifications_v1",
+    "open_channel_v1",
     "resend_notification_v1", "rotate_channel_v1", "settle_notification_v1", "store_channel_rewrap_v1",
     "verify_channel_v1",
     "claim_permit_v1", "report_outcome_v1", "get_kill_switch_v1", "repropose_exception_v1",
