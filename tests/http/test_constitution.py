@@ -224,6 +224,19 @@ def test_a_proposal_is_decided_under_other_rules_and_nothing_is_recorded(
             problem(shared.owner.api.post("/v1/constitution/simulate", json=body), status, code)
 
 
+def test_who_has_signed_out_or_left_tries_no_rules(shared: Organisation, agent: Agent, world: World) -> None:
+    """What a decision rests on may be in memory; who asks is looked up each time."""
+    body = {"proposal": agent.proposal(NOTE, note()), "rules": in_force(shared)["rules"]}
+    left, out = (join(shared, "approver", name=name) for name in ("Left Us", "Signed Out"))
+    for person in (left, out):
+        for _ in range(2):
+            ok(person.api.post("/v1/constitution/simulate", json=body))
+    ok(shared.owner.api.delete(f"/v1/members/{left.user_id}", headers=once()))
+    world.rows("delete from auth.sessions where user_id = %s returning 1", out.user_id)
+    problem(out.api.post("/v1/constitution/simulate", json=body), 401, "session_ended")
+    assert left.api.post("/v1/constitution/simulate", json=body).status_code in (401, 403)
+
+
 def test_the_library_is_listed_and_can_be_taken_over(company: Organisation) -> None:
     ready = ok(company.owner.api.get("/v1/constitution/library"))
     assert len(ready) >= 25

@@ -18,6 +18,8 @@ ALL = operations()
 SHARED_BY_ALL = {"name"}
 #: Refused for what they carry before anything is looked for: a report without a permit of ours is about nothing.
 SIGNED = {"report_outcome"}
+#: Answers that are of nobody's: whoever holds a token of ours has them, until it runs out.
+SAME_FOR_ALL = {"list_constitution_library", "list_providers"}
 
 
 def of(chosen: list[Operation]) -> pytest.MarkDecorator:
@@ -65,6 +67,16 @@ def test_nobody_calls_without_a_credential(operation: Operation, nobody: httpx.C
             problem(operation.send(nobody, MISSING, Authorization=authorization), 401, "unauthenticated")
         problem(operation.send(nobody, MISSING, Authorization="Bearer cs_sandbox_1"), 401, "invalid_key")
         problem(operation.send(nobody, MISSING, Authorization="Bearer a.b.c"), 401, "invalid_token")
+
+
+def test_nobody_calls_with_a_session_that_is_over(world: World) -> None:
+    """Whoever has signed out is told nothing that is not the same for everybody."""
+    person = new_organisation(world, connected=False).owner
+    world.rows("delete from auth.sessions where user_id = %s returning 1", person.user_id)
+    with unchanged(world):
+        answers = {each.id: each.send(person.api, MISSING) for each in ALL if each.id not in OPEN}
+    assert {name for name, answer in answers.items() if answer.status_code < 400} == SAME_FOR_ALL
+    assert {answer.status_code for answer in answers.values()} - {401} <= {200, 404, 422}
 
 
 @of([operation for operation in ALL if operation.unsafe and operation.id not in WITHOUT_KEY])
