@@ -194,7 +194,7 @@ async def simulate(principal: Principal, body: Simulation) -> Row:
         return in_force, decide_action(proposal, under_others, now)
 
     asked = workflow_facts.Asked.by(proposed.run_id, proposed.args)
-    # Nothing is recorded, so nothing but this load tells whether whoever asks still may: what is in memory does not know.
+    # Nothing is recorded, so only this load tells whether whoever asks still may: what is in memory does not know.
     in_force, candidate = both(*await workflow_facts.load(principal, proposed.workflow, asked))
     if in_force.limits:
         # What the limits have counted is asked for each time; a proposal would be told of it when it is recorded.
