@@ -153,3 +153,18 @@ def test_what_was_told_long_ago_is_forgotten_and_nothing_else(world: World) -> N
     assert world.call(SYSTEM, "forget_notifications_v1", {"ids": everything}) == {"erased": 1}
     assert world.value("select count(*) from app.notifications where tenant_id = %s", ACME.id) == len(everything) - 1
     assert world.events()[-1]["type"] == "notification.removed"
+
+
+def test_an_outage_is_few_incidents(world: World) -> None:
+    bad = {"severity": "critical", "kind": "tests.unknown"}
+    alerts = [raised(world, **bad, subject_id=str(number)) for number in range(14)]
+    other = raised(world, **bad, subject_id="s", environment="sandbox")
+    for number in (12, 13):
+        raised(world, **bad, subject_id=str(number))  # again, where it was told before
+    found = world.rows("select id::text, environment, subject_id from app.incidents order by opened_at")
+    assert [tuple(row[1:]) for row in found] == [("production", str(n)) for n in range(10)] + [("sandbox", "s")]
+    joined = [(e["kind"], e["link_id"]) for e in _entries(world, found[9][0])]
+    assert joined == [("opened", alerts[9])] + [("alert_joined", each) for each in alerts[10:]]
+    assert [e["link_id"] for e in _entries(world, found[10][0])] == [other]
+    switch = world.stop(ACME, "tenant", ACME.id)
+    assert world.value("select count(*) from app.incidents where subject_id = %s", switch) == 1
