@@ -330,6 +330,7 @@ _VOCABULARY: dict[str, dict[str, tuple[str, ...]]] = {
     "alert_kind": {
         "channel.failing": ("A channel does not take what it is told", "warn"),
         "channel.gone": ("A channel is gone", "warn"),
+        "channel.member_left": ("Who made a channel, or was told by it, has left", "warn"),
         "action.unknown": ("Outcome of an action unknown", "bad"),
         "action.dead_letter": ("An action was given up", "bad"),
         "amendment.class_returned": ("Exceptions came back that a rule was to end", "warn"),

@@ -99,7 +99,9 @@ def _meanwhile(world: World, claims: Row, function: str, given: Row, loss: tuple
             call = pool.submit(or_refused, lambda: world.call(claims, function, given, connection=waiting))
             _somebody_waits(world)
             taking.commit()
-        return call.result(timeout=30) | {"told": types_of(world, seen)}
+        # A removal also raises alerts: of channels that the person made.
+        events = [event for event in types_of(world, seen) if event != "alert.raised"]
+        return call.result(timeout=30) | {"told": events}
 
 
 def _somebody_waits(world: World) -> None:

@@ -217,9 +217,16 @@ def test_who_has_left_is_told_nothing_more(world: World) -> None:
     theirs = in_use(world, ACME, owner_id=ACME.person("operator"))
     mail = created(world, ACME, kind="email", target="operator@example.com")
     others = in_use(world, ACME)
+    raised_about = "select distinct subject_id from app.alerts where kind = 'channel.member_left'"
     world.call(ACME.user(), "remove_member_v1", {"user_id": ACME.person("operator")})
     states = "select status from app.channels where id = %s"
     assert [world.value(states, each) for each in (theirs, mail, others)] == ["disabled", "disabled", "active"]
+    assert world.rows(raised_about) == [(theirs,)]  # the mail address was never in use
+    assert told(world, others) == ["alert.raised"]
+    world.call(ACME.user(), "remove_member_v1", {"user_id": ACME.person("admin")})  # who has made them all
+    assert {row[0] for row in world.rows(raised_about)} == {theirs, others}
+    assert world.value("select status from app.channels where id = %s", others) == "active"
+    assert told(world, others) == ["alert.raised"]  # nothing of itself
 
 
 def test_what_is_deleted_stays_so_and_holds_no_secret(world: World) -> None:
