@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 from psycopg import errors
 
 from api.ids import new_id
@@ -58,6 +61,31 @@ def test_it_is_looked_at_sixty_times_an_hour_at_most(world: World) -> None:
         world.call(ACME.user(), "note_look_v1", noted | {"exception_id": other.exception})
     with refusal("permission_denied"):
         world.call(ACME.user("operator"), "note_look_v1", noted)
+
+
+def test_two_who_look_at_once_are_two(world: World) -> None:
+    """The sixtieth is under way while the next one comes, which waits and is refused."""
+    action = world.payment()
+    world.call(ACME.system("look"), "claim_observation_v1", first := look(world, action))
+    world.rows(MORE.replace("59)", "58)"), first["id"])
+    late = look(world, action)
+    with ThreadPoolExecutor(1) as pool, world.database.connect(autocommit=False) as holds:
+        world.call(ACME.system("look"), "claim_observation_v1", look(world, action), connection=holds)
+        waits = pool.submit(_claim, world, late)
+        while not world.rows("select 1 from pg_locks where not granted"):
+            assert not waits.done(), waits.result()
+            time.sleep(0.02)
+        holds.commit()
+        assert waits.result(timeout=30) == "too_many_looks"
+
+
+def _claim(world: World, asked: Row) -> object:
+    """The code of its refusal, or the answer."""
+    with world.database.connect() as connection:
+        try:
+            return world.call(ACME.system("look"), "claim_observation_v1", asked, connection=connection)
+        except errors.Error as error:
+            return error.diag.message_detail
 
 
 def test_a_read_for_an_action_says_what_for(world: World) -> None:

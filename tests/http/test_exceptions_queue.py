@@ -63,6 +63,13 @@ def test_every_order_has_everything_once(busy: Organisation, waiting: tuple[Agen
     assert busy.owner.api.get("/v1/exceptions", params=other).json()["code"] == "invalid_cursor"
 
 
+def test_what_is_worth_more_than_a_number_holds_is_worth_that(world: World) -> None:
+    """Amounts add up: two of what just fits do not, and the exception is kept all the same."""
+    for worth, kept in (("1e19", 2**63 - 1), (str(2**63 - 1), 2**63 - 1), ("1250", 1250)):
+        document = f'{{"worth": {{"EUR": {worth}}}}}'
+        assert world.rows("select private.worth_of(%s::jsonb)", document) == [(kept,)]
+
+
 def test_what_is_asked_is_what_comes(busy: Organisation, waiting: tuple[Agent, list[dict[str, Any]]]) -> None:
     one = waiting[1][0]["exception"]["id"]
     body = {"user_id": busy.approver.user_id}
