@@ -18,6 +18,9 @@ from sandbox.state import CHECKOUT
 from scripts.migrate import migrate
 from scripts.publish_tools import publish
 
+#: Whether this database has the sessions of its people (docs/security.md, "Sessions of people").
+AUTH_IS_HERE = "update private.auth_place set here = %s"
+
 
 class ExternalError(RuntimeError):
     """The database cannot be used; the message says why and what to do."""
@@ -42,11 +45,13 @@ def prepared(owner_url: str, *, tenant: str) -> Iterator[str]:
         publish(owner_url, log=lambda _: None)
         _refuse_others(connection, tenant)
         login, url = _log_in(connection, owner_url)
+        connection.execute(AUTH_IS_HERE, [False])  # the stack's own Auth server keeps its sessions elsewhere
     try:
         yield url
     finally:
         # The database may be gone by now; a login without its password serves nobody.
         with suppress(psycopg.Error), psycopg.connect(owner_url, autocommit=True, prepare_threshold=None) as connection:
+            connection.execute(AUTH_IS_HERE, [True])
             connection.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(login)))
 
 

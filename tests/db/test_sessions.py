@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from api.ids import new_id
+from tests.db.attacks import standing
 from tests.db.names import ACME, GLOBEX, Row
 from tests.db.world import World, refusal
 
@@ -50,6 +51,16 @@ def test_every_door_is_closed_to_who_has_signed_out(world: World, how: str) -> N
     world.call(stays, "me_v1")
     world.call(owner | {"session_id": None}, "me_v1")  # a token that names no session has none to lose
     world.call(ACME.service(), "me_v1")
+
+
+def test_where_auth_is_elsewhere_only_the_owner_of_the_database_says(world: World) -> None:
+    elsewhere = "update private.auth_place set here = false"
+    for name in ("authenticated", "countersign_api", "service_role"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), standing(world, name) as caller:
+            caller.execute(elsewhere)
+    world.owner.execute(elsewhere)
+    world.rows(ENDS["signed out"], ACME.session("owner"))
+    world.call(ACME.user(), "me_v1")
 
 
 def test_a_session_is_its_own_persons(world: World) -> None:
