@@ -128,6 +128,7 @@ def test_an_executor_that_freezes_and_thaws_after_its_lease(world: World) -> Non
         assert world.statuses([action]) == {action: "authorized"}  # it was not sent
     ticking.join(timeout=60)
     assert world.messages(action) == []
+    world.let_expire("sandbox_crm/write")  # the rival is over as well
     assert world.settle([action]) == {action: "succeeded"}
     assert (len(world.attempts(action)), len(world.messages(action))) == (2, 1)
     assert world.settle([again := world.do(world.message())]) == {again: "succeeded"}

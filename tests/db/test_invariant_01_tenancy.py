@@ -23,8 +23,9 @@ _EXPIRE = f"update app.api_keys set expires_at = clock_timestamp() where id = '{
 
 FORGERIES: dict[str, Callable[[], Row]] = {
     "a foreign tenant": lambda: GLOBEX.user() | {"tenant_id": ACME.id},
-    "a foreign person": lambda: GLOBEX.user() | {"sub": ACME.person("owner")},
-    "a person who is nowhere": lambda: ACME.user() | {"sub": str(new_id())},
+    "a foreign person": lambda: GLOBEX.user() | {"sub": ACME.person("owner"), "session_id": None},
+    "a person in another's session": lambda: ACME.user() | {"session_id": GLOBEX.session("owner")},
+    "a person who is nowhere": lambda: ACME.user() | {"sub": str(new_id()), "session_id": None},
     "a key with a wrong hash": lambda: ACME.service() | {"key_hash": GLOBEX.key_hash()},
     "a key with no hash": lambda: ACME.service() | {"key_hash": None},
     "a key by its account": lambda: {"kind": "service", "sub": ACME.agent, "tenant_id": ACME.id},
@@ -38,9 +39,10 @@ FORGERIES: dict[str, Callable[[], Row]] = {
 @pytest.mark.parametrize("how", FORGERIES)
 def test_forged_claims_are_nobody(shared_world: World, how: str) -> None:
     claims = FORGERIES[how]()
-    with shared_world.refuses("unauthenticated"):
+    refusal = "session_ended" if "session" in how else "unauthenticated"
+    with shared_world.refuses(refusal):
         shared_world.call(claims, "me_v1")
-    with shared_world.refuses("unauthenticated"), standing(shared_world, "countersign_api") as api:
+    with shared_world.refuses(refusal), standing(shared_world, "countersign_api") as api:
         api.execute("select app.begin_v1(%s, 'tenant.read')", (json.dumps(claims),))
     with standing(shared_world, "authenticated", claims) as api:
         assert api.execute("select count(*) from app.tenants").fetchone() == (0,)

@@ -26,7 +26,7 @@ STRANGERS: dict[str, Row | None] = {
     "another tenant's owner, who says otherwise": GLOBEX.user() | {"tenant_id": ACME.id},
     "an auditor": ACME.user("auditor"),
     "a developer": ACME.user("developer"),
-    "a former member": ACME.user() | {"sub": str(new_id())},
+    "a former member": ACME.user() | {"sub": str(new_id()), "session_id": None},
 }
 REFUSALS = ("unauthenticated", "permission_denied", "people_only", "not_found", "unknown_member")
 

@@ -132,6 +132,6 @@ def test_the_other_scheduled_function_expires_what_nobody_decided(world: World, 
     action = agent.propose(NOTE, note(), confidence=0.1)
     world.end_the_time_of(action["exception"]["id"])
     with function("functions.expire_exceptions", world) as scheduled:
-        assert scheduled.invoke({}) == {"expired": 1, "failed": 0}
-        assert scheduled.invoke({}) == {"expired": 0, "failed": 0}
+        assert scheduled.invoke({}) == {"expired": 1, "failed": 0, "told": 0}
+        assert scheduled.invoke({}) == {"expired": 0, "failed": 0, "told": 0}
     assert agent.action(action["id"])["status"] == "expired"
