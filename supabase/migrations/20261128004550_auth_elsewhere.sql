@@ -3,7 +3,7 @@
 -- One row: whether `auth.sessions` of this database is where the sessions of its people are. Only the owner of the database says so;
 -- a setting of a session would be the caller's to change.
 create table private.auth_place (
-    one boolean primary key default true check (one),
+    what text primary key default 'auth' check (what = 'auth'),
     here boolean not null default true
 );
 revoke all on private.auth_place from public;
