@@ -262,13 +262,13 @@ class World(Outside):
         row = self.rows("select status, status_reason from app.connections where id = %s", connection_id)[0]
         return row["status"], row["status_reason"]
 
-    def let_expire(self, name: str, seconds: int = 0, refreshed_by_another_for: int = 0) -> None:
-        """Lets a connection's access token be over so soon, as far as we know; a rival may be at replacing it."""
+    def let_expire(self, name: str, seconds: int = 0) -> None:
+        """Lets a connection's access token be over so soon, as far as we know, with nobody at replacing it."""
         statement = (
             "update app.credentials set token_expires_at = now() + make_interval(secs => %s),"
-            " refresh_lease_until = now() + make_interval(secs => %s) where connection_id = %s returning 1"
+            " refresh_lease_until = now() where connection_id = %s returning 1"
         )
-        assert self.rows(statement, seconds, refreshed_by_another_for, self.organisation.connections[name])
+        assert self.rows(statement, seconds, self.organisation.connections[name])
 
     @contextlib.contextmanager
     def settings(self, changed: Mapping[str, str]) -> Iterator[None]:
