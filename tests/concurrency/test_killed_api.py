@@ -121,8 +121,10 @@ def test_an_executor_that_freezes_and_thaws_after_its_lease(world: World) -> Non
     world.break_next("crm", "messages.list", "hang", seconds=8)
     ticking = threading.Thread(target=world.tick, daemon=True)
     ticking.start()
-    eventually(lambda: world.statuses([action])[action] == "executing", "it is claimed")
+    waiting = "select 1 from faults where remaining > 0"
+    eventually(lambda: not world.outside("crm", waiting), "the CRM has been asked")
     with world.frozen("api"):
+        assert world.statuses([action]) == {action: "executing"}
         held = "select 1 from app.attempts where action_id = %s and lease_expires_at > now()"
         eventually(lambda: not world.rows(held, action), "the lease runs out")
         assert elsewhere(world) == {"due": 0, "expired_leases": 1, "failed": 0}
