@@ -21,6 +21,9 @@ from pathlib import Path
 
 WANTED_MAJOR = 16
 PROGRAMS = ("initdb", "pg_ctl", "postgres")
+# The file system in memory that Linux gives every account, and what a throw-away cluster may come to need of it.
+MEMORY = Path("/dev/shm")  # noqa: S108 - names below it are checked for their owner
+MEMORY_BYTES = 4 * 1024**3
 
 
 class BinariesError(Exception):
@@ -47,6 +50,13 @@ def shared_parent() -> Path:
         if candidate.is_dir() and _enterable_by_all(candidate):
             return candidate.resolve()
     raise BinariesError("neither /var/tmp nor /tmp can be entered by every account")
+
+
+def memory_parent() -> Path | None:
+    """A directory in memory that every account can enter, if there is one with room for a cluster."""
+    if MEMORY.is_dir() and _enterable_by_all(MEMORY) and os.access(MEMORY, os.W_OK):
+        return MEMORY.resolve() if shutil.disk_usage(MEMORY).free >= MEMORY_BYTES else None
+    return None
 
 
 def locate() -> Path:

@@ -59,7 +59,8 @@ def create_database(server: Server, name: str, template: str | None = None) -> N
     Without a template it is prepared like a fresh project's database. With one it is a copy of that database
     (to which nobody may be connected), migrations included. Raises psycopg.errors.DuplicateDatabase.
     """
-    create = sql.SQL("create database {} owner postgres template {}").format(
+    # A copy of the files is a fifth of the work of a copy by way of the write-ahead log, which is the default.
+    create = sql.SQL("create database {} owner postgres template {} strategy file_copy").format(
         sql.Identifier(name), sql.Identifier(template or "template1")
     )
     with psycopg.connect(server.url(), autocommit=True) as connection:

@@ -30,8 +30,14 @@ SETTINGS = {
     "log_timezone": "UTC",
 }
 # A throw-away cluster need not survive the machine. It does survive the death of its processes: what it
-# committed is with the kernel, which synchronous_commit=off would not promise.
-VOLATILE_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
+# committed is with the kernel, which synchronous_commit=off would not promise. What it shares between processes
+# lies beside its data, to be removed with it when it is killed.
+VOLATILE_SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_wal_size": "256MB",
+    "dynamic_shared_memory_type": "mmap",
+}
 
 
 class PostgresError(Exception):
@@ -83,24 +89,30 @@ def read(state: Path) -> Cluster | None:
 
 
 def create(state: Path, durable: bool) -> Cluster:
-    """Choose the cluster's home: in the state directory, or, as root, where its account can live.
+    """Choose the cluster's home: in the state directory where that will do.
 
-    The state directory is closed to every other account, so root's cluster lives among the system's
-    temporary files, in a directory named after the state path and open to its account alone. What is found
-    running or lying there belonged to a state directory that was removed, passwords included: it goes too.
+    The state directory is closed to every other account, so root's cluster lives among the system's temporary
+    files. A throw-away cluster lives in memory if there is room: making the thousand files of a database, again
+    and again, costs a disk's file system ten times as much. Either is a directory named after the state path
+    and open to the cluster's account alone. What is found running or lying there belonged to a state directory
+    that was removed, passwords included: it goes too.
     """
     account = binaries.account()
-    if account is None:
+    parent = None if durable else binaries.memory_parent()
+    if account is not None and parent is None:
+        parent = binaries.shared_parent()
+    if parent is None:
         home = private_dir(folder(state)).resolve()
         processes.kill_all(home / "data")
     else:
         name = hashlib.sha256(os.fsencode(state.resolve())).hexdigest()[:20]
-        home = binaries.shared_parent() / f"countersign-{name}"
+        home = parent / f"countersign-{name}"
         processes.kill_all(home / "data")
         if home.is_dir() and not home.is_symlink():
             shutil.rmtree(home)
         home.mkdir(mode=0o700)
-        os.chown(home, account.pw_uid, account.pw_gid)
+        if account is not None:
+            os.chown(home, account.pw_uid, account.pw_gid)
     chosen = Cluster(state, home, free_port(), durable)
     chosen.write()
     return chosen

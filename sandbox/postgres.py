@@ -81,11 +81,11 @@ def start(state: Path, *, durable: bool = True) -> Server:
         cluster = clusters.read(state) or clusters.create(state, durable)
         if not (cluster.data_dir / "PG_VERSION").exists():
             clusters.initialise(cluster)
-        if processes.postmaster(cluster.data_dir) is None:
-            cluster = clusters.launch(cluster)
-        server = _server(cluster)
-        _wait_until_ready(server, cluster)
-        return server
+        if processes.postmaster(cluster.data_dir) is not None:
+            # It may be dying while we look.
+            with contextlib.suppress(_GoneError):
+                return _ready(cluster)
+        return _ready(clusters.launch(cluster))
 
 
 def stop(state: Path, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
@@ -180,8 +180,13 @@ def _locked(state: Path) -> Iterator[None]:
         yield
 
 
-def _wait_until_ready(server: Server, cluster: Cluster) -> None:
+class _GoneError(PostgresError):
+    """The postmaster is not there any more."""
+
+
+def _ready(cluster: Cluster) -> Server:
     """Wait until the server answers, and make sure that it is ours that answers."""
+    server = _server(cluster)
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
@@ -189,12 +194,13 @@ def _wait_until_ready(server: Server, cluster: Cluster) -> None:
                 row = connection.execute("show data_directory").fetchone()
             if row is None or Path(row[0]) != cluster.data_dir:
                 raise PostgresError(f"another cluster answers on port {server.port}: {row}")
-            return
+            return server
         except psycopg.OperationalError as error:
             hopeless = "password authentication failed" in str(error)
             gone = processes.postmaster(cluster.data_dir) is None
             if hopeless or gone or time.monotonic() > deadline:
-                raise PostgresError(f"Postgres does not answer: {error}\n{clusters.log_tail(cluster)}") from error
+                raised = _GoneError if gone else PostgresError
+                raise raised(f"Postgres does not answer: {error}\n{clusters.log_tail(cluster)}") from error
             time.sleep(0.05)
 
 
