@@ -31,7 +31,7 @@ grant select (kind, sent_at, request) on app.attempts to authenticated;
 -- Of a read that serves one action: which, and what for.
 alter table app.observations
     add column action_id uuid,
-    add column purpose text check (purpose in ('premise', 'before', 'after', 'read_back')),
+    add column purpose text check (purpose in ('premise', 'before', 'after', 'read_back', 'look')),
     add constraint purpose_of_action check ((action_id is null) = (purpose is null)),
     add foreign key (tenant_id, action_id) references app.actions (tenant_id, id);
 create index observations_by_action on app.observations (tenant_id, action_id) where action_id is not null;
@@ -39,7 +39,7 @@ drop trigger zz_audit_change on app.observations;
 select private.audit_table('app.observations', 'observation', 'recorded',
     'tool contract_version connection_id source digest erased_at erased_classes action_id purpose', 'error');
 
--- As it was, and the action that it was read for.
+-- An observation as it is answered, and the action that it was read for.
 create or replace function private.observation_document(p_row app.observations) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
     select jsonb_build_object('id', p_row.id, 'run_id', p_row.run_id, 'tool', p_row.tool, 'contract_version', p_row.contract_version,
@@ -49,7 +49,11 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         || case when p_row.action_id is null then '{}' else jsonb_build_object('action_id', p_row.action_id, 'purpose', p_row.purpose) end
 $$;
 
--- As it was; and what is found to rest on a world that has moved makes place for itself, proposed again.
+-- No action begins or moves but along its machine. It names the contract in force; a hard gate, or an edited payload, waits for people; what
+-- executes has the approvals of exactly its payload, and no kill switch over it: one at a time, where a switch is released that far, and
+-- nothing begins authorized while people are to look first. What was claimed and provably not sent can expire; what is found to rest on a
+-- world that has moved makes place for itself, proposed again. Only a person takes a dead letter up again. What the tenant's client executes
+-- is executing while it has a permit.
 create or replace function private.guard_action() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -75,11 +79,14 @@ begin
         ('awaiting_approval', 'authorized'), ('awaiting_approval', 'rejected'), ('awaiting_approval', 'expired'),
         ('awaiting_approval', 'superseded'), ('awaiting_approval', 'cancelled'),
         ('authorized', 'executing'), ('authorized', 'cancelled'), ('authorized', 'expired'), ('authorized', 'unknown'),
-        ('executing', 'superseded'), ('dead_letter', 'superseded'),
+        ('executing', 'superseded'), ('dead_letter', 'superseded'), ('executing', 'expired'),
         ('executing', 'authorized'), ('executing', 'succeeded'), ('executing', 'failed'), ('executing', 'unknown'), ('executing', 'dead_letter'),
         ('unknown', 'succeeded'), ('unknown', 'failed'), ('unknown', 'authorized'),
         ('dead_letter', 'authorized'), ('dead_letter', 'cancelled')) then
         perform private.fail(409, 'invalid_transition', format('An action cannot go from %s to %s.', old.status, new.status));
+    end if;
+    if tg_op = 'UPDATE' and old.status = 'executing' and new.status = 'expired' and not private.was_not_sent(new) then
+        perform private.fail(409, 'maybe_done', 'Its attempt was sent, or is under way: it does not expire any more.');
     end if;
     if tg_op = 'UPDATE' and old.status = 'dead_letter' and new.status = 'authorized' then
         v_principal := private.require('actions.requeue');
@@ -95,9 +102,7 @@ begin
     if new.status in ('authorized', 'executing') and new.connection_id is null then
         v_contract := private.tool_of(new.tenant_id, new.tool);
         if v_contract.contract -> 'execution' ->> 'mode' = 'external' then
-            if new.status = 'executing' then
-                perform private.fail(409, 'external_tool', 'The client executes this tool itself; it is never executed here.');
-            elsif v_contract.version <> new.contract_version and (tg_op = 'INSERT' or old.status <> 'authorized') then
+            if v_contract.version <> new.contract_version and (tg_op = 'INSERT' or old.status <> new.status) then
                 perform private.fail(409, 'contract_moved', 'The tool has a new contract since; propose it again.');
             end if;
             new.next_attempt_at := null;  -- no executor waits for it
@@ -110,42 +115,23 @@ begin
         if v_switch.id is not null then
             perform private.fail(409, 'kill_switch_engaged', format('A kill switch covers this: %s', v_switch.reason));
         end if;
+        v_switch := private.taking_turns(new, true);
+        if v_switch.id is not null then
+            perform private.fail(409, 'one_at_a_time', format('One after the other, while a kill switch is being released: %s', v_switch.reason));
+        end if;
+    elsif new.status = 'authorized' and tg_op = 'INSERT' then
+        v_switch := private.kill_switch_over(new.tenant_id, new.workflow_id, new.connection_id, new.tool,
+            case when new.proposed_by_kind = 'service' then new.proposed_by end);
+        if v_switch.stage = 'drafts' then
+            perform private.fail(409, 'drafts_only', format('A person looks at this first: %s', v_switch.reason));
+        end if;
     end if;
     return new;
 end
 $$;
 
--- As it was; and an action is proposed again in the name in which it was proposed.
-create or replace function private.guard_proposer() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.current_principal();
-    v_proposer record;
-begin
-    if new.supersedes is null then
-        v_proposer := row(v_principal.kind, v_principal.id, null::uuid);
-        new.proposed_with := v_principal.key_id;
-    elsif new.moved is not null then
-        -- The same payload of the same proposer, decided anew: by the executor, or by a person who requeues it.
-        select proposed_by_kind, proposed_by, edited_by into v_proposer from app.actions
-            where tenant_id = new.tenant_id and id = new.supersedes and status = 'superseded' and tool = new.tool
-                and payload::jsonb -> 'args' = new.payload::jsonb -> 'args' and v_principal.kind in ('system', 'user');
-        select proposed_with into new.proposed_with from app.actions where tenant_id = new.tenant_id and id = new.supersedes;
-    else
-        select proposed_by_kind, proposed_by, v_principal.id into v_proposer from app.actions
-            where tenant_id = new.tenant_id and id = new.supersedes and status = 'superseded' and v_principal.kind = 'user';
-        select proposed_with into new.proposed_with from app.actions where tenant_id = new.tenant_id and id = new.supersedes;
-    end if;
-    if v_principal.tenant_id is distinct from new.tenant_id
-        or v_proposer is distinct from row(new.proposed_by_kind, new.proposed_by, new.edited_by) then
-        perform private.fail(403, 'not_the_proposer', 'An action is proposed or edited in the caller''s own name.');
-    end if;
-    perform private.require_environment(v_principal, new.environment);
-    return new;
-end
-$$;
-
--- As it was, with what moved, and what it undoes.
+-- Records an action with its decision, the room that it takes of limits, and the exception that people decide; an item to do by hand for
+-- what a kill switch stopped. Also what moved, and what it undoes. p_args: as record_action_v1, with the decision
 create or replace function private.insert_action(p_principal private.principal, p_run app.runs, p_args jsonb, p_edited_by uuid, p_supersedes app.actions)
 returns jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -153,6 +139,8 @@ declare
     v_decision jsonb := p_args -> 'decision';
     v_status text := case v_decision ->> 'outcome' when 'allow' then 'authorized' when 'escalate' then 'awaiting_approval' else 'denied' end;
     v_exception uuid := case when v_status = 'awaiting_approval' then (p_args ->> 'exception_id')::uuid end;
+    v_action app.actions;
+    v_manual jsonb;
 begin
     insert into app.actions (tenant_id, id, environment, run_id, workflow_id, workflow_version, tool, contract_version, effect, connection_id,
         payload, digest, status, confidence, rationale, citations, evidence, subject,
@@ -168,7 +156,7 @@ begin
         coalesce(p_supersedes.proposed_by_kind, p_principal.kind),
         case when p_supersedes.id is null then p_principal.id else p_supersedes.proposed_by end,
         p_edited_by, p_supersedes.id, (p_args ->> 'expires_at')::timestamptz, case when v_status = 'authorized' then now() end,
-        nullif(p_args -> 'moved', 'null'), (p_args ->> 'compensates')::uuid);
+        nullif(p_args -> 'moved', 'null'), (p_args ->> 'compensates')::uuid) returning * into v_action;
     insert into app.decisions (tenant_id, id, environment, action_id, run_id, workflow_id, epoch, outcome, document, reasons, decided_at, basis)
     values (p_principal.tenant_id, (p_args ->> 'decision_id')::uuid, p_run.environment, v_id, p_run.id, p_run.workflow_id,
         (p_args ->> 'epoch')::bigint, v_decision ->> 'outcome', v_decision, p_args -> 'reasons', (v_decision ->> 'decided_at')::timestamptz,
@@ -182,159 +170,43 @@ begin
         insert into app.exceptions (tenant_id, id, environment, action_id, run_id, severity, summary, expires_at, class_key, class)
         values (p_principal.tenant_id, v_exception, p_run.environment, v_id, p_run.id, p_args ->> 'severity', p_args ->> 'summary',
             (p_args ->> 'expires_at')::timestamptz, p_args -> 'class' ->> 'key', nullif(p_args -> 'class', 'null'));
+    elsif v_status = 'denied' then
+        v_manual := private.open_manual(v_action, p_args);
     end if;
     return jsonb_build_object('recorded', true, 'id', v_id, 'status', v_status, 'digest', p_args ->> 'digest', 'decision', v_decision,
-        'exception', case when v_exception is not null then jsonb_build_object('id', v_exception, 'expires_at', p_args ->> 'expires_at') end);
+        'exception', case when v_exception is not null then jsonb_build_object('id', v_exception, 'expires_at', p_args ->> 'expires_at') else v_manual end);
 end
 $$;
 
--- Whether a call may be made through a connection now; if so, it is counted. Null when it may, else {reason, until}.
-create function private.admit_call(p_connection app.connections, p_tool text) returns jsonb
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-begin
-    return null;
-end
-$$;
-
--- What follows from how an attempt was settled, in its transaction. p_args: as finish_attempt_v1; p_action: as it is now.
-create function private.attempt_settled(p_attempt app.attempts, p_action app.actions, p_args jsonb) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-begin
-    return;
-end
-$$;
-
--- Whether nothing is read between the claim of an attempt and its call. Where something is, the call has to be asked for.
-create function private.sends_at_once(p_contract jsonb) returns boolean
-language sql immutable set search_path = pg_catalog, pg_temp as $$
-    select not (p_contract ? 'state' or p_contract ? 'rests_on' or coalesce((p_contract -> 'read_back' ->> 'before_write')::boolean, false))
-$$;
-
--- As it was; and not faster than the connection takes, and with what has to be read before it is sent.
-create or replace function app.claim_attempt_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.require('actions.execute');
-    v_action app.actions;
-    v_connection app.connections;
-    v_contract private.tools_in_force;
-    v_switch app.kill_switches;
-    v_attempt app.attempts;
-    v_hold jsonb;
-begin
-    perform private.lock_tenant(v_principal.tenant_id, false);
-    select * into v_action from app.actions
-        where tenant_id = v_principal.tenant_id and id = (p_args ->> 'action_id')::uuid for update skip locked;
-    if not found or v_action.status <> 'authorized' or v_action.next_attempt_at > now() then
-        return jsonb_build_object('claimed', false, 'reason', 'not_due', 'status', v_action.status);
-    end if;
-    v_switch := private.kill_switch_over(v_action.tenant_id, v_action.workflow_id, v_action.connection_id, v_action.tool,
-        case when v_action.proposed_by_kind = 'service' then v_action.proposed_by end);
-    if v_action.expires_at <= now() then
-        return private.lapse_action(v_action, 'the time to execute it is over');
-    elsif v_switch.id is not null then
-        return jsonb_build_object('claimed', false, 'reason', 'kill_switch_engaged', 'status', v_action.status);
-    elsif v_action.workflow_version is distinct from (select live_version from app.workflows
-        where tenant_id = v_action.tenant_id and id = v_action.workflow_id) then
-        return private.lapse_action(v_action, 'the workflow has a new version');
-    end if;
-    v_contract := private.tool_of(v_action.tenant_id, v_action.tool);
-    if v_contract.version is distinct from v_action.contract_version then
-        return private.lapse_action(v_action, 'the tool has a new contract');
-    elsif private.approvals_for(v_action) < greatest(v_action.required_approvals, private.is_hard_gate(v_action.effect)::integer) then
-        return private.lapse_action(v_action, 'its approvals have expired');
-    end if;
-    if v_contract.contract -> 'execution' ->> 'mode' = 'external' then
-        return jsonb_build_object('claimed', false, 'reason', 'external', 'status', v_action.status);
-    end if;
-    select * into v_connection from app.connections where tenant_id = v_action.tenant_id and id = v_action.connection_id;
-    if v_connection.id is null or v_connection.environment <> v_action.environment or v_connection.access <> 'write'
-        or v_connection.provider <> v_contract.provider then
-        return private.lapse_action(v_action, 'it has no connection that may write');
-    elsif v_connection.status in ('revoked', 'expired') then
-        return private.lapse_action(v_action, format('the connection is %s: %s', v_connection.status, v_connection.status_reason));
-    elsif v_connection.status <> 'active' then
-        return jsonb_build_object('claimed', false, 'reason', 'connection_not_writable', 'status', v_action.status);
-    end if;
-    v_hold := private.admit_call(v_connection, v_action.tool);
-    if v_hold is not null then
-        update app.actions set next_attempt_at = (v_hold ->> 'until')::timestamptz, updated_at = now()
-            where tenant_id = v_action.tenant_id and id = v_action.id;
-        return jsonb_build_object('claimed', false, 'reason', v_hold ->> 'reason', 'until', v_hold ->> 'until', 'status', v_action.status);
-    end if;
-    update app.actions set status = 'executing', next_attempt_at = null, updated_at = now()
-        where tenant_id = v_action.tenant_id and id = v_action.id;
-    insert into app.attempts (tenant_id, id, environment, action_id, run_id, number, lease_expires_at, approvals, idempotency_key, sent_at)
-    values (v_action.tenant_id, (p_args ->> 'attempt_id')::uuid, v_action.environment, v_action.id, v_action.run_id,
-        1 + (select count(*) from app.attempts where tenant_id = v_action.tenant_id and action_id = v_action.id),
-        now() + make_interval(secs => (p_args ->> 'lease_seconds')::integer),
-        array(select id from app.approvals where tenant_id = v_action.tenant_id and action_id = v_action.id and verdict = 'approve'),
-        'cs_' || v_action.id,
-        case when private.sends_at_once(v_contract.contract) then clock_timestamp() end)
-    returning * into v_attempt;
-    return jsonb_build_object('claimed', true, 'attempt_id', v_attempt.id, 'number', v_attempt.number, 'fence', v_attempt.fence,
-        'lease_expires_at', v_attempt.lease_expires_at, 'idempotency_key', v_attempt.idempotency_key,
-        'action_id', v_action.id, 'tenant_id', v_action.tenant_id, 'environment', v_action.environment, 'run_id', v_action.run_id,
-        'args', v_action.payload::jsonb -> 'args', 'digest', v_action.digest, 'workflow_id', v_action.workflow_id,
-        'observed', (select d.basis -> 'observed' from app.decisions d where d.tenant_id = v_action.tenant_id and d.action_id = v_action.id),
-        'sent', v_attempt.sent_at is not null,
-        -- Whether an earlier attempt may have reached the provider: then only the provider's answer can settle it.
-        'maybe_reached', private.may_have_happened(v_action),
-        'contract', v_contract.contract || jsonb_build_object('version', v_contract.version),
-        'credential', private.release_credential(v_connection, 'attempt', v_attempt.id, v_action.id, v_action.run_id));
-end
-$$;
-
--- The last look before an attempt that was prepared is sent: its lease runs, and nothing covers it with a kill switch. From here
--- on it is in flight. Answers {sent}; when it was stopped, also the action's status, and the attempt is over.
--- args: {attempt_id, fence}
-create function app.send_attempt_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.require('actions.execute');
-    v_attempt app.attempts;
-    v_action app.actions;
-    v_switch app.kill_switches;
-begin
-    perform private.lock_tenant(v_principal.tenant_id, false);
-    select * into v_attempt from app.attempts where tenant_id = v_principal.tenant_id
-        and id = (p_args ->> 'attempt_id')::uuid and fence = (p_args ->> 'fence')::uuid for update;
-    if not found or v_attempt.status <> 'executing' or v_attempt.lease_expires_at <= clock_timestamp() then
-        perform private.fail(409, 'lease_lost', 'The lease of this attempt is over; its outcome is settled by whoever holds it now.');
-    end if;
-    select * into v_action from app.actions where tenant_id = v_attempt.tenant_id and id = v_attempt.action_id;
-    v_switch := private.kill_switch_over(v_action.tenant_id, v_action.workflow_id, v_action.connection_id, v_action.tool,
-        case when v_action.proposed_by_kind = 'service' then v_action.proposed_by end);
-    if v_attempt.sent_at is null and v_switch.id is not null then
-        return private.settle_attempt(v_attempt, jsonb_build_object('outcome', 'retry', 'error', 'A kill switch stopped it before it was sent.',
-            'response', jsonb_build_object('status', null, 'reached', 'no', 'body', null))) || jsonb_build_object('sent', false);
-    elsif v_attempt.sent_at is null then
-        update app.attempts set sent_at = clock_timestamp() where tenant_id = v_attempt.tenant_id and id = v_attempt.id;
-    end if;
-    return jsonb_build_object('sent', true);
-end
-$$;
-
--- As it was, with what was sent, and what follows.
+-- Ends an attempt and moves its action, whatever the caller makes of how a call ended: what may have had its effect is tried again under a key
+-- only, and a refusal of a later attempt says nothing of an earlier one. What was put off before it was sent is marked, so that it uses up
+-- no try, and expires, as it would have at its claim, when its approvals have ended.
+-- p_args: as finish_attempt_v1, with {request?, put_off?}, the latter of what was not sent and is tried again
 create or replace function private.settle_attempt(p_attempt app.attempts, p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_outcome text := p_args ->> 'outcome';
     v_status text := case v_outcome when 'retry' then 'authorized' else v_outcome end;
     v_action app.actions;
+    v_put_off boolean := v_outcome = 'retry' and p_attempt.sent_at is null and p_attempt.kind = 'executor'
+        and coalesce((p_args ->> 'put_off')::boolean, false);
 begin
     if v_outcome is null or v_outcome not in ('succeeded', 'retry', 'failed', 'unknown', 'dead_letter') then
         perform private.fail(422, 'invalid_outcome', 'An outcome is succeeded, retry, failed, unknown or dead_letter.');
     end if;
     update app.attempts set status = case when v_outcome in ('succeeded', 'unknown') then v_outcome else 'failed' end,
         response = p_args -> 'response', response_digest = p_args ->> 'response_digest', error = p_args ->> 'error', finished_at = now(),
-        request = nullif(p_args -> 'request', 'null')
+        request = nullif(p_args -> 'request', 'null'), put_off = v_put_off
         where tenant_id = p_attempt.tenant_id and id = p_attempt.id;
     select * into v_action from app.actions where tenant_id = p_attempt.tenant_id and id = p_attempt.action_id for update;
+    if v_status in ('authorized', 'failed', 'dead_letter') and private.may_have_happened(v_action)
+        and (v_status <> 'authorized' or private.contract_of(v_action) ->> 'idempotency' is distinct from 'key') then
+        v_status := 'unknown';
+    end if;
     -- An approval that ran out while the attempt was under way does not carry a retry.
     if v_status = 'authorized' and private.approvals_for(v_action)
         < greatest(v_action.required_approvals, private.is_hard_gate(v_action.effect)::integer) then
-        v_status := case when private.may_have_happened(v_action) then 'unknown' else 'dead_letter' end;
+        v_status := case when private.may_have_happened(v_action) then 'unknown' when v_put_off then 'expired' else 'dead_letter' end;
     end if;
     update app.actions set status = v_status, status_reason = p_args ->> 'error',
         next_attempt_at = case when v_status = 'authorized' then coalesce((p_args ->> 'next_attempt_at')::timestamptz, now()) end, updated_at = now()
@@ -344,17 +216,37 @@ begin
 end
 $$;
 
--- The run that a read belongs to. What is read for an action that is being executed or looked after may be read when its run is
--- completed, by the scheduled functions alone.
+-- The run that a read belongs to. What is read for an action that is being executed or looked after may be read when its run is completed,
+-- by the scheduled functions alone. What waits for a person is looked at while its exception is open, whatever its run is by then; each look
+-- takes of what its provider allows, so nobody looks at one action without end. Volatile, so that it counts what was there when its lock was.
 create function private.run_to_read_in(p_principal private.principal, p_args jsonb) returns app.runs
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_run app.runs;
+    v_first timestamptz;
 begin
     if p_args ->> 'action_id' is null then
         return private.active_run(p_principal, (p_args ->> 'run_id')::uuid);
     elsif p_principal.kind <> 'system' then
         perform private.fail(403, 'permission_denied', 'Only the executor reads for an action.');
+    elsif p_args ->> 'purpose' = 'look' then
+        select r.* into v_run from app.exceptions e
+            join app.actions a on a.tenant_id = e.tenant_id and a.id = e.action_id
+            join app.runs r on r.tenant_id = a.tenant_id and r.id = a.run_id
+            where e.tenant_id = p_principal.tenant_id and a.id = (p_args ->> 'action_id')::uuid and a.run_id = (p_args ->> 'run_id')::uuid
+                and e.status = 'open';
+        if not found then
+            perform private.fail(409, 'not_waiting', 'This does not wait for a decision any more, so it is not looked at for one.');
+        end if;
+        -- Held to the end, before any other lock: who looks at the same moment counts this look, too.
+        perform pg_advisory_xact_lock(hashtextextended('look ' || (p_args ->> 'action_id'), 0));
+        select min(created_at) into v_first from app.observations where tenant_id = v_run.tenant_id
+            and action_id = (p_args ->> 'action_id')::uuid and purpose = 'look' and created_at > now() - interval '1 hour'
+            having count(*) >= 60;
+        if v_first is not null then
+            perform private.fail_until(v_first + interval '1 hour', 'too_many_looks', 'This was looked at 60 times within an hour.');
+        end if;
+        return v_run;
     end if;
     select r.* into v_run from app.actions a join app.runs r on r.tenant_id = a.tenant_id and r.id = a.run_id
         where a.tenant_id = p_principal.tenant_id and a.id = (p_args ->> 'action_id')::uuid and a.run_id = (p_args ->> 'run_id')::uuid
@@ -366,7 +258,8 @@ begin
 end
 $$;
 
--- As it was; not faster than the connection takes, and for an action if it says so. args: also {action_id?, purpose?}
+-- Begins a read through the gateway, not faster than the connection takes, and for an action if it says so.
+-- args: {id, run_id, tool, contract_version, connection_id, args, epoch, lease_seconds, action_id?, purpose?}
 create or replace function app.claim_observation_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -444,7 +337,17 @@ begin
 end
 $$;
 
--- Of an attempt that was not sent, because what its action rests on has moved. args: {attempt_id, fence, reason, action}
+-- What was proposed, as it was decided on, with what had moved.
+create or replace function private.stored_proposal(p_decision app.decisions, p_action app.actions) returns jsonb
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select case when p_action.id is null then p_decision.proposal else jsonb_build_object('run_id', p_action.run_id, 'tool', p_action.tool,
+        'payload', p_action.payload, 'confidence', p_action.confidence, 'rationale', p_action.rationale, 'citations', p_action.citations,
+        'evidence', p_action.evidence, 'subject', p_action.subject, 'edited_by', p_action.edited_by, 'moved', p_action.moved,
+        'principal', jsonb_build_object('kind', p_action.proposed_by_kind, 'id', p_action.proposed_by)) end
+$$;
+
+-- Of an attempt that was not sent, because what its action rests on has moved; never of what an earlier attempt may have done.
+-- args: {attempt_id, fence, reason, action}
 create function app.repropose_action_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -452,28 +355,37 @@ declare
     v_attempt app.attempts;
     v_old app.actions;
 begin
+    -- Before the attempt, as whoever engages a kill switch takes them: else each would wait for the other.
+    perform private.lock_tenant(v_principal.tenant_id, false);
     select * into v_attempt from app.attempts where tenant_id = v_principal.tenant_id
         and id = (p_args ->> 'attempt_id')::uuid and fence = (p_args ->> 'fence')::uuid for update;
     if not found or v_attempt.status <> 'executing' or v_attempt.sent_at is not null or v_attempt.lease_expires_at <= clock_timestamp() then
         perform private.fail(409, 'lease_lost', 'The attempt is over, or was sent already.');
     end if;
     select * into v_old from app.actions where tenant_id = v_attempt.tenant_id and id = v_attempt.action_id for update;
+    if private.may_have_happened(v_old) then
+        perform private.fail(409, 'maybe_done', 'An earlier attempt may have had its effect; only the provider''s answer settles it.');
+    end if;
     return private.repropose(v_principal, v_old, v_attempt, p_args);
 end
 $$;
 
--- Of a dead letter that a person requeues after something moved. args: {action_id, reason, action}
+-- Of a dead letter that a person requeues after something moved. What may have been done is not proposed under another key.
+-- args: {action_id, reason, action}
 create function app.repropose_dead_letter_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('actions.requeue');
     v_old app.actions;
 begin
+    perform private.lock_tenant(v_principal.tenant_id, false);
     select * into v_old from app.actions where tenant_id = v_principal.tenant_id and id = (p_args ->> 'action_id')::uuid for update;
     if not found then
         perform private.fail(404, 'not_found', 'There is no such action.');
     elsif v_old.status <> 'dead_letter' then
         perform private.fail(409, 'not_a_dead_letter', format('The action is %s; only a dead letter is requeued.', v_old.status));
+    elsif private.may_have_happened(v_old) then
+        perform private.fail(409, 'maybe_done', 'An attempt may have had its effect: it is requeued as it is, under its key, or never.');
     end if;
     return private.repropose(v_principal, v_old, null::app.attempts, p_args);
 end
@@ -483,4 +395,4 @@ select private.guard_table('app.actions');
 select private.guard_table('app.attempts');
 select private.guard_table('app.observations');
 revoke all on all functions in schema app, private from public;
-grant execute on function app.send_attempt_v1, app.repropose_action_v1, app.repropose_dead_letter_v1 to authenticated;
+grant execute on function app.repropose_action_v1, app.repropose_dead_letter_v1 to authenticated;

@@ -112,10 +112,10 @@ begin
 end
 $$;
 
--- As it was declared: whether a call may be made through a connection now; if so, it is counted. Called by every claim, which alone
--- releases a credential. Null, or {reason, until}: `provider_rate_limited`, `circuit_open`, `rate_limited`. What one limit counted
--- before another one refused stays counted: it errs on the side of fewer calls.
-create or replace function private.admit_call(p_connection app.connections, p_tool text) returns jsonb
+-- Whether a call may be made through a connection now; if so, it is counted. Called by every claim, which alone releases a credential.
+-- Null, or {reason, until}: `provider_rate_limited`, `circuit_open`, `rate_limited`. What one limit counted before another one refused stays
+-- counted: it errs on the side of fewer calls.
+create function private.admit_call(p_connection app.connections, p_tool text) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_flow private.connection_flow := private.flow_of(p_connection.tenant_id, p_connection.id);

@@ -22,8 +22,8 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select exists (select from private.handouts where tenant_id = p_tenant and id = p_id and until > clock_timestamp())
 $$;
 
--- As it was, but each piece of work to one asker: two who ask at once get different work, and what was handed out is handed out again
--- only when 45 seconds have passed and nothing came of it. Askers take turns, for as long as one query takes.
+-- Each piece of work to one asker: two who ask at once get different work, and what was handed out is handed out again only when 45 seconds
+-- have passed and nothing came of it. Askers take turns, for as long as one query takes.
 create or replace function app.claim_due_actions_v1(p_limit integer) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -54,85 +54,10 @@ begin
 end
 $$;
 
--- As it was; what has to wait for its connection waits outside of the queue, without an attempt and without an event.
-create or replace function app.claim_attempt_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.require('actions.execute');
-    v_action app.actions;
-    v_connection app.connections;
-    v_contract private.tools_in_force;
-    v_switch app.kill_switches;
-    v_attempt app.attempts;
-    v_hold jsonb;
-begin
-    perform private.lock_tenant(v_principal.tenant_id, false);
-    select * into v_action from app.actions
-        where tenant_id = v_principal.tenant_id and id = (p_args ->> 'action_id')::uuid for update skip locked;
-    if not found or v_action.status <> 'authorized' or v_action.next_attempt_at > now() then
-        return jsonb_build_object('claimed', false, 'reason', 'not_due', 'status', v_action.status);
-    end if;
-    v_switch := private.kill_switch_over(v_action.tenant_id, v_action.workflow_id, v_action.connection_id, v_action.tool,
-        case when v_action.proposed_by_kind = 'service' then v_action.proposed_by end);
-    if v_action.expires_at <= now() then
-        return private.lapse_action(v_action, 'the time to execute it is over');
-    elsif v_switch.id is not null then
-        return jsonb_build_object('claimed', false, 'reason', 'kill_switch_engaged', 'status', v_action.status);
-    elsif v_action.workflow_version is distinct from (select live_version from app.workflows
-        where tenant_id = v_action.tenant_id and id = v_action.workflow_id) then
-        return private.lapse_action(v_action, 'the workflow has a new version');
-    end if;
-    v_contract := private.tool_of(v_action.tenant_id, v_action.tool);
-    if v_contract.version is distinct from v_action.contract_version then
-        return private.lapse_action(v_action, 'the tool has a new contract');
-    elsif private.approvals_for(v_action) < greatest(v_action.required_approvals, private.is_hard_gate(v_action.effect)::integer) then
-        return private.lapse_action(v_action, 'its approvals have expired');
-    end if;
-    if v_contract.contract -> 'execution' ->> 'mode' = 'external' then
-        return jsonb_build_object('claimed', false, 'reason', 'external', 'status', v_action.status);
-    end if;
-    select * into v_connection from app.connections where tenant_id = v_action.tenant_id and id = v_action.connection_id;
-    if v_connection.id is null or v_connection.environment <> v_action.environment or v_connection.access <> 'write'
-        or v_connection.provider <> v_contract.provider then
-        return private.lapse_action(v_action, 'it has no connection that may write');
-    elsif v_connection.status in ('revoked', 'expired') then
-        return private.lapse_action(v_action, format('the connection is %s: %s', v_connection.status, v_connection.status_reason));
-    elsif v_connection.status <> 'active' then
-        return jsonb_build_object('claimed', false, 'reason', 'connection_not_writable', 'status', v_action.status);
-    end if;
-    v_hold := private.admit_call(v_connection, v_action.tool);
-    if v_hold is not null then
-        perform private.hand_out(v_action.tenant_id, v_action.id, least((v_hold ->> 'until')::timestamptz, now() + interval '1 hour'));
-        return jsonb_build_object('claimed', false, 'reason', v_hold ->> 'reason', 'until', v_hold ->> 'until', 'status', v_action.status);
-    end if;
-    delete from private.handouts where tenant_id = v_action.tenant_id and id = v_action.id;
-    update app.actions set status = 'executing', next_attempt_at = null, updated_at = now()
-        where tenant_id = v_action.tenant_id and id = v_action.id;
-    insert into app.attempts (tenant_id, id, environment, action_id, run_id, number, lease_expires_at, approvals, idempotency_key, sent_at)
-    values (v_action.tenant_id, (p_args ->> 'attempt_id')::uuid, v_action.environment, v_action.id, v_action.run_id,
-        1 + (select count(*) from app.attempts where tenant_id = v_action.tenant_id and action_id = v_action.id),
-        now() + make_interval(secs => (p_args ->> 'lease_seconds')::integer),
-        array(select id from app.approvals where tenant_id = v_action.tenant_id and action_id = v_action.id and verdict = 'approve'),
-        'cs_' || v_action.id,
-        case when private.sends_at_once(v_contract.contract) then clock_timestamp() end)
-    returning * into v_attempt;
-    return jsonb_build_object('claimed', true, 'attempt_id', v_attempt.id, 'number', v_attempt.number, 'fence', v_attempt.fence,
-        'lease_expires_at', v_attempt.lease_expires_at, 'idempotency_key', v_attempt.idempotency_key,
-        'action_id', v_action.id, 'tenant_id', v_action.tenant_id, 'environment', v_action.environment, 'run_id', v_action.run_id,
-        'args', v_action.payload::jsonb -> 'args', 'digest', v_action.digest, 'workflow_id', v_action.workflow_id,
-        'observed', (select d.basis -> 'observed' from app.decisions d where d.tenant_id = v_action.tenant_id and d.action_id = v_action.id),
-        'sent', v_attempt.sent_at is not null,
-        -- Whether an earlier attempt may have reached the provider: then only the provider's answer can settle it.
-        'maybe_reached', private.may_have_happened(v_action),
-        'contract', v_contract.contract || jsonb_build_object('version', v_contract.version),
-        'credential', private.release_credential(v_connection, 'attempt', v_attempt.id, v_action.id, v_action.run_id));
-end
-$$;
-
 -- Settles an attempt whose function died. What was not sent did not reach the provider, whatever the caller supposes: it is tried again
 -- unless its tries are used up, or an earlier attempt may have happened.
 -- args: {attempt_id, outcome: retry | unknown | dead_letter, next_attempt_at, error}
-create or replace function app.expire_attempt_v1(p_args jsonb) returns jsonb
+create function private.settle_dead_attempt(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('actions.execute');
@@ -158,8 +83,9 @@ begin
 end
 $$;
 
--- As it was declared. p_args may hold `health` and `retry_after`, which say how the connection is. The client's own calls say nothing.
-create or replace function private.attempt_settled(p_attempt app.attempts, p_action app.actions, p_args jsonb) returns void
+-- What follows from how an attempt was settled, in its transaction; p_action: as it is now. p_args: as finish_attempt_v1, with `health` and
+-- `retry_after`, which say how the connection is. The client's own calls say nothing.
+create function private.attempt_settled(p_attempt app.attempts, p_action app.actions, p_args jsonb) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if p_attempt.kind = 'executor' then
@@ -219,8 +145,8 @@ create policy "members read their tenant's late answers of their environment" on
         and environment = coalesce((select private.current_environment()), environment));
 grant select on app.late_answers to authenticated;
 
--- Keeps a late answer, once per attempt. An answer that was recorded in time, and only its acknowledgement was lost, is not late.
--- args: {attempt_id, fence, outcome, response, response_digest, error}
+-- Keeps how a late answer ended, and its digest, once per attempt; the answer itself would be kept for ever. One that was recorded in
+-- time, of which only the acknowledgement was lost, is not late. args: {attempt_id, fence, outcome, response, response_digest, error}
 create function app.note_late_answer_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -237,7 +163,7 @@ begin
     end if;
     insert into app.late_answers (tenant_id, id, environment, action_id, run_id, outcome, response, response_digest, error)
     values (v_attempt.tenant_id, v_attempt.id, v_attempt.environment, v_attempt.action_id, v_attempt.run_id, p_args ->> 'outcome',
-        p_args -> 'response', p_args ->> 'response_digest', left(p_args ->> 'error', 4000))
+        (p_args -> 'response') - 'body', p_args ->> 'response_digest', left(p_args ->> 'error', 4000))
     on conflict (tenant_id, id) do nothing;
     return jsonb_build_object('recorded', found);
 end

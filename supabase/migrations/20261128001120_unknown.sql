@@ -1,7 +1,8 @@
 -- What nobody knows the end of: the provider is asked again and again, with growing pauses, and people are told.
 
 -- When an action whose outcome is unknown is looked up next. absent_at: it was seen, conclusively, that nothing that was sent until then
--- had an effect or ever will.
+-- had an effect or ever will. ended: the action was cancelled, or its authorization had ended, when it became unknown; then it is not
+-- tried again, whatever is found.
 create table private.lookups (
     tenant_id uuid not null,
     action_id uuid not null,
@@ -9,13 +10,14 @@ create table private.lookups (
     looks integer not null default 0,
     next_at timestamptz,
     absent_at timestamptz,
+    ended boolean not null default false,
     primary key (tenant_id, action_id),
     foreign key (tenant_id, action_id) references app.actions (tenant_id, id)
 );
 revoke all on private.lookups from public;
 create index lookups_due on private.lookups (next_at) where next_at is not null;
 
--- As it was; but not what was seen not to have happened.
+-- Whether an attempt at an action may have reached the provider, but for what was seen not to have happened.
 create or replace function private.may_have_happened(p_action app.actions) returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select exists (select from app.attempts where tenant_id = p_action.tenant_id and action_id = p_action.id
@@ -24,8 +26,8 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
             where tenant_id = p_action.tenant_id and action_id = p_action.id), '-infinity'))
 $$;
 
--- What has come to an end that needs a person: whoever answers for the workflow is told, until it goes on. What the client executes
--- itself is told of where its permit ends.
+-- What has come to an end that needs a person: whoever answers for the workflow is told, until it goes on. What the client executes itself
+-- is told of where its permit ends; that nobody reported on a permit is no news any more once its end is known.
 create function private.tell_of_action() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -33,6 +35,9 @@ declare
 begin
     if old.status in ('dead_letter', 'unknown') then
         perform private.resolve_alert(new.tenant_id, 'action.' || old.status, 'action', new.id::text, format('It is %s now.', new.status));
+        if old.status = 'unknown' then
+            perform private.resolve_alert(new.tenant_id, 'permit.unreported', 'action', new.id::text, format('It is %s now.', new.status));
+        end if;
         update private.lookups set next_at = null where tenant_id = new.tenant_id and action_id = new.id and next_at is not null;
     end if;
     if new.status in ('dead_letter', 'unknown') and new.connection_id is not null then
@@ -45,14 +50,30 @@ begin
             null, private.owner_of_run(new.tenant_id, new.run_id));
     end if;
     if new.status = 'unknown' and new.connection_id is not null then
-        insert into private.lookups (tenant_id, action_id, since, next_at) values (new.tenant_id, new.id, now(), now() + interval '1 minute')
-            on conflict (tenant_id, action_id) do update set since = excluded.since, next_at = excluded.next_at, looks = 0;
+        insert into private.lookups (tenant_id, action_id, since, next_at, ended)
+            values (new.tenant_id, new.id, now(), now() + interval '1 minute', old.status = 'authorized')
+            on conflict (tenant_id, action_id) do update set since = excluded.since, next_at = excluded.next_at, looks = 0, ended = excluded.ended;
     end if;
     return null;
 end
 $$;
 create trigger actions_tell after update of status on app.actions for each row
     when (old.status is distinct from new.status) execute function private.tell_of_action();
+
+-- For every caller: of what nobody knows, only what was seen not to have happened is authorized again, and nothing that was ended.
+create function private.guard_unknown() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if private.may_have_happened(new)
+        or exists (select from private.lookups where tenant_id = new.tenant_id and action_id = new.id and ended) then
+        perform private.fail(409, 'maybe_done', 'It may have had its effect, or was ended; it is reconciled, and never tried again.');
+    end if;
+    return null;
+end
+$$;
+
+create trigger actions_guard_unknown after update on app.actions for each row
+    when (old.status = 'unknown' and new.status = 'authorized') execute function private.guard_unknown();
 
 -- Actions to look up, of any tenant, as ids; who asks at the same time gets others. The next look is set at once, so that a function
 -- that dies only delays it: after 5, 15 and 60 minutes, then every hour, for a day or until it would be conclusive.
@@ -75,7 +96,7 @@ language sql security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Closes an unknown outcome that the provider shows no trace of, after the time within which, by the contract, it would have: it did not
--- happen and will not. Tried again if its approvals and its time still hold, else failed.
+-- happen and will not. Tried again if its approvals and its time still hold, and it had not been cancelled or ended before; else failed.
 -- args: {id, observation_id, reason}; the observation is the read-back, read after that time.
 create function app.settle_absent_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -114,7 +135,9 @@ begin
     if not found then
         insert into private.lookups (tenant_id, action_id, since, absent_at) values (v_action.tenant_id, v_action.id, now(), v_seen);
     end if;
-    v_status := case when v_action.expires_at > now() and private.approvals_for(v_action)
+    v_status := case when v_action.expires_at > now()
+        and not coalesce((select ended from private.lookups where tenant_id = v_action.tenant_id and action_id = v_action.id), false)
+        and private.approvals_for(v_action)
         >= greatest(v_action.required_approvals, private.is_hard_gate(v_action.effect)::integer) then 'authorized' else 'failed' end;
     update app.actions set status = v_status, status_reason = p_args ->> 'reason',
         next_attempt_at = case when v_status = 'authorized' then now() end, updated_at = now()

@@ -96,8 +96,8 @@ begin
 end
 $$;
 
--- As it was; with fresh attempts, and only while nothing has moved that its authorization rests on: else it is proposed again
--- (repropose_dead_letter_v1). args: {id, reason}
+-- A person lets a dead letter be tried again, with fresh attempts, and only while nothing has moved that its authorization rests on: else it
+-- is proposed again (repropose_dead_letter_v1). args: {id, reason}
 create or replace function app.requeue_action_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare

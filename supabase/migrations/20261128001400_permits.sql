@@ -70,8 +70,8 @@ create policy "members read what was reported in their environment" on app.permi
         and environment = coalesce((select private.current_environment()), environment));
 grant select on app.permit_outcomes to authenticated;
 
--- As it was; and an attempt is the client's if and only if its tool is, lasts 20 minutes at most, and is not called failed when nobody
--- said so: what was permitted may have been done.
+-- An attempt begins with its action, and is never deleted. It is the client's if and only if its tool is, lasts 20 minutes at most then,
+-- and is not called failed when nobody said so: what was permitted may have been done.
 create or replace function private.guard_attempt() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -112,7 +112,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
         and name = p_action.tool and version = p_action.contract_version and contract -> 'execution' ->> 'mode' = 'external')
 $$;
 
--- As it was; but what a client may have done is what it was given a permit for. Without one it never happened.
+-- What a client may have done is what it was given a permit for. Without one it never happened.
 create or replace function private.client_may_have_acted(p_action app.actions) returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select exists (select from app.attempts where tenant_id = p_action.tenant_id and action_id = p_action.id
@@ -228,11 +228,9 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
         'response', jsonb_build_object('status', null, 'reached', 'maybe', 'body', null))
 $$;
 
--- What a client did not report is unknown, whatever its tool could be tried again with, and whoever answers for the workflow is told.
--- Everything else is settled as it was. args: as before
-alter function app.expire_attempt_v1(jsonb) rename to settle_dead_attempt;
-alter function app.settle_dead_attempt(jsonb) set schema private;
-create function app.expire_attempt_v1(p_args jsonb) returns jsonb
+-- Settles an attempt whose function or client went silent. What a client did not report is unknown, whatever its tool could be tried again
+-- with, and whoever answers for the workflow is told. args: as private.settle_dead_attempt
+create or replace function app.expire_attempt_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('actions.execute');
@@ -257,72 +255,7 @@ begin
 end
 $$;
 
--- As it was; but what the client executes is executing while it has a permit.
-create or replace function private.guard_action() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_contract private.tools_in_force;
-    v_switch app.kill_switches;
-    v_principal private.principal;
-begin
-    if tg_op = 'DELETE' then
-        perform private.fail(409, 'append_only', 'An action is never deleted.');
-    elsif tg_op = 'INSERT' then
-        new.rationale_digest := 'sha256:' || encode(sha256(convert_to(new.rationale, 'UTF8')), 'hex');
-        v_contract := private.tool_of(new.tenant_id, new.tool);
-        if v_contract.effect is distinct from new.effect or v_contract.version is distinct from new.contract_version then
-            perform private.fail(409, 'contract_moved', 'The action does not name the contract in force and its effect.');
-        elsif v_contract.contract -> 'execution' ->> 'mode' = 'external' and new.connection_id is not null then
-            perform private.fail(409, 'external_tool', 'The client executes this tool itself; no connection goes with it.');
-        elsif new.status not in ('awaiting_approval', 'authorized', 'denied') then
-            perform private.fail(409, 'invalid_transition', format('An action cannot begin as %s.', new.status));
-        elsif new.status <> 'denied' and new.required_approvals < 1 and (private.is_hard_gate(new.effect) or new.edited_by is not null) then
-            perform private.fail(409, 'hard_gate', 'This effect, or an edited payload, always needs an approval.');
-        end if;
-    elsif new.status <> old.status and (old.status, new.status) not in (
-        ('awaiting_approval', 'authorized'), ('awaiting_approval', 'rejected'), ('awaiting_approval', 'expired'),
-        ('awaiting_approval', 'superseded'), ('awaiting_approval', 'cancelled'),
-        ('authorized', 'executing'), ('authorized', 'cancelled'), ('authorized', 'expired'), ('authorized', 'unknown'),
-        ('executing', 'superseded'), ('dead_letter', 'superseded'),
-        ('executing', 'authorized'), ('executing', 'succeeded'), ('executing', 'failed'), ('executing', 'unknown'), ('executing', 'dead_letter'),
-        ('unknown', 'succeeded'), ('unknown', 'failed'), ('unknown', 'authorized'),
-        ('dead_letter', 'authorized'), ('dead_letter', 'cancelled')) then
-        perform private.fail(409, 'invalid_transition', format('An action cannot go from %s to %s.', old.status, new.status));
-    end if;
-    if tg_op = 'UPDATE' and old.status = 'dead_letter' and new.status = 'authorized' then
-        v_principal := private.require('actions.requeue');
-        if v_principal.kind <> 'user' or v_principal.tenant_id <> new.tenant_id then
-            perform private.fail(403, 'people_only', 'Only a person of the tenant requeues a dead letter.');
-        end if;
-    end if;
-    if new.status in ('authorized', 'executing')
-        and private.approvals_for(new) < greatest(new.required_approvals,
-            (private.is_hard_gate(new.effect) or tg_op = 'UPDATE' and old.status = 'awaiting_approval')::integer) then
-        perform private.fail(409, 'approvals_missing', 'The approvals of exactly this payload are missing or expired.');
-    end if;
-    if new.status in ('authorized', 'executing') and new.connection_id is null then
-        v_contract := private.tool_of(new.tenant_id, new.tool);
-        if v_contract.contract -> 'execution' ->> 'mode' = 'external' then
-            if v_contract.version <> new.contract_version and (tg_op = 'INSERT' or old.status <> new.status) then
-                perform private.fail(409, 'contract_moved', 'The tool has a new contract since; propose it again.');
-            end if;
-            new.next_attempt_at := null;  -- no executor waits for it
-        end if;
-    end if;
-    if new.status = 'executing' and (tg_op = 'INSERT' or old.status <> 'executing') then
-        perform private.lock_tenant(new.tenant_id, false);
-        v_switch := private.kill_switch_over(new.tenant_id, new.workflow_id, new.connection_id, new.tool,
-            case when new.proposed_by_kind = 'service' then new.proposed_by end);
-        if v_switch.id is not null then
-            perform private.fail(409, 'kill_switch_engaged', format('A kill switch covers this: %s', v_switch.reason));
-        end if;
-    end if;
-    return new;
-end
-$$;
-
 select private.guard_table('app.attempts');
 select private.guard_table('app.actions');
 revoke all on all functions in schema app, private from public;
-revoke all on function private.settle_dead_attempt from authenticated;
-grant execute on function app.claim_permit_v1, app.report_outcome_v1, app.expire_attempt_v1 to authenticated;
+grant execute on function app.claim_permit_v1, app.report_outcome_v1 to authenticated;

@@ -100,7 +100,8 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
             where status = 'unknown' or status = 'authorized' and reached))
 $$;
 
--- As it was, of the stages that stop something: engaged, everything; in drafts, whatever is not a read or thought about.
+-- The switch that stops this: an engaged one stops everything that it covers, one in drafts whatever is not a read or thought about. Those
+-- that stop most come first.
 create or replace function private.kill_switch_over(p_tenant uuid, p_workflow uuid, p_connection uuid, p_tool text, p_service_account uuid)
 returns app.kill_switches language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select k from app.kill_switches k
@@ -115,8 +116,16 @@ returns app.kill_switches language sql stable security definer set search_path =
     order by k.stage = 'engaged' desc, k.engaged_at limit 1
 $$;
 
+-- Whether an action was attempted since a switch is at its stage.
+create function private.has_begun(p_action app.actions, p_switch app.kill_switches) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select exists (select from app.attempts where tenant_id = p_action.tenant_id and action_id = p_action.id
+        and started_at >= p_switch.staged_at)
+$$;
+
 -- The switch that lets covered actions happen one at a time, if another one has begun and is not final: it executes, or a retry of it is
--- due, or nobody knows what became of it since the stage began. p_wait: also waits for whoever is about to begin, until he has committed.
+-- due, or nobody knows what became of it since the stage began. Of two that have both begun (one of them was requeued) one goes first, or they
+-- would wait for each other for ever. p_wait: also waits for whoever is about to begin, until he has committed.
 create function private.taking_turns(p_action app.actions, p_wait boolean) returns app.kill_switches
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -131,8 +140,8 @@ begin
         end if;
         if exists (select from app.actions a where a.tenant_id = p_action.tenant_id and a.id <> p_action.id
             and a.status in ('executing', 'authorized', 'unknown') and private.covers(v_switch, a)
-            and (a.status = 'executing' or exists (select from app.attempts t where t.tenant_id = a.tenant_id and t.action_id = a.id
-                and t.started_at >= v_switch.staged_at))) then
+            and (a.status = 'executing' or private.has_begun(a, v_switch)
+                and (a.status = 'unknown' or not private.has_begun(p_action, v_switch) or a.id < p_action.id))) then
             return v_switch;
         end if;
     end loop;
@@ -140,7 +149,8 @@ begin
 end
 $$;
 
--- As it was; and what takes turns waits outside of the queue until its turn comes.
+-- Whether an action cannot be executed now: its connection is not well, a kill switch covers it, or it takes turns and its turn has not
+-- come. It waits outside of the queue.
 create or replace function private.is_held_back(p_action app.actions) returns boolean
 language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     select exists (select from app.connections where tenant_id = p_action.tenant_id and id = p_action.connection_id
@@ -150,100 +160,7 @@ language sql volatile security definer set search_path = pg_catalog, pg_temp as 
         or (private.taking_turns(p_action, false)).id is not null
 $$;
 
--- The door to execution as it was, behind a look at whose turn it is. args: as before
-alter function app.claim_attempt_v1(jsonb) rename to claim_in_turn;
-alter function app.claim_in_turn(jsonb) set schema private;
-create function app.claim_attempt_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.require('actions.execute');
-    v_action app.actions;
-begin
-    perform private.lock_tenant(v_principal.tenant_id, false);
-    select * into v_action from app.actions
-        where tenant_id = v_principal.tenant_id and id = (p_args ->> 'action_id')::uuid for update skip locked;
-    if v_action.status = 'authorized' and v_action.expires_at > now() and (private.taking_turns(v_action, true)).id is not null then
-        return jsonb_build_object('claimed', false, 'reason', 'one_at_a_time', 'status', v_action.status);
-    end if;
-    return private.claim_in_turn(p_args);
-end
-$$;
-
--- As it was; and one at a time, where a switch is released that far; and nothing begins authorized while people are to look first.
-create or replace function private.guard_action() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_contract private.tools_in_force;
-    v_switch app.kill_switches;
-    v_principal private.principal;
-begin
-    if tg_op = 'DELETE' then
-        perform private.fail(409, 'append_only', 'An action is never deleted.');
-    elsif tg_op = 'INSERT' then
-        new.rationale_digest := 'sha256:' || encode(sha256(convert_to(new.rationale, 'UTF8')), 'hex');
-        v_contract := private.tool_of(new.tenant_id, new.tool);
-        if v_contract.effect is distinct from new.effect or v_contract.version is distinct from new.contract_version then
-            perform private.fail(409, 'contract_moved', 'The action does not name the contract in force and its effect.');
-        elsif v_contract.contract -> 'execution' ->> 'mode' = 'external' and new.connection_id is not null then
-            perform private.fail(409, 'external_tool', 'The client executes this tool itself; no connection goes with it.');
-        elsif new.status not in ('awaiting_approval', 'authorized', 'denied') then
-            perform private.fail(409, 'invalid_transition', format('An action cannot begin as %s.', new.status));
-        elsif new.status <> 'denied' and new.required_approvals < 1 and (private.is_hard_gate(new.effect) or new.edited_by is not null) then
-            perform private.fail(409, 'hard_gate', 'This effect, or an edited payload, always needs an approval.');
-        end if;
-    elsif new.status <> old.status and (old.status, new.status) not in (
-        ('awaiting_approval', 'authorized'), ('awaiting_approval', 'rejected'), ('awaiting_approval', 'expired'),
-        ('awaiting_approval', 'superseded'), ('awaiting_approval', 'cancelled'),
-        ('authorized', 'executing'), ('authorized', 'cancelled'), ('authorized', 'expired'), ('authorized', 'unknown'),
-        ('executing', 'superseded'), ('dead_letter', 'superseded'),
-        ('executing', 'authorized'), ('executing', 'succeeded'), ('executing', 'failed'), ('executing', 'unknown'), ('executing', 'dead_letter'),
-        ('unknown', 'succeeded'), ('unknown', 'failed'), ('unknown', 'authorized'),
-        ('dead_letter', 'authorized'), ('dead_letter', 'cancelled')) then
-        perform private.fail(409, 'invalid_transition', format('An action cannot go from %s to %s.', old.status, new.status));
-    end if;
-    if tg_op = 'UPDATE' and old.status = 'dead_letter' and new.status = 'authorized' then
-        v_principal := private.require('actions.requeue');
-        if v_principal.kind <> 'user' or v_principal.tenant_id <> new.tenant_id then
-            perform private.fail(403, 'people_only', 'Only a person of the tenant requeues a dead letter.');
-        end if;
-    end if;
-    if new.status in ('authorized', 'executing')
-        and private.approvals_for(new) < greatest(new.required_approvals,
-            (private.is_hard_gate(new.effect) or tg_op = 'UPDATE' and old.status = 'awaiting_approval')::integer) then
-        perform private.fail(409, 'approvals_missing', 'The approvals of exactly this payload are missing or expired.');
-    end if;
-    if new.status in ('authorized', 'executing') and new.connection_id is null then
-        v_contract := private.tool_of(new.tenant_id, new.tool);
-        if v_contract.contract -> 'execution' ->> 'mode' = 'external' then
-            if v_contract.version <> new.contract_version and (tg_op = 'INSERT' or old.status <> new.status) then
-                perform private.fail(409, 'contract_moved', 'The tool has a new contract since; propose it again.');
-            end if;
-            new.next_attempt_at := null;  -- no executor waits for it
-        end if;
-    end if;
-    if new.status = 'executing' and (tg_op = 'INSERT' or old.status <> 'executing') then
-        perform private.lock_tenant(new.tenant_id, false);
-        v_switch := private.kill_switch_over(new.tenant_id, new.workflow_id, new.connection_id, new.tool,
-            case when new.proposed_by_kind = 'service' then new.proposed_by end);
-        if v_switch.id is not null then
-            perform private.fail(409, 'kill_switch_engaged', format('A kill switch covers this: %s', v_switch.reason));
-        end if;
-        v_switch := private.taking_turns(new, true);
-        if v_switch.id is not null then
-            perform private.fail(409, 'one_at_a_time', format('One after the other, while a kill switch is being released: %s', v_switch.reason));
-        end if;
-    elsif new.status = 'authorized' and tg_op = 'INSERT' then
-        v_switch := private.kill_switch_over(new.tenant_id, new.workflow_id, new.connection_id, new.tool,
-            case when new.proposed_by_kind = 'service' then new.proposed_by end);
-        if v_switch.stage = 'drafts' then
-            perform private.fail(409, 'drafts_only', format('A person looks at this first: %s', v_switch.reason));
-        end if;
-    end if;
-    return new;
-end
-$$;
-
--- As it was, of the columns that stages have: forward only, and each time by a person with a second factor.
+-- A kill switch begins engaged, of something that is there; from then on it goes forward only, each time by a person with a second factor.
 create or replace function private.guard_kill_switch() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -290,44 +207,8 @@ begin
 end
 $$;
 
--- A switch as it is shown, with what it stops now. p_detail: also the proof of what it stopped, and what became of what was in flight.
--- A key sees what is in its own environment.
-drop function private.kill_switch_document(app.kill_switches);
-create function private.kill_switch_document(p_switch app.kill_switches, p_detail boolean) returns jsonb
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_environment text := private.current_environment();
-    v_proof app.kill_switch_proofs;
-    v_shown jsonb;
-begin
-    v_shown := jsonb_build_object('id', p_switch.id, 'scope', p_switch.scope, 'target', p_switch.target, 'status', p_switch.status,
-        'stage', p_switch.stage, 'staged_at', p_switch.staged_at,
-        'reason', p_switch.reason, 'engaged_at', p_switch.engaged_at, 'released_at', p_switch.released_at)
-        || (select jsonb_build_object(
-            'stopped', coalesce(jsonb_agg(a.id order by a.id) filter (where a.status <> 'executing'), '[]'),
-            'in_flight', coalesce(jsonb_agg(a.id order by a.id) filter (where a.status = 'executing'), '[]'))
-        from app.actions a where a.tenant_id = p_switch.tenant_id and a.status in ('awaiting_approval', 'authorized', 'executing')
-            and a.environment = coalesce(v_environment, a.environment) and private.covers(p_switch, a));
-    if not p_detail then
-        return v_shown;
-    end if;
-    select * into v_proof from app.kill_switch_proofs where tenant_id = p_switch.tenant_id and id = p_switch.id;
-    if not found then
-        return v_shown || '{"proof": null}';
-    end if;
-    return v_shown || jsonb_build_object('proof', jsonb_build_object('digest', v_proof.digest, 'created_at', v_proof.created_at)
-        || (select jsonb_object_agg(part.key, (select coalesce(jsonb_agg(case when part.key = 'in_flight'
-                then line || jsonb_build_object('now', a.status, 'attempt_ended', t.status, 'ended_at', t.finished_at) else line end), '[]')
-            from jsonb_array_elements(part.value) line
-            left join app.actions a on part.key = 'in_flight' and a.tenant_id = p_switch.tenant_id and a.id = (line ->> 'action_id')::uuid
-            left join app.attempts t on part.key = 'in_flight' and t.tenant_id = p_switch.tenant_id and t.id = (line ->> 'attempt_id')::uuid
-            where line ->> 'environment' = coalesce(v_environment, line ->> 'environment')))
-        from jsonb_each(v_proof.document) part));
-end
-$$;
-
--- Stops something at once. What was claimed and provably not sent ends here and waits again; what has left is named. Answers the switch
--- with its proof: as of its commit, nothing that it covers starts, and nothing but what is in flight reaches anybody.
+-- Stops something at once. What was claimed and provably not sent ends here and waits again, which uses up no try; what has left is named.
+-- Answers the switch with its proof: as of its commit, nothing that it covers starts, and nothing but what is in flight reaches anybody.
 -- args: {id, scope, target, reason}
 create or replace function app.engage_kill_switch_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -356,39 +237,13 @@ begin
             and private.covers(v_switch, a) order by t.id for update of t
     loop
         -- Whoever holds it is refused the sending: send_attempt_v1 waits for this to commit.
-        perform private.settle_attempt(v_attempt, jsonb_build_object('outcome', 'retry', 'error', 'A kill switch stopped it before it was sent.',
-            'response', jsonb_build_object('status', null, 'reached', 'no', 'body', null)));
+        perform private.take_back(v_attempt, 'A kill switch stopped it before it was sent.');
         v_leased := v_leased || (select jsonb_build_object('action_id', a.id, 'environment', a.environment, 'tool', a.tool,
             'attempt_id', v_attempt.id, 'since', v_attempt.started_at, 'amounts', private.amounts_of(a))
             from app.actions a where a.tenant_id = v_attempt.tenant_id and a.id = v_attempt.action_id);
     end loop;
     insert into app.kill_switch_proofs (tenant_id, id, document, digest, created_at)
     values (v_switch.tenant_id, v_switch.id, jsonb_build_object('leased', v_leased), '', now());
-    return private.kill_switch_document(v_switch, true);
-end
-$$;
-
-create or replace function app.list_kill_switches_v1(p_args jsonb) returns jsonb
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.require('kill_switches.read');
-begin
-    return (select coalesce(jsonb_agg(private.kill_switch_document(k, false) order by k.engaged_at desc), '[]') from app.kill_switches k
-        where k.tenant_id = v_principal.tenant_id and k.status = coalesce(p_args ->> 'status', k.status));
-end
-$$;
-
--- One switch, with the proof of what it stopped and what became of what was in flight. args: {id}
-create function app.get_kill_switch_v1(p_args jsonb) returns jsonb
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.require('kill_switches.read');
-    v_switch app.kill_switches;
-begin
-    select * into v_switch from app.kill_switches where tenant_id = v_principal.tenant_id and id = (p_args ->> 'id')::uuid;
-    if not found then
-        perform private.fail(404, 'not_found', 'There is no such kill switch.');
-    end if;
     return private.kill_switch_document(v_switch, true);
 end
 $$;
@@ -416,7 +271,7 @@ begin
 end
 $$;
 
--- As it was, and facts say how far a switch is released.
+-- Everything that the gate decides by beside the proposal and its run, with how far each kill switch is released; kept for each epoch.
 create or replace function private.gate_facts(p_tenant uuid, p_workflow app.workflows) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -460,5 +315,3 @@ select private.guard_table('app.kill_switches');
 select private.guard_table('app.kill_switch_proofs');
 select private.guard_table('app.actions');
 revoke all on all functions in schema app, private from public;
-revoke all on function private.claim_in_turn from authenticated;
-grant execute on function app.claim_attempt_v1, app.get_kill_switch_v1 to authenticated;

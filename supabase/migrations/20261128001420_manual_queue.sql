@@ -21,7 +21,8 @@ drop trigger zz_audit_change on app.exceptions;
 select private.audit_table('app.exceptions', 'exception', 'opened',
     'kind severity summary assigned_to decided_by kill_switch_id provider_reference reproposed_as', 'reason');
 
--- As it was; and what is done by hand belongs to a denied action, and ends without ever being approved or edited.
+-- An exception is decided once, by a person of the tenant, or expires. What is done by hand belongs to a denied action, and ends without ever
+-- being approved or edited.
 create or replace function private.guard_exception() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -86,54 +87,8 @@ begin
 end
 $$;
 
--- As it was, with an item to do by hand for what a kill switch stopped.
-create or replace function private.insert_action(p_principal private.principal, p_run app.runs, p_args jsonb, p_edited_by uuid, p_supersedes app.actions)
-returns jsonb language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_id uuid := (p_args ->> 'id')::uuid;
-    v_decision jsonb := p_args -> 'decision';
-    v_status text := case v_decision ->> 'outcome' when 'allow' then 'authorized' when 'escalate' then 'awaiting_approval' else 'denied' end;
-    v_exception uuid := case when v_status = 'awaiting_approval' then (p_args ->> 'exception_id')::uuid end;
-    v_action app.actions;
-    v_manual jsonb;
-begin
-    insert into app.actions (tenant_id, id, environment, run_id, workflow_id, workflow_version, tool, contract_version, effect, connection_id,
-        payload, digest, status, confidence, rationale, citations, evidence, subject,
-        required_approvals, required_roles, required_aal, proposed_by_kind, proposed_by, edited_by, supersedes, expires_at, next_attempt_at,
-        moved, compensates)
-    values (p_principal.tenant_id, v_id, p_run.environment, p_run.id, p_run.workflow_id, p_run.workflow_version, p_args ->> 'tool',
-        (p_args ->> 'contract_version')::integer, p_args ->> 'effect', (p_args ->> 'connection_id')::uuid,
-        p_args ->> 'payload', p_args ->> 'digest', v_status, (p_args ->> 'confidence')::numeric,
-        coalesce(p_args ->> 'rationale', ''), p_args -> 'citations', p_args -> 'evidence', nullif(p_args -> 'subject', 'null'),
-        (v_decision -> 'required_approvals' ->> 'count')::integer,
-        array(select jsonb_array_elements_text(v_decision -> 'required_approvals' -> 'roles')),
-        v_decision -> 'required_approvals' ->> 'aal',
-        coalesce(p_supersedes.proposed_by_kind, p_principal.kind),
-        case when p_supersedes.id is null then p_principal.id else p_supersedes.proposed_by end,
-        p_edited_by, p_supersedes.id, (p_args ->> 'expires_at')::timestamptz, case when v_status = 'authorized' then now() end,
-        nullif(p_args -> 'moved', 'null'), (p_args ->> 'compensates')::uuid) returning * into v_action;
-    insert into app.decisions (tenant_id, id, environment, action_id, run_id, workflow_id, epoch, outcome, document, reasons, decided_at, basis)
-    values (p_principal.tenant_id, (p_args ->> 'decision_id')::uuid, p_run.environment, v_id, p_run.id, p_run.workflow_id,
-        (p_args ->> 'epoch')::bigint, v_decision ->> 'outcome', v_decision, p_args -> 'reasons', (v_decision ->> 'decided_at')::timestamptz,
-        nullif(p_args -> 'basis', 'null'));
-    if v_status <> 'denied' then
-        insert into app.limit_reservations (tenant_id, action_id, environment, key, amount, count, over, created_at)
-        select p_principal.tenant_id, v_id, p_run.environment, c.key, c.amount, c.count, c.over, clock_timestamp()
-        from jsonb_to_recordset(coalesce(v_decision -> 'limits', '[]')) as c (key text, amount bigint, count integer, over boolean);
-    end if;
-    if v_exception is not null then
-        insert into app.exceptions (tenant_id, id, environment, action_id, run_id, severity, summary, expires_at, class_key, class)
-        values (p_principal.tenant_id, v_exception, p_run.environment, v_id, p_run.id, p_args ->> 'severity', p_args ->> 'summary',
-            (p_args ->> 'expires_at')::timestamptz, p_args -> 'class' ->> 'key', nullif(p_args -> 'class', 'null'));
-    elsif v_status = 'denied' then
-        v_manual := private.open_manual(v_action, p_args);
-    end if;
-    return jsonb_build_object('recorded', true, 'id', v_id, 'status', v_status, 'digest', p_args ->> 'digest', 'decision', v_decision,
-        'exception', case when v_exception is not null then jsonb_build_object('id', v_exception, 'expires_at', p_args ->> 'expires_at') else v_manual end);
-end
-$$;
-
--- As it was; and an item of the manual queue is answered or rejected, which moves no action. args: also {provider_reference?}
+-- A person's verdict on an exception. An item of the manual queue is answered or rejected, which moves no action.
+-- args: {id, digest, verdict: approve | reject | answer, reason, approval_id, approval_expires_at, provider_reference?}
 create or replace function app.decide_exception_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -184,7 +139,7 @@ begin
 end
 $$;
 
--- As it was; the action of an item that was to be done by hand stays denied.
+-- Ends an exception that nobody decided in time, and the action that waits for it; one that was to be done by hand is denied already. args: {id}
 create or replace function app.expire_exception_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -203,44 +158,9 @@ begin
 end
 $$;
 
--- As it was, with how many items of the manual queue are open.
-create or replace function private.kill_switch_document(p_switch app.kill_switches, p_detail boolean) returns jsonb
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_environment text := private.current_environment();
-    v_proof app.kill_switch_proofs;
-    v_shown jsonb;
-begin
-    v_shown := jsonb_build_object('id', p_switch.id, 'scope', p_switch.scope, 'target', p_switch.target, 'status', p_switch.status,
-        'stage', p_switch.stage, 'staged_at', p_switch.staged_at,
-        'reason', p_switch.reason, 'engaged_at', p_switch.engaged_at, 'released_at', p_switch.released_at,
-        'manual', (select count(*) from app.exceptions e where e.tenant_id = p_switch.tenant_id and e.kill_switch_id = p_switch.id
-            and e.status = 'open' and e.environment = coalesce(v_environment, e.environment)))
-        || (select jsonb_build_object(
-            'stopped', coalesce(jsonb_agg(a.id order by a.id) filter (where a.status <> 'executing'), '[]'),
-            'in_flight', coalesce(jsonb_agg(a.id order by a.id) filter (where a.status = 'executing'), '[]'))
-        from app.actions a where a.tenant_id = p_switch.tenant_id and a.status in ('awaiting_approval', 'authorized', 'executing')
-            and a.environment = coalesce(v_environment, a.environment) and private.covers(p_switch, a));
-    if not p_detail then
-        return v_shown;
-    end if;
-    select * into v_proof from app.kill_switch_proofs where tenant_id = p_switch.tenant_id and id = p_switch.id;
-    if not found then
-        return v_shown || '{"proof": null}';
-    end if;
-    return v_shown || jsonb_build_object('proof', jsonb_build_object('digest', v_proof.digest, 'created_at', v_proof.created_at)
-        || (select jsonb_object_agg(part.key, (select coalesce(jsonb_agg(case when part.key = 'in_flight'
-                then line || jsonb_build_object('now', a.status, 'attempt_ended', t.status, 'ended_at', t.finished_at) else line end), '[]')
-            from jsonb_array_elements(part.value) line
-            left join app.actions a on part.key = 'in_flight' and a.tenant_id = p_switch.tenant_id and a.id = (line ->> 'action_id')::uuid
-            left join app.attempts t on part.key = 'in_flight' and t.tenant_id = p_switch.tenant_id and t.id = (line ->> 'attempt_id')::uuid
-            where line ->> 'environment' = coalesce(v_environment, line ->> 'environment')))
-        from jsonb_each(v_proof.document) part));
-end
-$$;
-
--- Takes up again what was stopped, as a proposal of the person's own: decided anew, with everything that applies to any proposal. Writes
--- nothing and answers with what is new when the facts have moved meanwhile. args: {exception_id, digest, reason, action: as record_action_v1}
+-- Takes up again what was stopped, as a proposal of the person's own, also of a run that is completed: decided anew, with everything that
+-- applies to any proposal. Writes nothing and answers with what is new when the facts have moved meanwhile; else the answer also says who
+-- executes it: {.., executed_by: executor | client}. args: {exception_id, digest, reason, action: as record_action_v1}
 create function app.repropose_exception_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -252,11 +172,15 @@ begin
     perform private.require('actions.propose');
     if (select kind from app.exceptions where tenant_id = v_principal.tenant_id and id = (p_args ->> 'exception_id')::uuid) <> 'manual' then
         perform private.fail(409, 'not_manual', 'Only what a kill switch stopped is proposed again; edit this one.');
+    elsif v_old.erased_at is not null then
+        perform private.fail(409, 'state_not_kept', 'What was stopped is erased; propose it in a run of its own.');
     elsif (p_args -> 'action' ->> 'payload')::jsonb -> 'args' is distinct from v_old.payload::jsonb -> 'args'
         or p_args -> 'action' ->> 'tool' is distinct from v_old.tool then
         perform private.fail(422, 'another_payload', 'What is proposed again is what was stopped, unedited.');
     end if;
-    v_run := private.active_run(v_principal, v_old.run_id);
+    -- Also when the run is completed by now: after a long stop most are.
+    select * into v_run from app.runs where tenant_id = v_old.tenant_id and id = v_old.run_id;
+    perform private.require_environment(v_principal, v_run.environment);
     v_answer := private.stale_answer(v_principal, v_run, p_args -> 'action', null);
     if v_answer is not null then
         return v_answer;
@@ -265,7 +189,8 @@ begin
     update app.exceptions set status = 'answered', decided_by = v_principal.id, decided_at = now(), reason = p_args ->> 'reason',
         reproposed_as = (v_answer ->> 'id')::uuid
         where tenant_id = v_principal.tenant_id and id = (p_args ->> 'exception_id')::uuid;
-    return v_answer;
+    return v_answer || jsonb_build_object('executed_by', (select case when private.is_external(a) then 'client' else 'executor' end
+        from app.actions a where a.tenant_id = v_principal.tenant_id and a.id = (v_answer ->> 'id')::uuid));
 end
 $$;
 

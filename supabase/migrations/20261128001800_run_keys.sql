@@ -167,43 +167,6 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
         'keys', private.run_keys_of(p_run.tenant_id, p_run.id))
 $$;
 
--- As it was, with the keys that open what was read.
-create or replace function app.describe_undo_v1(p_args jsonb) returns jsonb
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.require('actions.propose');
-    v_done app.actions;
-    v_undo app.actions;
-    v_before app.observations;
-    v_after app.observations;
-begin
-    select * into v_done from app.actions where tenant_id = v_principal.tenant_id and id = (p_args ->> 'id')::uuid;
-    if not found or v_done.environment is distinct from coalesce(v_principal.environment, v_done.environment) then
-        perform private.fail(404, 'not_found', 'There is no such action.');
-    end if;
-    v_undo := private.standing_undo(v_done.tenant_id, v_done.id);
-    -- What was there before the first attempt that may have had its effect: a later one may have read what that one wrote.
-    select * into v_before from app.observations o where o.tenant_id = v_done.tenant_id and o.action_id = v_done.id
-        and o.purpose = 'before' and o.status = 'succeeded' and o.created_at <= coalesce((select min(t.sent_at) from app.attempts t
-            where t.tenant_id = v_done.tenant_id and t.action_id = v_done.id and t.response ->> 'reached' is distinct from 'no'), now())
-        order by o.created_at desc, o.id desc limit 1;
-    select * into v_after from app.observations o where o.tenant_id = v_done.tenant_id and o.action_id = v_done.id
-        and o.purpose = 'after' and o.status = 'succeeded' order by o.created_at desc, o.id desc limit 1;
-    return jsonb_build_object('id', v_done.id, 'tenant_id', v_done.tenant_id, 'run_id', v_done.run_id, 'environment', v_done.environment,
-        'tool', v_done.tool, 'status', v_done.status, 'args', v_done.payload::jsonb -> 'args', 'subject', v_done.subject,
-        'compensates', v_done.compensates, 'contract', private.contract_of(v_done),
-        'workflow', (select slug from app.workflows where tenant_id = v_done.tenant_id and id = v_done.workflow_id),
-        'workflow_moved', v_done.workflow_version is distinct from
-            (select live_version from app.workflows where tenant_id = v_done.tenant_id and id = v_done.workflow_id),
-        'result', (select t.response -> 'body' from app.attempts t where t.tenant_id = v_done.tenant_id and t.action_id = v_done.id
-            and t.status = 'succeeded' order by t.number desc limit 1),
-        'before', case when v_before.id is not null then private.observation_document(v_before) end,
-        'after', case when v_after.id is not null then private.observation_document(v_after) end,
-        'keys', private.run_keys_of(v_done.tenant_id, v_done.run_id),
-        'undo', case when v_undo.id is not null then jsonb_build_object('id', v_undo.id, 'status', v_undo.status) end);
-end
-$$;
-
 -- Wraps under the first key: up to p_limit runs, of any tenant, that have a key which is wrapped under another one, and how many are
 -- left under each. Only those whose keys the caller has all of.
 create function app.claim_run_key_rewraps_v1(p_first text, p_known text[], p_limit integer) returns jsonb

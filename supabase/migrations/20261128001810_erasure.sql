@@ -177,7 +177,8 @@ begin
         when 'runs' then '{"instruction": "", "subject": null}'
         when 'actions' then jsonb_build_object('payload', ((v_row ->> 'payload')::jsonb || '{"args": {}}')::text, 'rationale', '',
             'citations', '[]'::jsonb, 'evidence', '[]'::jsonb, 'subject', null, 'moved', null, 'status_reason', null)
-        when 'attempts' then jsonb_build_object('response', (v_row -> 'response') - 'body', 'request', null, 'error', null)
+        when 'attempts' then jsonb_build_object('response',
+            case when jsonb_typeof(v_row -> 'response') = 'object' then (v_row -> 'response') - 'body' end, 'request', null, 'error', null)
         when 'decisions' then jsonb_build_object('document', private.erased_decision(v_row -> 'document'),
             'reasons', private.erased_findings(v_row -> 'reasons'), 'proposal', null, 'basis', null)
         when 'exceptions' then jsonb_build_object('class', case when jsonb_typeof(v_row -> 'class') = 'object' then

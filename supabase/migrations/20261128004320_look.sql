@@ -1,48 +1,5 @@
 -- What an action would change may be looked at while it waits for a person: a read through the gateway like any other one, made
--- for this action (`look`), so that whoever decides sees what is there now and not only what the agent saw.
-
-alter table app.observations
-    drop constraint observations_purpose_check,
-    add constraint observations_purpose_check check (purpose in ('premise', 'before', 'after', 'read_back', 'look'));
-
--- As it was, and for what waits for a person: it is looked at while its exception is open, whatever its run is by then. Each look
--- takes of what its provider allows, so nobody looks at one action without end.
-create or replace function private.run_to_read_in(p_principal private.principal, p_args jsonb) returns app.runs
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_run app.runs;
-    v_first timestamptz;
-begin
-    if p_args ->> 'action_id' is null then
-        return private.active_run(p_principal, (p_args ->> 'run_id')::uuid);
-    elsif p_principal.kind <> 'system' then
-        perform private.fail(403, 'permission_denied', 'Only the executor reads for an action.');
-    elsif p_args ->> 'purpose' = 'look' then
-        select r.* into v_run from app.exceptions e
-            join app.actions a on a.tenant_id = e.tenant_id and a.id = e.action_id
-            join app.runs r on r.tenant_id = a.tenant_id and r.id = a.run_id
-            where e.tenant_id = p_principal.tenant_id and a.id = (p_args ->> 'action_id')::uuid and a.run_id = (p_args ->> 'run_id')::uuid
-                and e.status = 'open';
-        if not found then
-            perform private.fail(409, 'not_waiting', 'This does not wait for a decision any more, so it is not looked at for one.');
-        end if;
-        select min(created_at) into v_first from app.observations where tenant_id = v_run.tenant_id
-            and action_id = (p_args ->> 'action_id')::uuid and purpose = 'look' and created_at > now() - interval '1 hour'
-            having count(*) >= 60;
-        if v_first is not null then
-            perform private.fail_until(v_first + interval '1 hour', 'too_many_looks', 'This was looked at 60 times within an hour.');
-        end if;
-        return v_run;
-    end if;
-    select r.* into v_run from app.actions a join app.runs r on r.tenant_id = a.tenant_id and r.id = a.run_id
-        where a.tenant_id = p_principal.tenant_id and a.id = (p_args ->> 'action_id')::uuid and a.run_id = (p_args ->> 'run_id')::uuid
-            and a.status in ('executing', 'unknown', 'succeeded');
-    if not found then
-        perform private.fail(404, 'not_found', 'There is no such action under way in this run.');
-    end if;
-    return v_run;
-end
-$$;
+-- for this action (`look`, see private.run_to_read_in), so that whoever decides sees what is there now and not only what the agent saw.
 
 -- That a person looked, with the reads that it took: kept under the request's key, so that the same request looks once.
 -- args: {exception_id, observations: [id]}
@@ -63,6 +20,5 @@ begin
 end
 $$;
 
-select private.guard_table('app.observations');
 revoke all on all functions in schema app, private from public;
 grant execute on function app.note_look_v1 to authenticated;

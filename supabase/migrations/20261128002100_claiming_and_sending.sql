@@ -85,86 +85,15 @@ begin
 end
 $$;
 
--- As it was; and what was claimed and provably not sent can expire.
-create or replace function private.guard_action() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_contract private.tools_in_force;
-    v_switch app.kill_switches;
-    v_principal private.principal;
-begin
-    if tg_op = 'DELETE' then
-        perform private.fail(409, 'append_only', 'An action is never deleted.');
-    elsif tg_op = 'INSERT' then
-        new.rationale_digest := 'sha256:' || encode(sha256(convert_to(new.rationale, 'UTF8')), 'hex');
-        v_contract := private.tool_of(new.tenant_id, new.tool);
-        if v_contract.effect is distinct from new.effect or v_contract.version is distinct from new.contract_version then
-            perform private.fail(409, 'contract_moved', 'The action does not name the contract in force and its effect.');
-        elsif v_contract.contract -> 'execution' ->> 'mode' = 'external' and new.connection_id is not null then
-            perform private.fail(409, 'external_tool', 'The client executes this tool itself; no connection goes with it.');
-        elsif new.status not in ('awaiting_approval', 'authorized', 'denied') then
-            perform private.fail(409, 'invalid_transition', format('An action cannot begin as %s.', new.status));
-        elsif new.status <> 'denied' and new.required_approvals < 1 and (private.is_hard_gate(new.effect) or new.edited_by is not null) then
-            perform private.fail(409, 'hard_gate', 'This effect, or an edited payload, always needs an approval.');
-        end if;
-    elsif new.status <> old.status and (old.status, new.status) not in (
-        ('awaiting_approval', 'authorized'), ('awaiting_approval', 'rejected'), ('awaiting_approval', 'expired'),
-        ('awaiting_approval', 'superseded'), ('awaiting_approval', 'cancelled'),
-        ('authorized', 'executing'), ('authorized', 'cancelled'), ('authorized', 'expired'), ('authorized', 'unknown'),
-        ('executing', 'superseded'), ('dead_letter', 'superseded'), ('executing', 'expired'),
-        ('executing', 'authorized'), ('executing', 'succeeded'), ('executing', 'failed'), ('executing', 'unknown'), ('executing', 'dead_letter'),
-        ('unknown', 'succeeded'), ('unknown', 'failed'), ('unknown', 'authorized'),
-        ('dead_letter', 'authorized'), ('dead_letter', 'cancelled')) then
-        perform private.fail(409, 'invalid_transition', format('An action cannot go from %s to %s.', old.status, new.status));
-    end if;
-    if tg_op = 'UPDATE' and old.status = 'executing' and new.status = 'expired' and not private.was_not_sent(new) then
-        perform private.fail(409, 'maybe_done', 'Its attempt was sent, or is under way: it does not expire any more.');
-    end if;
-    if tg_op = 'UPDATE' and old.status = 'dead_letter' and new.status = 'authorized' then
-        v_principal := private.require('actions.requeue');
-        if v_principal.kind <> 'user' or v_principal.tenant_id <> new.tenant_id then
-            perform private.fail(403, 'people_only', 'Only a person of the tenant requeues a dead letter.');
-        end if;
-    end if;
-    if new.status in ('authorized', 'executing')
-        and private.approvals_for(new) < greatest(new.required_approvals,
-            (private.is_hard_gate(new.effect) or tg_op = 'UPDATE' and old.status = 'awaiting_approval')::integer) then
-        perform private.fail(409, 'approvals_missing', 'The approvals of exactly this payload are missing or expired.');
-    end if;
-    if new.status in ('authorized', 'executing') and new.connection_id is null then
-        v_contract := private.tool_of(new.tenant_id, new.tool);
-        if v_contract.contract -> 'execution' ->> 'mode' = 'external' then
-            if v_contract.version <> new.contract_version and (tg_op = 'INSERT' or old.status <> new.status) then
-                perform private.fail(409, 'contract_moved', 'The tool has a new contract since; propose it again.');
-            end if;
-            new.next_attempt_at := null;  -- no executor waits for it
-        end if;
-    end if;
-    if new.status = 'executing' and (tg_op = 'INSERT' or old.status <> 'executing') then
-        perform private.lock_tenant(new.tenant_id, false);
-        v_switch := private.kill_switch_over(new.tenant_id, new.workflow_id, new.connection_id, new.tool,
-            case when new.proposed_by_kind = 'service' then new.proposed_by end);
-        if v_switch.id is not null then
-            perform private.fail(409, 'kill_switch_engaged', format('A kill switch covers this: %s', v_switch.reason));
-        end if;
-        v_switch := private.taking_turns(new, true);
-        if v_switch.id is not null then
-            perform private.fail(409, 'one_at_a_time', format('One after the other, while a kill switch is being released: %s', v_switch.reason));
-        end if;
-    elsif new.status = 'authorized' and tg_op = 'INSERT' then
-        v_switch := private.kill_switch_over(new.tenant_id, new.workflow_id, new.connection_id, new.tool,
-            case when new.proposed_by_kind = 'service' then new.proposed_by end);
-        if v_switch.stage = 'drafts' then
-            perform private.fail(409, 'drafts_only', format('A person looks at this first: %s', v_switch.reason));
-        end if;
-    end if;
-    return new;
-end
+-- Whether nothing is read between the claim of an attempt and its call. Where something is, the call has to be asked for.
+create function private.sends_at_once(p_contract jsonb) returns boolean
+language sql immutable set search_path = pg_catalog, pg_temp as $$
+    select not (p_contract ? 'state' or p_contract ? 'rests_on' or coalesce((p_contract -> 'read_back' ->> 'before_write')::boolean, false))
 $$;
 
--- As it was, by the conditions that whoever sends asks for too. Also answers {tries}: which try this is since it was last requeued.
--- args: as before
-create or replace function private.claim_in_turn(p_args jsonb) returns jsonb
+-- Begins an attempt at an action whose turn it is. Answers {claimed, ...} with all that it takes to make the call, its credential, and
+-- {tries}: which try this is since it was last requeued; or {claimed: false, reason, status}. args: {action_id, attempt_id, lease_seconds}
+create function private.claim_in_turn(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('actions.execute');
@@ -218,39 +147,30 @@ begin
 end
 $$;
 
--- As it was; and what was put off is marked, so that it uses up no try. What is put off when its approvals have ended expires, as it
--- would have at its claim. p_args: also {put_off?}, of what was not sent and is tried again.
-create or replace function private.settle_attempt(p_attempt app.attempts, p_args jsonb) returns jsonb
+-- The door to execution, behind a look at whose turn it is. Whoever is refused because of a kill switch gives back what it was handed:
+-- private.is_held_back keeps it from being handed out, and when that ends it is due at once. So does whoever finds that it is not due, or that
+-- somebody else has it in hand (the request that approved it executes it at once, perhaps just when the schedule was handed it): should that
+-- attempt fail and be tried again, the retry would otherwise wait until 45 seconds after the handout. A claim takes the row first, so nothing
+-- is done twice. args: as private.claim_in_turn
+create or replace function app.claim_attempt_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    v_outcome text := p_args ->> 'outcome';
-    v_status text := case v_outcome when 'retry' then 'authorized' else v_outcome end;
+    v_principal private.principal := private.require('actions.execute');
     v_action app.actions;
-    v_put_off boolean := v_outcome = 'retry' and p_attempt.sent_at is null and p_attempt.kind = 'executor'
-        and coalesce((p_args ->> 'put_off')::boolean, false);
+    v_answer jsonb;
 begin
-    if v_outcome is null or v_outcome not in ('succeeded', 'retry', 'failed', 'unknown', 'dead_letter') then
-        perform private.fail(422, 'invalid_outcome', 'An outcome is succeeded, retry, failed, unknown or dead_letter.');
+    perform private.lock_tenant(v_principal.tenant_id, false);
+    select * into v_action from app.actions
+        where tenant_id = v_principal.tenant_id and id = (p_args ->> 'action_id')::uuid for update skip locked;
+    if v_action.status = 'authorized' and v_action.expires_at > now() and (private.taking_turns(v_action, true)).id is not null then
+        v_answer := jsonb_build_object('claimed', false, 'reason', 'one_at_a_time', 'status', v_action.status);
+    else
+        v_answer := private.claim_in_turn(p_args);
     end if;
-    update app.attempts set status = case when v_outcome in ('succeeded', 'unknown') then v_outcome else 'failed' end,
-        response = p_args -> 'response', response_digest = p_args ->> 'response_digest', error = p_args ->> 'error', finished_at = now(),
-        request = nullif(p_args -> 'request', 'null'), put_off = v_put_off
-        where tenant_id = p_attempt.tenant_id and id = p_attempt.id;
-    select * into v_action from app.actions where tenant_id = p_attempt.tenant_id and id = p_attempt.action_id for update;
-    if v_status in ('authorized', 'failed', 'dead_letter') and private.may_have_happened(v_action)
-        and (v_status <> 'authorized' or private.contract_of(v_action) ->> 'idempotency' is distinct from 'key') then
-        v_status := 'unknown';
+    if v_answer ->> 'reason' in ('one_at_a_time', 'kill_switch_engaged', 'not_due') then
+        delete from private.handouts where tenant_id = v_principal.tenant_id and id = (p_args ->> 'action_id')::uuid;
     end if;
-    -- An approval that ran out while the attempt was under way does not carry a retry.
-    if v_status = 'authorized' and private.approvals_for(v_action)
-        < greatest(v_action.required_approvals, private.is_hard_gate(v_action.effect)::integer) then
-        v_status := case when private.may_have_happened(v_action) then 'unknown' when v_put_off then 'expired' else 'dead_letter' end;
-    end if;
-    update app.actions set status = v_status, status_reason = p_args ->> 'error',
-        next_attempt_at = case when v_status = 'authorized' then coalesce((p_args ->> 'next_attempt_at')::timestamptz, now()) end, updated_at = now()
-        where tenant_id = p_attempt.tenant_id and id = p_attempt.action_id returning * into v_action;
-    perform private.attempt_settled(p_attempt, v_action, p_args);
-    return jsonb_build_object('id', p_attempt.action_id, 'status', v_status, 'attempt_id', p_attempt.id);
+    return v_answer;
 end
 $$;
 
@@ -280,7 +200,7 @@ $$;
 -- The last look before an attempt that was prepared is sent: its lease runs, and everything that its claim looked at holds still. From
 -- here on it is in flight. Answers {sent}; when it was stopped, also the action's status and why, and the attempt is over.
 -- args: {attempt_id, fence}
-create or replace function app.send_attempt_v1(p_args jsonb) returns jsonb
+create function app.send_attempt_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('actions.execute');
@@ -338,47 +258,7 @@ begin
 end
 $$;
 
--- As it was; what it takes back uses up no try. args: as before
-create or replace function app.engage_kill_switch_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.require_alone('kill_switches.engage');
-    v_switch app.kill_switches;
-    v_attempt app.attempts;
-    v_leased jsonb := '[]';
-begin
-    -- A key stops itself, and what is in its own environment; a person stops anything.
-    if v_principal.environment is not null and not (case p_args ->> 'scope'
-        when 'workflow' then exists (select from app.workflows where tenant_id = v_principal.tenant_id
-            and id::text = p_args ->> 'target' and environment = v_principal.environment)
-        when 'connection' then exists (select from app.connections where tenant_id = v_principal.tenant_id
-            and id::text = p_args ->> 'target' and environment = v_principal.environment)
-        when 'service_account' then p_args ->> 'target' = v_principal.id::text
-        else false end) then
-        perform private.fail(403, 'wrong_environment', 'A key stops itself, and workflows and connections of its own environment.');
-    end if;
-    insert into app.kill_switches (tenant_id, id, scope, target, reason, engaged_by)
-    values (v_principal.tenant_id, (p_args ->> 'id')::uuid, p_args ->> 'scope', p_args ->> 'target', p_args ->> 'reason', v_principal.id)
-    returning * into v_switch;
-    for v_attempt in
-        select t.* from app.attempts t join app.actions a on a.tenant_id = t.tenant_id and a.id = t.action_id
-        where t.tenant_id = v_switch.tenant_id and t.status = 'executing' and t.kind = 'executor' and t.sent_at is null
-            and private.covers(v_switch, a) order by t.id for update of t
-    loop
-        -- Whoever holds it is refused the sending: send_attempt_v1 waits for this to commit.
-        perform private.take_back(v_attempt, 'A kill switch stopped it before it was sent.');
-        v_leased := v_leased || (select jsonb_build_object('action_id', a.id, 'environment', a.environment, 'tool', a.tool,
-            'attempt_id', v_attempt.id, 'since', v_attempt.started_at, 'amounts', private.amounts_of(a))
-            from app.actions a where a.tenant_id = v_attempt.tenant_id and a.id = v_attempt.action_id);
-    end loop;
-    insert into app.kill_switch_proofs (tenant_id, id, document, digest, created_at)
-    values (v_switch.tenant_id, v_switch.id, jsonb_build_object('leased', v_leased), '', now());
-    return private.kill_switch_document(v_switch, true);
-end
-$$;
-
 select private.guard_table('app.attempts');
 select private.guard_table('app.actions');
 revoke all on all functions in schema app, private from public;
-revoke all on function private.claim_in_turn from authenticated;
-grant execute on function app.send_attempt_v1, app.engage_kill_switch_v1 to authenticated;
+grant execute on function app.send_attempt_v1 to authenticated;
