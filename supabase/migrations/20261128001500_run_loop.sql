@@ -96,19 +96,6 @@ create table private.run_work (
 create index run_work_due on private.run_work (next_at);
 revoke all on private.run_work from public;
 
--- Up to when a workflow's schedule was looked at, and when it is due next.
-create table private.schedule_marks (
-    tenant_id uuid not null,
-    workflow_id uuid not null,
-    schedule text not null,
-    version integer not null,
-    last_slot timestamptz,
-    next_at timestamptz,
-    primary key (tenant_id, workflow_id, schedule),
-    foreign key (tenant_id, workflow_id) references app.workflows (tenant_id, id)
-);
-revoke all on private.schedule_marks from public;
-
 -- What was done in a run, in order. `failed` is tried again, as another row; `done` and `skipped` end a step for good.
 -- sealed: what was thought, under the run's own key, with its digest; so that it is thought once and proposed as it was.
 create table app.run_steps (
@@ -165,7 +152,7 @@ create policy "members read the steps of their tenant's runs of their environmen
         and environment = coalesce((select private.current_environment()), environment));
 grant select on app.run_steps to authenticated;
 
--- As it was; and in a run that is driven here, the scheduled function alone observes and proposes, while it is under way.
+-- The run that is observed and proposed in, while it is under way. In one that is driven here, the scheduled function alone does.
 create or replace function private.active_run(p_principal private.principal, p_run uuid) returns app.runs
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -183,122 +170,6 @@ begin
     end if;
     return v_run;
 end
-$$;
-
--- Queues a run of the live version's loop; of an event that has one already, answers that.
-create function private.queue_run(p_workflow app.workflows, p_id uuid, p_trigger text, p_detail jsonb, p_instruction text, p_subject jsonb,
-    p_dedupe text, p_kind text, p_by uuid) returns jsonb
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_loop jsonb;
-    v_id uuid;
-    v_words text;
-begin
-    select spec -> 'loop' into v_loop from app.workflow_versions
-        where tenant_id = p_workflow.tenant_id and workflow_id = p_workflow.id and version = p_workflow.live_version;
-    if v_loop is null then
-        perform private.fail(409, 'no_loop', 'The workflow''s live version declares no loop; drive the run yourself.');
-    end if;
-    v_words := concat_ws(E'\n\n', v_loop ->> 'instruction', p_instruction);
-    insert into app.runs (tenant_id, id, environment, workflow_id, workflow_version, status, driven_by, trigger, trigger_detail, dedupe_key,
-        instruction, subject, started_by_kind, started_by)
-    values (p_workflow.tenant_id, p_id, p_workflow.environment, p_workflow.id, p_workflow.live_version, 'queued', 'loop', p_trigger, p_detail,
-        p_dedupe, v_words, p_subject, p_kind, p_by)
-    on conflict (tenant_id, workflow_id, dedupe_key) where dedupe_key is not null do nothing returning id into v_id;
-    if v_id is null then
-        select id into v_id from app.runs where tenant_id = p_workflow.tenant_id and workflow_id = p_workflow.id and dedupe_key = p_dedupe;
-        return jsonb_build_object('id', v_id, 'started', false);
-    end if;
-    insert into private.run_work (tenant_id, run_id) values (p_workflow.tenant_id, v_id);
-    return jsonb_build_object('id', v_id, 'started', true, 'status', 'queued', 'workflow', p_workflow.slug, 'environment', p_workflow.environment,
-        'workflow_version', p_workflow.live_version, 'trigger', p_trigger, 'instruction', v_words, 'subject', p_subject);
-end
-$$;
-
--- Queues a run that somebody asks for. args: {id, workflow, instruction?, subject?}
-create function app.queue_run_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.require('runs.write');
-    v_workflow app.workflows := private.workflow_by_slug(v_principal, p_args ->> 'workflow');
-begin
-    if v_workflow.live_version is null then
-        perform private.fail(409, 'workflow_not_live', 'The workflow has no live version.');
-    elsif not exists (select from app.workflow_versions where tenant_id = v_workflow.tenant_id and workflow_id = v_workflow.id
-        and version = v_workflow.live_version and spec -> 'loop' -> 'triggers' @> '[{"kind": "call"}]') then
-        perform private.fail(409, 'not_called', 'The workflow''s loop is not started by a call: its live version names no such trigger.');
-    end if;
-    return private.queue_run(v_workflow, (p_args ->> 'id')::uuid, 'call', null, p_args ->> 'instruction', nullif(p_args -> 'subject', 'null'),
-        null, v_principal.kind, v_principal.id);
-end
-$$;
-
--- Schedules of live versions that may be due, of any tenant: {tenant_id, workflow_id, cron, time_zone, since, now}. since: the slot that was
--- last taken, or when the version went live. What a kill switch covers waits, and is due once when that is over.
-create function app.claim_due_schedules_v1(p_limit integer) returns jsonb
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select coalesce(jsonb_agg(to_jsonb(d)), '[]') from (
-        select w.tenant_id, w.id as workflow_id, t ->> 'cron' as cron, t ->> 'time_zone' as time_zone,
-            case when m.version = w.live_version then coalesce(m.last_slot, r.updated_at) else r.updated_at end as since, clock_timestamp() as now
-        from app.workflows w
-        join app.workflow_versions v on v.tenant_id = w.tenant_id and v.workflow_id = w.id and v.version = w.live_version
-        join app.workflow_reviews r on r.tenant_id = w.tenant_id and r.workflow_id = w.id and r.version = w.live_version
-        cross join lateral jsonb_array_elements(v.spec -> 'loop' -> 'triggers') t
-        left join private.schedule_marks m on m.tenant_id = w.tenant_id and m.workflow_id = w.id
-            and m.schedule = (t ->> 'cron') || ' ' || (t ->> 'time_zone')
-        where v.spec ? 'loop' and t ->> 'kind' = 'schedule'
-            and (m.version is distinct from w.live_version or m.next_at <= clock_timestamp())
-            and (private.kill_switch_over(w.tenant_id, w.id, null, null, null)).id is null
-        order by row_number() over (partition by w.tenant_id order by m.next_at nulls first, w.id), w.tenant_id limit p_limit) d
-$$;
-
--- Takes a slot of a schedule, once, and notes when it is due next. args: {id, workflow_id, cron, time_zone, slot?, next_at?}
-create function app.start_scheduled_run_v1(p_args jsonb) returns jsonb
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.require('runs.advance');
-    v_workflow app.workflows;
-    v_schedule text := (p_args ->> 'cron') || ' ' || (p_args ->> 'time_zone');
-    v_slot timestamptz := (p_args ->> 'slot')::timestamptz;
-    v_detail jsonb := jsonb_build_object('cron', p_args ->> 'cron', 'time_zone', p_args ->> 'time_zone', 'slot', p_args ->> 'slot');
-begin
-    perform private.lock_tenant(v_principal.tenant_id, false);
-    select * into v_workflow from app.workflows where tenant_id = v_principal.tenant_id and id = (p_args ->> 'workflow_id')::uuid;
-    if not exists (select from app.workflow_versions where tenant_id = v_workflow.tenant_id and workflow_id = v_workflow.id
-        and version = v_workflow.live_version and spec -> 'loop' -> 'triggers'
-            @> jsonb_build_array(jsonb_build_object('kind', 'schedule', 'cron', p_args ->> 'cron', 'time_zone', p_args ->> 'time_zone'))) then
-        perform private.fail(409, 'no_schedule', 'The workflow''s live version has no such schedule.');
-    elsif v_slot > clock_timestamp() + interval '1 second' then
-        perform private.fail(409, 'not_due', 'This slot is not due yet.');
-    end if;
-    insert into private.schedule_marks as m (tenant_id, workflow_id, schedule, version, last_slot, next_at)
-    values (v_workflow.tenant_id, v_workflow.id, v_schedule, v_workflow.live_version, v_slot, (p_args ->> 'next_at')::timestamptz)
-    on conflict (tenant_id, workflow_id, schedule) do update set version = excluded.version, next_at = excluded.next_at,
-        last_slot = greatest(m.last_slot, excluded.last_slot);
-    if v_slot is null or (private.kill_switch_over(v_workflow.tenant_id, v_workflow.id, null, null, null)).id is not null then
-        return jsonb_build_object('started', false);
-    end if;
-    return private.queue_run(v_workflow, (p_args ->> 'id')::uuid, 'schedule', v_detail, null, null,
-        'schedule:' || v_schedule || ':' || extract(epoch from v_slot)::bigint, 'system', null);
-end
-$$;
-
--- Whether anything that a run proposed goes on by itself or waits for a person.
-create function private.has_open_actions(p_tenant uuid, p_run uuid) returns boolean
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select exists (select from app.actions where tenant_id = p_tenant and run_id = p_run
-        and status in ('awaiting_approval', 'authorized', 'executing', 'unknown'))
-$$;
-
--- Runs that are due, of any tenant, in turns. One that waits is due when nothing that it proposed is open any more.
-create function app.claim_due_runs_v1(p_limit integer) returns jsonb
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select coalesce(jsonb_agg(jsonb_build_object('tenant_id', d.tenant_id, 'run_id', d.run_id)), '[]') from (
-        select k.tenant_id, k.run_id from private.run_work k join app.runs r on r.tenant_id = k.tenant_id and r.id = k.run_id
-        where k.next_at <= clock_timestamp() and coalesce(k.lease_expires_at <= clock_timestamp(), true)
-            and (r.status <> 'waiting' or not private.has_open_actions(r.tenant_id, r.id))
-            and (private.kill_switch_over(r.tenant_id, r.workflow_id, null, null, null)).id is null
-        order by row_number() over (partition by k.tenant_id order by k.next_at, k.run_id), k.next_at limit p_limit) d
 $$;
 
 -- Takes the lease of a run, and answers all that it takes to go on with it. args: {run_id, fence, lease_seconds}
@@ -442,6 +313,4 @@ $$;
 
 select private.guard_table('app.runs');
 revoke all on all functions in schema app, private from public;
-grant execute on function app.queue_run_v1, app.start_scheduled_run_v1, app.claim_run_v1, app.take_run_step_v1, app.complete_run_v1,
-    app.cancel_run_v1 to authenticated;
-grant execute on function app.claim_due_schedules_v1, app.claim_due_runs_v1 to countersign_worker;
+grant execute on function app.claim_run_v1, app.take_run_step_v1, app.complete_run_v1, app.cancel_run_v1 to authenticated;

@@ -5,7 +5,8 @@ insert into private.permissions (permission, roles, service, system, aal2, meani
     ('webhooks.manage', '{owner,admin}', false, false, true, 'let a provider''s events start runs, and rotate or revoke their secrets'),
     ('webhooks.receive', '{}', false, true, false, 'queue the run of an event whose signature is right');
 
--- generation rises with every secret. The one before it is good until previous_until, so that a provider can be told the new one.
+-- generation rises with every secret. The one before it is good until previous_until, so that a provider can be told the new one. wrapping
+-- rises with every rewrapping of either, so that no two have one name; what is sealed stays the same.
 create table app.webhook_triggers (
     tenant_id uuid not null references app.tenants,
     id uuid not null,
@@ -20,6 +21,7 @@ create table app.webhook_triggers (
     created_by uuid not null,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
+    wrapping integer not null default 0,
     primary key (tenant_id, id),
     unique (id),
     foreign key (tenant_id, workflow_id) references app.workflows (tenant_id, id),
@@ -32,18 +34,32 @@ create index webhook_triggers_by_time on app.webhook_triggers (tenant_id, create
 -- One address for a workflow and a provider: two would start two runs for one event.
 create unique index webhook_triggers_once on app.webhook_triggers (tenant_id, workflow_id, provider) where status = 'active';
 
+-- Whether a secret became another only by being wrapped anew: the same sealed data, or the same secret, or none before and after.
+create function private.same_secret(p_old uuid, p_new uuid) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select p_old is not distinct from p_new or coalesce(private.same_sealed(
+        (select decrypted_secret from vault.decrypted_secrets where id = p_old),
+        (select decrypted_secret from vault.decrypted_secrets where id = p_new)), false)
+$$;
+
 -- Whoever writes the row: a person of the tenant who may, with a second factor; of a workflow of the same environment. What is
--- revoked stays so, and a secret is only ever the next generation's.
+-- revoked stays so, and a secret is only ever the next generation's. The scheduled function that rotates keys may put a secret that is wrapped
+-- anew in the place of the same secret.
 create function private.guard_webhook_trigger() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal;
+    v_rewrapped boolean;
 begin
     if tg_op = 'DELETE' then
         perform private.fail(409, 'append_only', 'A webhook trigger is revoked, and its record stays.');
     end if;
-    v_principal := private.require('webhooks.manage');
-    if v_principal.tenant_id <> new.tenant_id or v_principal.kind <> 'user' then
+    v_rewrapped := tg_op = 'UPDATE' and new.wrapping = old.wrapping + 1
+        and to_jsonb(new) - '{wrapping, secret_id, previous_secret_id, updated_at}'::text[]
+            = to_jsonb(old) - '{wrapping, secret_id, previous_secret_id, updated_at}'::text[]
+        and private.same_secret(old.secret_id, new.secret_id) and private.same_secret(old.previous_secret_id, new.previous_secret_id);
+    v_principal := private.require(case when v_rewrapped then 'connections.maintain' else 'webhooks.manage' end);
+    if v_principal.tenant_id <> new.tenant_id or v_principal.kind <> (case when v_rewrapped then 'system' else 'user' end) then
         perform private.fail(403, 'people_only', 'Only a person of the tenant manages its webhook triggers.');
     end if;
     if tg_op = 'INSERT' then
@@ -54,6 +70,8 @@ begin
         end if;
     elsif old.status = 'revoked' then
         perform private.fail(409, 'webhook_revoked', 'The webhook trigger is revoked; create another.');
+    elsif v_rewrapped then
+        return new;
     elsif new.status = 'active' and (new.generation <> old.generation + 1 or new.secret_id = old.secret_id
         or new.previous_secret_id is not null and new.previous_secret_id <> old.secret_id) then
         perform private.fail(409, 'generation_moved', 'A new secret is the next generation, and only the one before it is good beside it.');
@@ -66,7 +84,8 @@ $$;
 create trigger webhook_triggers_guard before insert or update or delete on app.webhook_triggers
     for each row execute function private.guard_webhook_trigger();
 create trigger webhook_triggers_keep_columns before update on app.webhook_triggers
-    for each row execute function private.keep_columns('status', 'generation', 'secret_id', 'previous_secret_id', 'previous_until', 'updated_at');
+    for each row execute function private.keep_columns('status', 'generation', 'secret_id', 'previous_secret_id', 'previous_until', 'wrapping',
+        'updated_at');
 select private.audit_table('app.webhook_triggers', 'webhook_trigger', 'created', 'workflow_id provider generation previous_until');
 
 alter table app.webhook_triggers enable row level security;

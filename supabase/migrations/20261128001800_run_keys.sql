@@ -22,8 +22,8 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
         and status in ('awaiting_approval', 'authorized', 'executing', 'unknown', 'dead_letter'))
 $$;
 
--- Why all of a run may go now: `time`, when the last thing that happened in it is older than its workflow keeps anything and
--- nothing in it is open. Null while it is to be kept.
+-- Why all of a run may go now: `request`, when a person asked for it; `time`, when the last thing that happened in it is older than its
+-- workflow keeps anything. Null while it is to be kept, and while something in it is open.
 create function private.why_run_is_due(p_run app.runs) returns text
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -32,6 +32,8 @@ declare
 begin
     if private.is_open_run(p_run.tenant_id, p_run.id) then
         return null;
+    elsif exists (select from app.erasure_runs where tenant_id = p_run.tenant_id and run_id = p_run.id) then
+        return 'request';
     end if;
     select coalesce((v.spec ->> 'retention_days')::integer, 365) into v_days from app.workflow_versions v
         where v.tenant_id = p_run.tenant_id and v.workflow_id = p_run.workflow_id and v.version = p_run.workflow_version;
@@ -153,7 +155,7 @@ begin
 end
 $$;
 
--- As it was, with the keys that open what was read.
+-- What a run is about and what was read in it, up to so many observations, with the keys that open it.
 create or replace function private.run_facts(p_run app.runs, p_observed integer) returns jsonb
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select jsonb_build_object('id', p_run.id, 'instruction', p_run.instruction, 'subject', p_run.subject,

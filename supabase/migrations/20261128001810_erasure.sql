@@ -69,28 +69,7 @@ create policy "members read what requests for erasure found in their environment
         and environment = coalesce((select private.current_environment()), environment));
 grant select on app.erasures, app.erasure_runs to authenticated;
 
--- As it was; or `request`, when a person asked for it. Nothing goes while something in the run is open.
-create or replace function private.why_run_is_due(p_run app.runs) returns text
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_days integer;
-    v_last timestamptz;
-begin
-    if private.is_open_run(p_run.tenant_id, p_run.id) then
-        return null;
-    elsif exists (select from app.erasure_runs where tenant_id = p_run.tenant_id and run_id = p_run.id) then
-        return 'request';
-    end if;
-    select coalesce((v.spec ->> 'retention_days')::integer, 365) into v_days from app.workflow_versions v
-        where v.tenant_id = p_run.tenant_id and v.workflow_id = p_run.workflow_id and v.version = p_run.workflow_version;
-    select greatest(p_run.created_at,
-        (select max(coalesce(o.finished_at, o.created_at)) from app.observations o where o.tenant_id = p_run.tenant_id and o.run_id = p_run.id),
-        (select max(a.updated_at) from app.actions a where a.tenant_id = p_run.tenant_id and a.run_id = p_run.id)) into v_last;
-    return case when v_last <= clock_timestamp() - make_interval(days => v_days) then 'time' end;
-end
-$$;
-
--- As it was; and what a request is about is due when its run is.
+-- What of an observation is due: all of it, by its age or because its run is asked for and over, or classes of data in it.
 create or replace function private.due_for_erasure(p_row app.observations, out everything boolean, out classes text[])
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -134,7 +113,8 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
         'findings', private.erased_findings(p_document -> 'findings'))
 $$;
 
--- A stored answer without what it repeats of an erased run, action or evaluation.
+-- A stored answer without what it repeats of an erased run, action or evaluation. One that gave a permit out says no more with which
+-- arguments: null, so that nobody takes it for a permit.
 create function private.erased_answer(p_answer jsonb) returns jsonb
 language sql immutable set search_path = pg_catalog, pg_temp as $$
     select p_answer
@@ -142,6 +122,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
         || case when jsonb_typeof(p_answer -> 'decision') = 'object'
             then jsonb_build_object('decision', private.erased_decision(p_answer -> 'decision')) else '{}' end
         || case when p_answer ? 'findings' then private.erased_decision(p_answer) else '{}' end
+        || case when p_answer ? 'attempt_id' and p_answer ? 'args' then '{"args": null}' else '{}'::jsonb end
 $$;
 
 -- What is left of a row of an erased run is made here, from the row as it was: whoever erases can neither change nor keep anything.
@@ -216,7 +197,7 @@ begin
 end
 $$;
 
--- As it was; and of what is erased as a whole.
+-- Why a decision cannot be made again from what it was made from; null when it can.
 create or replace function private.replay_obstacle(p_decision app.decisions) returns text
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select case
@@ -230,8 +211,10 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 
 create index idempotency_keys_by_answer on app.idempotency_keys (tenant_id, (answer ->> 'id')) where answer ? 'id';
+create index idempotency_keys_by_permit on app.idempotency_keys (tenant_id, (answer ->> 'action_id')) where answer ? 'attempt_id';
 
--- As it was; and an answer loses what it repeats of a run, an action or a decision that is erased.
+-- An idempotency key names one request for ever. Its answer loses what it repeats of an observation, a run, an action or a decision that is
+-- erased; the whole row may go after 30 days.
 create or replace function private.guard_idempotency_key() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -246,12 +229,34 @@ begin
             or exists (select from app.actions where tenant_id = new.tenant_id and id::text = old.answer ->> 'id' and erased_at is not null)
             or exists (select from app.decisions where tenant_id = new.tenant_id and id::text = old.answer ->> 'id' and erased_at is not null)) then
         return new;
+    elsif tg_op = 'UPDATE' and to_jsonb(new) - 'answer' = to_jsonb(old) - 'answer' and old.answer ? 'attempt_id'
+        and new.answer = private.erased_answer(old.answer) and exists (select from app.actions
+            where tenant_id = new.tenant_id and id::text = old.answer ->> 'action_id' and erased_at is not null) then
+        return new;
     elsif tg_op = 'UPDATE' or old.created_at > now() - interval '30 days' then
         perform private.fail(409, 'append_only', 'An idempotency key names one request for ever.');
     end if;
     return old;
 end
 $$;
+
+-- For every caller, whoever owns the table: an erased run is over, and what would be written into it would stay for ever. Waits for
+-- whoever is erasing it.
+create function private.refuse_erased_run() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_erased timestamptz;
+begin
+    select erased_at into v_erased from app.runs where tenant_id = new.tenant_id and id = new.run_id for key share;
+    if v_erased is not null then
+        perform private.fail(409, 'run_erased', 'This run was erased; start a new run.');
+    end if;
+    return new;
+end
+$$;
+create trigger a_refuse_erased_run before insert on app.observations for each row execute function private.refuse_erased_run();
+create trigger a_refuse_erased_run before insert on app.actions for each row execute function private.refuse_erased_run();
+create trigger a_refuse_erased_run before insert on app.decisions for each row execute function private.refuse_erased_run();
 
 -- Records a request with the runs that it is about. args: {id, subject, reason, searched_to, run_ids}
 create function app.request_erasure_v1(p_args jsonb) returns jsonb
@@ -316,6 +321,9 @@ begin
                 select v_run.id::text union all
                 select id::text from app.actions where tenant_id = v_run.tenant_id and run_id = v_run.id union all
                 select id::text from app.decisions where tenant_id = v_run.tenant_id and run_id = v_run.id);
+        update app.idempotency_keys set answer = private.erased_answer(answer)
+            where tenant_id = v_run.tenant_id and answer ? 'attempt_id' and answer ->> 'action_id' in (
+                select id::text from app.actions where tenant_id = v_run.tenant_id and run_id = v_run.id);
     end loop;
     return jsonb_build_object('erased', v_erased);
 end
@@ -324,6 +332,8 @@ $$;
 select private.guard_table('app.erasures');
 select private.guard_table('app.erasure_runs');
 select private.guard_table('app.observations');
+select private.guard_table('app.actions');
+select private.guard_table('app.decisions');
 revoke all on all functions in schema app, private from public;
 grant execute on function app.request_erasure_v1, app.erase_runs_v1 to authenticated;
 grant execute on function app.claim_expired_runs_v1 to countersign_worker;

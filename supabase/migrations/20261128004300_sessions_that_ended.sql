@@ -1,15 +1,28 @@
 -- A person who signs out everywhere is out everywhere with the next request of any browser or client, and not when its access
 -- token is renewed. Supabase Auth deletes the row of a session that is signed out, and access tokens name their session
 -- (`session_id`): so every token is looked up there, by its primary key, in the statement that asks for its person anyway.
+-- Supabase Auth may be kept in another database than this one; then its sessions cannot be looked up here.
+
+-- One row: whether `auth.sessions` of this database is where the sessions of its people are. Only the owner of the database says so;
+-- a setting of a session would be the caller's to change.
+create table private.auth_place (
+    what text primary key default 'auth' check (what = 'auth'),
+    here boolean not null default true
+);
+revoke all on private.auth_place from public;
+insert into private.auth_place default values;
 
 -- Whether the claims are those of a person whose session is over: signed out, or past the time that Supabase Auth was told to
--- give a session. Keys of service accounts and scheduled functions have no session. Supabase grants `postgres`, who owns this,
--- to read auth.sessions past its row-level security (supabase/auth, migrations/20240612123726_enable_rls_update_grants).
+-- give a session. Elsewhere than here (private.auth_place) one that was signed out ends with its access token. Keys of service accounts
+-- and scheduled functions have no session. Supabase grants `postgres`, who owns this, to read auth.sessions past its row-level
+-- security (supabase/auth, migrations/20240612123726_enable_rls_update_grants).
 create function private.session_over(p_claims jsonb) returns boolean
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    -- A statement of its own: who has no session needs no Supabase Auth in the same database.
+    -- Statements of their own: who has no session, or has it elsewhere, needs no Supabase Auth in the same database.
     if p_claims ->> 'kind' is distinct from 'user' or p_claims ->> 'session_id' is null then
+        return false;
+    elsif not (select p.here from private.auth_place p) then
         return false;
     end if;
     return not exists (select from auth.sessions s
@@ -29,8 +42,8 @@ begin
 end
 $$;
 
--- As it was, and a person whose session is over is nobody: whoever signs out while a request of theirs waits for a lock has it
--- refused when it asks again.
+-- Who calls, by the claims of the request: a person, a service account or a scheduled function, with what it may; null when there is nobody.
+-- A person whose session is over is nobody: whoever signs out while a request of theirs waits for a lock has it refused when it asks again.
 create or replace function private.current_principal() returns private.principal
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -68,7 +81,7 @@ begin
 end
 $$;
 
--- Both doors as they were, and closed to whose session is over.
+-- The door of reads: what follows in the transaction is the caller's. Closed to whose session is over.
 create or replace function app.begin_v1(p_claims text, p_permission text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -80,6 +93,7 @@ begin
 end
 $$;
 
+-- The door of calls: the answer that is kept of the same request, or what the function answers now. Closed to whose session is over.
 create or replace function app.call_v1(p_claims text, p_function text, p_args jsonb, p_key text default null, p_request text default null)
 returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
