@@ -1,5 +1,5 @@
 -- Runs that are driven here: step by step, each under a lease and written down before the next, so that another instance goes on
--- where one died. What a client drives stays as it was, and can be completed.
+-- where one died. What a client drives, the client completes.
 
 insert into private.permissions (permission, roles, service, system, aal2, meaning) values
     ('runs.advance', '{}', false, true, false, 'start runs on their triggers and drive them step by step');

@@ -1,7 +1,7 @@
 -- What moved before a write is somebody's data: the log, which nothing is ever taken out of, names it and keeps its digest.
 
--- As it was; and of `moved` the log has what was read, where, and the digest of what it was and is, which stays with the action alone and
--- goes when its run is erased.
+-- Writes what happened to a row into the log, as the trigger's arguments say. Of `moved` the log has what was read, where, and the digest of
+-- what it was and is, which stays with the action alone and goes when its run is erased.
 create or replace function private.audit_change() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare

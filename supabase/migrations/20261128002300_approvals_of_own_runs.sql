@@ -13,7 +13,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
                         and created_by = p_user))))
 $$;
 
--- As it was, and without whoever started the run.
+-- How many people have approved exactly this payload and still may: not whoever proposed or edited it, made the proposer, or started its run.
 create or replace function private.approvals_for(p_action app.actions) returns integer
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -29,7 +29,8 @@ begin
 end
 $$;
 
--- As it was, and refuses whoever started the run.
+-- A person approves for himself, what he was shown, in a role that is asked for and with the second factor that it needs; and nothing that he
+-- proposed, edited, or had proposed by a run or an agent of his own.
 create or replace function private.guard_approval() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare

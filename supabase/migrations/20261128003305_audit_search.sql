@@ -33,7 +33,7 @@ $$;
 
 -- Recomputes a part of the chain: the events after `after`, at most `limit`, from the stored hash of the one before; the last part is
 -- compared with the head, and each with the heads that were signed in it. Parts that join hold together. args: {after, limit}
--- Answers {ok, after, last, head_seq, head, done, broken_at}.
+-- Answers {ok, after, last, head_seq, head, done, broken_at}. Of each event only whether it holds goes on, not what it says.
 create function app.verify_audit_part_v1(p_args jsonb) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -51,13 +51,14 @@ begin
     v_base := case when v_after = 0 then sha256(convert_to(v_principal.tenant_id::text, 'UTF8'))
         else (select hash from app.audit_events where tenant_id = v_principal.tenant_id and seq = v_after) end;
     v_last := least(v_after + v_limit, coalesce(v_head.seq, 0));
-    select count(*), min(e.seq) filter (where e.prev_hash is distinct from e.expected_prev or e.seq <> v_after + e.row_number
-        or e.hash <> sha256(e.prev_hash || convert_to(e.record, 'UTF8')) or (e.record::jsonb ->> 'seq')::bigint <> e.seq)
+    select count(*), min(e.seq) filter (where e.prev_hash is distinct from e.expected_prev or e.seq <> v_after + e.row_number or not e.own)
     into v_count, v_broken
     from (
-        select seq, prev_hash, hash, record, row_number() over w as row_number, coalesce(lag(hash) over w, v_base) as expected_prev
-        from app.audit_events where tenant_id = v_principal.tenant_id and seq > v_after and seq <= v_last
-        window w as (order by seq)
+        select o.*, row_number() over w as row_number, coalesce(lag(o.hash) over w, v_base) as expected_prev
+        from (select seq, prev_hash, hash,
+                hash = sha256(prev_hash || convert_to(record, 'UTF8')) and (record::jsonb ->> 'seq')::bigint is not distinct from seq as own
+            from app.audit_events where tenant_id = v_principal.tenant_id and seq > v_after and seq <= v_last) o
+        window w as (order by o.seq)
     ) e;
     -- A tenant begins with events, so none at all means that they were removed; what is behind the head came past it.
     if v_broken is null and (coalesce(v_head.seq, 0) = 0 or (v_after > 0 and v_base is null and v_after <= v_head.seq)
