@@ -9,6 +9,7 @@ from fastapi import BackgroundTasks, Request, Response
 
 from api.actions import service as actions
 from api.dashboard import schema_form
+from api.dashboard.exception_brief import brief, money
 from api.dashboard.forms import Form, Sent, filled, stepped_up
 from api.dashboard.pages import page
 from api.dashboard.routing import page_router, problem_of, to
@@ -174,7 +175,8 @@ async def _page(
     return page(
         who, "exception.html", request=request, status=status, problem=problem, typed=typed, shown=shown,
         contract=contract, contracts=contracts, members=members, comments=comments, similar=similar, before=before,
-        rejections=REJECTIONS, target=target,
+        rejections=REJECTIONS, target=target, short=brief(shown, contract, target),
+        money=money(contract, shown["args"]),
     )  # fmt: skip
 
 

@@ -47,6 +47,35 @@ def test_what_it_takes_to_decide_is_on_the_page(browse: Browsing, shared: Organi
     assert agent.settled(action["id"])["status"] == "succeeded"
 
 
+def test_what_matters_is_seen_before_anybody_scrolls(browse: Browsing, shared: Organisation, agent: Agent) -> None:
+    """Who wants what, to whom, why it stopped, what is unproven and what a yes does: within the first window."""
+    payment_asked, note_asked = agent.propose(PAY, payment(990_000)), unsure(agent, "Call \u202eback " * 30)
+    for action, told in (
+        (payment_asked, ("accounts-payable-agent", "9,900.00 EUR", "DE94", "INV-2001", "payee unknown", "Amount")),
+        (note_asked, ("accounts-payable-agent", "changes a record", "con_ada", "[U+202E]", "The agent is not sure")),
+    ):
+        page = browse(shared.owner, address(action))
+        short = page.locator(".brief")
+        for each in (*told, "Exactly this is done, at once. It cannot be undone."):
+            expect(short).to_contain_text(each)
+        for width, height in ((1280, 800), (360, 740)):
+            page.set_viewport_size({"width": width, "height": height})
+            assert below(short) <= height, (width, below(short))
+            decide = page.get_by_role("button", name="Approve") if width > 1000 else page.locator(".narrow-only")
+            assert below(decide) <= height * 1.05, (width, below(decide))
+        page.get_by_role("link", name="Decide").click()
+        expect(page.get_by_role("button", name="Approve")).to_be_in_viewport()
+    page = browse(shared.owner, address(payment_asked))
+    expect(page.locator(".finding").filter(has_text="Where the values come from").first).to_contain_text("9,900.00 EUR")
+    page.mouse.wheel(0, 1500)
+    expect(page.get_by_role("button", name="Approve")).to_be_in_viewport()
+
+
+def below(place: Any) -> float:
+    """Where something ends, in pixels from the top of the page."""
+    return float(place.evaluate("element => element.getBoundingClientRect().bottom + scrollY"))
+
+
 def test_the_keyboard_is_enough(browse: Browsing, shared: Organisation, agent: Agent) -> None:
     action = unsure(agent)
     page = browse(shared.owner, address(action))
