@@ -1,5 +1,6 @@
 -- What the executor, its loop and the people behind them build on: actions that are proposed again because the world moved,
--- attempts that say when they were sent, and reads that belong to an action.
+-- attempts that say when they were sent, and reads that belong to an action. Some of what is called here stands in later files (admission,
+-- settling, kill switches, sending): Postgres looks for it when it is called.
 
 -- moved: what was found to have changed since it was decided; an action that has it takes another's place unedited.
 -- compensates: the action that this one undoes.
@@ -20,9 +21,6 @@ alter table app.attempts
     add column kind text not null default 'executor' check (kind in ('executor', 'client')),
     add column sent_at timestamptz,
     add column request jsonb check (octet_length(request::text) <= 20000);
-drop trigger attempts_keep_columns on app.attempts;
-create trigger attempts_keep_columns before update on app.attempts
-    for each row execute function private.keep_columns('status', 'response', 'response_digest', 'error', 'finished_at', 'sent_at', 'request');
 drop trigger zz_audit_change on app.attempts;
 select private.audit_table('app.attempts', 'attempt', 'started',
     'number kind approvals idempotency_key response_digest lease_expires_at sent_at', 'error');

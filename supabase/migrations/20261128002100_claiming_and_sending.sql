@@ -1,11 +1,12 @@
--- The last word before a request leaves: what was decided has to hold at that moment, and not only when the attempt was claimed; and
--- what was put off before it was sent uses up no try.
+-- Claiming an attempt and sending it. What was decided has to hold at the moment when a request leaves, and not only when its attempt was
+-- claimed; and what was put off before it was sent uses up no try.
 
 -- put_off: ended before it was sent, for a reason that passes by itself: a kill switch, a limit, a circuit, a connection that is not well.
 alter table app.attempts
     add column put_off boolean not null default false,
     add constraint put_off_unsent check (not put_off or status = 'failed' and sent_at is null and kind = 'executor');
--- Its guards watch every column but `erased_at`, which has one of its own.
+-- Its guards watch every column but `erased_at`, which has one of its own (private.erase_content). When an attempt was sent, what was sent,
+-- and whether it was put off, is written as it goes on.
 do $$
 declare
     v_columns text;

@@ -63,11 +63,11 @@ begin
         coalesce(p_args ->> 'description', ''), v_type, v_id,
         coalesce((p_args ->> 'owner_id')::uuid, case when 'incidents.manage' = any (v_principal.permissions) then v_principal.id end,
             private.first_owner(v_principal.tenant_id)), p_args ->> 'subject_type', p_args ->> 'subject_id')
-    on conflict (tenant_id, subject_type, subject_id) where status in ('open', 'acknowledged', 'contained') do nothing
+    on conflict (tenant_id, subject_type, subject_id, (coalesce(environment, ''))) where status in ('open', 'acknowledged', 'contained') do nothing
     returning * into v_incident;
     if v_incident.id is null then
         select id into v_open from app.incidents where tenant_id = v_principal.tenant_id and subject_type = v_type and subject_id = v_id
-            and status in ('open', 'acknowledged', 'contained');
+            and status in ('open', 'acknowledged', 'contained') and environment is not distinct from v_environment;
         perform private.fail(409, 'incident_open', format('There is an incident about this already; note on it what you know: %s.', v_open));
     end if;
     return private.incident_document(v_incident);
@@ -228,32 +228,65 @@ begin
 end
 $$;
 
--- An incident about a subject, for something critical that has just been found: the one that is open, which the alert joins, or a new one.
--- It never undoes what it is about: where nothing can be opened, nothing is. No role may execute this: triggers call it.
+-- The incident about a subject that nobody has ended yet: of the same environment, or of the organisation as a whole.
+create function private.unresolved_about(p_tenant uuid, p_environment text, p_type text, p_id text) returns uuid
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select id from app.incidents where tenant_id = p_tenant and subject_type = p_type and subject_id = p_id
+        and status in ('open', 'acknowledged', 'contained') and (environment is null or environment = p_environment)
+    order by environment nulls last limit 1
+$$;
+
+-- The unresolved incident that something critical joins although it is about something else: the one that this alert joined before, or the
+-- newest, once ten have opened by themselves in its environment within an hour. Null while there are fewer: an outage that
+-- leaves hundreds of payments unknown is not hundreds of incidents, each to be contained, resolved and reviewed.
+create function private.incident_of_flood(p_tenant uuid, p_environment text, p_link_type text, p_link_id text) returns uuid
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select coalesce(
+        (select i.id from app.incident_entries e join app.incidents i on i.tenant_id = e.tenant_id and i.id = e.incident_id
+            where e.tenant_id = p_tenant and e.link_type = p_link_type and e.link_id = p_link_id and e.kind = 'alert_joined'
+                and i.status in ('open', 'acknowledged', 'contained') and i.environment is not distinct from p_environment
+            order by e.created_at desc limit 1),
+        (select (array_agg(n.id order by n.opened_at desc))[1] from (select id, opened_at from app.incidents
+            where tenant_id = p_tenant and opened_at > clock_timestamp() - interval '1 hour' and opened_by = 'system:alerts'
+                and status in ('open', 'acknowledged', 'contained') and environment is not distinct from p_environment) n
+            having count(*) >= 10))
+$$;
+
+-- An incident about a subject, for something critical that has just been found: the one that is open, which the alert joins and makes
+-- critical, or a new one; what comes in masses joins one of those that are open, but to stop the whole organisation is always one of its own.
+-- p_turned: it is critical only now; what merely happens again joins once, and leaves alone what a person has said of it since. It never undoes
+-- what it is about: where nothing can be opened, nothing is. No role may execute this: triggers call it.
 create function private.incident_about(p_tenant uuid, p_environment text, p_subject_type text, p_subject_id text, p_title text, p_owner uuid,
-    p_link_type text, p_link_id text)
+    p_link_type text, p_link_id text, p_turned boolean)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_owner constant uuid := coalesce((select user_id from app.members where tenant_id = p_tenant and user_id = p_owner), private.first_owner(p_tenant));
-    v_incident uuid;
+    v_incident uuid := coalesce(private.unresolved_about(p_tenant, p_environment, p_subject_type, p_subject_id),
+        case when p_link_type = 'alert' then private.incident_of_flood(p_tenant, p_environment, p_link_type, p_link_id) end);
+    v_joins boolean;
 begin
     if v_owner is null then
         return;
+    elsif v_incident is null then
+        insert into app.incidents (tenant_id, environment, severity, title, subject_type, subject_id, owner_id, link_type, link_id)
+        values (p_tenant, p_environment, 'critical', coalesce(nullif(left(trim(p_title), 200), ''), 'Something critical'), p_subject_type,
+            p_subject_id, v_owner, p_link_type, p_link_id)
+        on conflict (tenant_id, subject_type, subject_id, (coalesce(environment, ''))) where status in ('open', 'acknowledged', 'contained') do nothing
+        returning id into v_incident;
+        if v_incident is not null then
+            return;
+        end if;
+        v_incident := private.unresolved_about(p_tenant, p_environment, p_subject_type, p_subject_id);
     end if;
-    insert into app.incidents (tenant_id, environment, severity, title, subject_type, subject_id, owner_id, link_type, link_id)
-    values (p_tenant, p_environment, 'critical', coalesce(nullif(left(trim(p_title), 200), ''), 'Something critical'), p_subject_type, p_subject_id,
-        v_owner, p_link_type, p_link_id)
-    on conflict (tenant_id, subject_type, subject_id) where status in ('open', 'acknowledged', 'contained') do nothing
-    returning id into v_incident;
-    if v_incident is not null then
-        return;
-    end if;
-    select id into v_incident from app.incidents where tenant_id = p_tenant and subject_type = p_subject_type and subject_id = p_subject_id
-        and status in ('open', 'acknowledged', 'contained');
-    if v_incident is not null and not exists (select from app.incident_entries where tenant_id = p_tenant and incident_id = v_incident
-        and link_type = p_link_type and link_id = p_link_id) then
+    v_joins := v_incident is not null and not exists (select from app.incident_entries where tenant_id = p_tenant
+        and incident_id = v_incident and link_type = p_link_type and link_id = p_link_id);
+    if v_joins then
         insert into app.incident_entries (tenant_id, incident_id, kind, text, link_type, link_id, written_by)
         values (p_tenant, v_incident, 'alert_joined', left(p_title, 300), p_link_type, p_link_id, 'system:alerts');
+    end if;
+    if v_joins or p_turned then
+        update app.incidents set severity = 'critical', said = 'A critical alert about it says so.', link_type = null, link_id = null
+            where tenant_id = p_tenant and id = v_incident and severity <> 'critical' and status in ('open', 'acknowledged', 'contained');
     end if;
 end
 $$;
@@ -263,7 +296,8 @@ $$;
 create function private.alert_is_incident() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    perform private.incident_about(new.tenant_id, new.environment, new.subject_type, new.subject_id, new.title, new.owner_id, 'alert', new.id::text);
+    perform private.incident_about(new.tenant_id, new.environment, new.subject_type, new.subject_id, new.title, new.owner_id, 'alert', new.id::text,
+        tg_op = 'INSERT' or old.severity <> 'critical');
     return null;
 end
 $$;
@@ -276,7 +310,7 @@ create function private.stop_is_incident() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform private.incident_about(new.tenant_id, null, 'kill_switch', new.id::text, 'The whole organisation was stopped', new.engaged_by,
-        'kill_switch', new.id::text);
+        'kill_switch', new.id::text, true);
     return null;
 end
 $$;

@@ -1,5 +1,6 @@
 -- The outbox: what channels are to be told. A row is written in the transaction of what it tells, and delivered afterwards by whoever
--- takes its lease, at least once and under one id. It is built for alerts; other events can be told by the same rows.
+-- takes its lease, at least once and under one id. It is built for alerts; other events can be told by the same rows. What was told is kept
+-- for 90 days after it ended, with titles and names as they were then; the log keeps that it was told.
 
 -- content: what is told, as it was when it was written, so that every try sends the same. due_at and attempts: of the tries so far;
 -- round: tries since it was written or sent again, by which the time to the next one grows.
@@ -27,30 +28,46 @@ create table app.notifications (
 create index notifications_by_channel on app.notifications (tenant_id, channel_id, created_at desc, id desc);
 create index notifications_by_alert on app.notifications (tenant_id, alert_id, channel_id);
 create index notifications_due on app.notifications (next_attempt_at) where status = 'pending';
+-- What ended, the oldest first: looked through for what may go (app.claim_old_notifications_v1).
+create index notifications_by_end on app.notifications (finished_at) where status <> 'pending';
 
 -- Who delivers it right now: the lease of one instance, and the fence that only it knows. No state of the notification, and so no event.
+-- begun: how often it was begun without an end that anybody heard of.
 create table private.notification_leases (
     tenant_id uuid not null,
     notification_id uuid not null,
     fence uuid not null default gen_random_uuid(),
     lease_until timestamptz not null,
+    begun integer not null default 1,
     primary key (tenant_id, notification_id),
     foreign key (tenant_id, notification_id) references app.notifications (tenant_id, id)
 );
 revoke all on private.notification_leases from public;
 
 -- pending -> delivered | dead | cancelled, by whoever delivers; dead | cancelled -> pending, by a person who sends it again. Only a channel
--- in use is told anything, and what ends with its channel is cancelled, whoever ends that.
+-- in use is told anything, and what ends with its channel is cancelled, whoever ends that. The channel is only looked at, not held: whoever
+-- raises an alert within a transaction of many other things waits for nobody who is just changing a channel, and no two of them for each
+-- other. An alert that comes while its channel is being ended loses the message, not itself; what slips through between the two is cancelled
+-- by whoever would have delivered it. A scheduled function may take out what ended 90 days ago, unless its alert still stands: who was told
+-- that it is there is to be told of its end. A resolved alert stays so, and tells nobody anything more.
 create function private.guard_notification() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_status text;
 begin
     if tg_op = 'DELETE' then
-        perform private.fail(409, 'append_only', 'What was told stays on record.');
+        if old.finished_at is null or old.finished_at > clock_timestamp() - interval '90 days' or exists (select from app.alerts
+            where tenant_id = old.tenant_id and id = old.alert_id and status <> 'resolved') then
+            perform private.fail(409, 'append_only', 'What was told stays on record for 90 days, and as long as its alert is not resolved.');
+        elsif (private.require('notifications.deliver')).tenant_id <> old.tenant_id then
+            perform private.fail(403, 'permission_denied', 'It is forgotten in the name of its tenant.');
+        end if;
+        return old;
     end if;
-    select status into v_status from app.channels where tenant_id = new.tenant_id and id = new.channel_id for share;
-    if new.status = 'pending' and (tg_op = 'INSERT' or old.status <> 'pending') and v_status is distinct from 'active' then
+    select status into v_status from app.channels where tenant_id = new.tenant_id and id = new.channel_id;
+    if tg_op = 'INSERT' and pg_trigger_depth() > 1 and v_status is distinct from 'active' then
+        return null;
+    elsif new.status = 'pending' and (tg_op = 'INSERT' or old.status <> 'pending') and v_status is distinct from 'active' then
         perform private.fail(409, 'channel_not_in_use', 'The channel is not in use; verify or enable it first.');
     elsif tg_op = 'INSERT' then
         if new.status <> 'pending' or new.attempts <> 0 or new.round <> 0 then
@@ -111,31 +128,36 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Tells one channel of an alert, unless that would be a flood: of one matter, however often it comes and goes, four times an hour; of
--- everything together 60 times an hour, of which the last says that there is more.
+-- everything that is at least as bad 60 times an hour, of which the last says that there is more. So no flood of warnings hides what is
+-- critical. A title, or then an owner's name, that looks like a credential is left out: neither is a reason to lose the alert.
 create function private.tell_channel(p_channel app.channels, p_alert app.alerts, p_event text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_event text := p_event;
     v_content jsonb := private.alert_content(p_alert);
+    v_since constant timestamptz := clock_timestamp() - interval '1 hour';
     v_hour integer;
+    v_more boolean;
 begin
     if (select count(*) from app.notifications n join app.alerts a on a.tenant_id = n.tenant_id and a.id = n.alert_id
-        where n.tenant_id = p_channel.tenant_id and n.channel_id = p_channel.id and n.created_at > clock_timestamp() - interval '1 hour'
+        where n.tenant_id = p_channel.tenant_id and n.channel_id = p_channel.id and n.created_at > v_since
             and n.event = 'alert.raised' and a.kind = p_alert.kind and a.subject_type = p_alert.subject_type
             and a.subject_id = p_alert.subject_id) >= 4 and p_event in ('alert.raised', 'alert.resolved') then
         return;  -- the last that was told is that it is there, not that it is over
     end if;
-    select count(*) into v_hour from app.notifications where tenant_id = p_channel.tenant_id and channel_id = p_channel.id
-        and created_at > clock_timestamp() - interval '1 hour';
-    if v_hour >= 59 then
-        if exists (select from app.notifications where tenant_id = p_channel.tenant_id and channel_id = p_channel.id
-            and created_at > clock_timestamp() - interval '1 hour' and event = 'alert.more') then
-            return;
-        end if;
+    select count(*), coalesce(bool_or(event = 'alert.more'), false) into v_hour, v_more from app.notifications
+        where tenant_id = p_channel.tenant_id and channel_id = p_channel.id and created_at > v_since
+            and private.severity_rank(severity) >= private.severity_rank(p_alert.severity);
+    if v_hour >= 59 and v_more then
+        return;
+    elsif v_hour >= 59 then
         v_event := 'alert.more';
     end if;
-    if not private.may_be_shown(v_content) then  -- a title that looks like a credential
+    if not private.may_be_shown(v_content || '{"owner_name": null}') then
         v_content := v_content || '{"title": "(withheld)"}';
+    end if;
+    if not private.may_be_shown(v_content) then
+        v_content := v_content || '{"owner_name": null}';
     end if;
     insert into app.notifications (tenant_id, channel_id, environment, event, alert_id, severity, content)
     values (p_alert.tenant_id, p_channel.id, p_alert.environment, v_event, p_alert.id, p_alert.severity, v_content);
@@ -192,29 +214,39 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
         order by row_number() over (partition by n.tenant_id order by n.next_attempt_at, n.id), n.next_attempt_at limit p_limit) d
 $$;
 
--- Takes the lease of a notification, and answers all that it takes to send it; {claimed: false} when somebody else has it, or it is over.
--- args: {id, lease_seconds}
+-- Takes the lease of a notification, and answers all that it takes to send it; {claimed: false} when somebody else has it, or it is over,
+-- as it is once its channel is not in use, or when it was begun ten times and nobody said how that ended: it is not sent for ever.
+-- The channel is held before its notifications, here as wherever a channel ends. args: {id, lease_seconds}
 create function app.claim_notification_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('notifications.deliver');
     v_row app.notifications;
     v_channel app.channels;
+    v_lease private.notification_leases;
     v_fence uuid := gen_random_uuid();
 begin
+    select c.* into v_channel from app.channels c join app.notifications n on n.tenant_id = c.tenant_id and n.channel_id = c.id
+        where n.tenant_id = v_principal.tenant_id and n.id = (p_args ->> 'id')::uuid for share of c;
     select * into v_row from app.notifications where tenant_id = v_principal.tenant_id and id = (p_args ->> 'id')::uuid
         and status = 'pending' and next_attempt_at <= clock_timestamp() for no key update skip locked;
-    if not found or exists (select from private.notification_leases where tenant_id = v_row.tenant_id and notification_id = v_row.id
-        and lease_until > clock_timestamp()) then
-        return jsonb_build_object('claimed', false);
-    end if;
-    select * into v_channel from app.channels where tenant_id = v_row.tenant_id and id = v_row.channel_id and status = 'active';
     if not found then
         return jsonb_build_object('claimed', false);
     end if;
-    insert into private.notification_leases (tenant_id, notification_id, fence, lease_until)
+    select * into v_lease from private.notification_leases where tenant_id = v_row.tenant_id and notification_id = v_row.id;
+    if v_lease.lease_until > clock_timestamp() then
+        return jsonb_build_object('claimed', false);
+    elsif v_channel.status <> 'active' then
+        update app.notifications set status = 'cancelled', next_attempt_at = null, finished_at = clock_timestamp(),
+            last_error = coalesce(last_error, 'The channel was no longer in use.') where tenant_id = v_row.tenant_id and id = v_row.id;
+        return jsonb_build_object('claimed', false);
+    elsif v_lease.begun >= 10 then
+        perform private.end_notification(v_row, v_channel, 'dead', 'It was begun ten times, and nothing was heard of how that ended.', null);
+        return jsonb_build_object('claimed', false);
+    end if;
+    insert into private.notification_leases as l (tenant_id, notification_id, fence, lease_until)
     values (v_row.tenant_id, v_row.id, v_fence, clock_timestamp() + make_interval(secs => least(300, (p_args ->> 'lease_seconds')::integer)))
-    on conflict (tenant_id, notification_id) do update set fence = excluded.fence, lease_until = excluded.lease_until;
+    on conflict (tenant_id, notification_id) do update set fence = excluded.fence, lease_until = excluded.lease_until, begun = l.begun + 1;
     return jsonb_build_object('claimed', true, 'tenant_id', v_row.tenant_id, 'id', v_row.id, 'fence', v_fence, 'round', v_row.round + 1,
         'event', v_row.event, 'content', v_row.content, 'created_at', v_row.created_at, 'channel_id', v_channel.id, 'kind', v_channel.kind,
         'name', v_channel.name, 'target', v_channel.target, 'secrets', private.channel_secrets(v_channel),
@@ -222,8 +254,38 @@ begin
 end
 $$;
 
+-- Writes down how a try ended, gives the lease back, and says of the channel what follows from it. No role may execute this.
+create function private.end_notification(p_row app.notifications, p_channel app.channels, p_outcome text, p_error text, p_retry integer)
+returns app.notifications language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_row app.notifications;
+    v_detail constant jsonb := jsonb_build_object('channel', p_channel.name, 'kind', p_channel.kind, 'error', p_error);
+    v_owner constant uuid := coalesce(p_channel.owner_id, p_channel.created_by);
+begin
+    update app.notifications set attempts = attempts + 1, round = round + 1, last_error = p_error,
+        status = case p_outcome when 'delivered' then 'delivered' when 'retry' then 'pending' else 'dead' end,
+        next_attempt_at = case when p_outcome = 'retry' then clock_timestamp() + make_interval(secs => p_retry) end,
+        finished_at = case when p_outcome <> 'retry' then clock_timestamp() end
+        where tenant_id = p_row.tenant_id and id = p_row.id returning * into v_row;
+    delete from private.notification_leases where tenant_id = v_row.tenant_id and notification_id = v_row.id;
+    if p_outcome = 'delivered' then
+        perform private.resolve_alert(v_row.tenant_id, 'channel.failing', 'channel', p_channel.id::text, 'It takes messages again.');
+    elsif p_outcome = 'gone' then
+        update app.channels set status = 'disabled', status_reason = p_error, version = version + 1, updated_at = now()
+            where tenant_id = p_channel.tenant_id and id = p_channel.id and status = 'active';
+        perform private.raise_alert(v_row.tenant_id, p_channel.environment, 'channel.gone', 'warning', 'channel', p_channel.id::text,
+            format('The channel %s is gone and was disabled; alerts are no longer told there.', p_channel.name), v_detail, v_owner);
+    elsif p_outcome = 'dead' then
+        perform private.raise_alert(v_row.tenant_id, p_channel.environment, 'channel.failing', 'warning', 'channel', p_channel.id::text,
+            format('The channel %s does not take what it is told.', p_channel.name), v_detail, v_owner);
+    end if;
+    return v_row;
+end
+$$;
+
 -- How a try ended: delivered, retry (in so many seconds), dead, or gone, which disables the channel. What a channel did not take is an alert
--- to whom it tells, by the other channels, and is well again with the next that it takes. A try that was taken over settles nothing.
+-- to whom it tells, by the other channels, and is well again with the next that it takes. A try that was taken over settles nothing. The
+-- channel is held first: of many that find it gone at once, one ends it, and the others find that they are over.
 -- args: {id, fence, outcome, error?, retry_seconds?}
 create function app.settle_notification_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -232,12 +294,13 @@ declare
     v_row app.notifications;
     v_channel app.channels;
     v_outcome text := p_args ->> 'outcome';
-    v_error text := left(p_args ->> 'error', 500);
     v_retry integer := (p_args ->> 'retry_seconds')::integer;
 begin
     if v_outcome is null or v_outcome not in ('delivered', 'retry', 'dead', 'gone') or v_outcome = 'retry' and not coalesce(v_retry between 1 and 172800, false) then
         perform private.fail(422, 'invalid_outcome', 'It is delivered, tried again within two days, given up, or the channel is gone.');
     end if;
+    select c.* into v_channel from app.channels c join app.notifications n on n.tenant_id = c.tenant_id and n.channel_id = c.id
+        where n.tenant_id = v_principal.tenant_id and n.id = (p_args ->> 'id')::uuid for no key update of c;
     select n.* into v_row from app.notifications n
         join private.notification_leases l on l.tenant_id = n.tenant_id and l.notification_id = n.id
         where n.tenant_id = v_principal.tenant_id and n.id = (p_args ->> 'id')::uuid and n.status = 'pending'
@@ -245,26 +308,7 @@ begin
     if not found then
         perform private.fail(409, 'lease_lost', 'Somebody else has gone on with this notification, or it is over.');
     end if;
-    update app.notifications set attempts = attempts + 1, round = round + 1, last_error = v_error,
-        status = case v_outcome when 'delivered' then 'delivered' when 'retry' then 'pending' else 'dead' end,
-        next_attempt_at = case when v_outcome = 'retry' then clock_timestamp() + make_interval(secs => v_retry) end,
-        finished_at = case when v_outcome <> 'retry' then clock_timestamp() end
-        where tenant_id = v_row.tenant_id and id = v_row.id returning * into v_row;
-    delete from private.notification_leases where tenant_id = v_row.tenant_id and notification_id = v_row.id;
-    select * into v_channel from app.channels where tenant_id = v_row.tenant_id and id = v_row.channel_id;
-    if v_outcome = 'delivered' then
-        perform private.resolve_alert(v_row.tenant_id, 'channel.failing', 'channel', v_channel.id::text, 'It takes messages again.');
-    elsif v_outcome = 'gone' then
-        update app.channels set status = 'disabled', status_reason = v_error, version = version + 1, updated_at = now()
-            where tenant_id = v_channel.tenant_id and id = v_channel.id and status = 'active';
-        perform private.raise_alert(v_row.tenant_id, v_channel.environment, 'channel.gone', 'warning', 'channel', v_channel.id::text,
-            format('The channel %s is gone and was disabled; alerts are no longer told there.', v_channel.name),
-            jsonb_build_object('channel', v_channel.name, 'kind', v_channel.kind, 'error', v_error), coalesce(v_channel.owner_id, v_channel.created_by));
-    elsif v_outcome = 'dead' then
-        perform private.raise_alert(v_row.tenant_id, v_channel.environment, 'channel.failing', 'warning', 'channel', v_channel.id::text,
-            format('The channel %s does not take what it is told.', v_channel.name),
-            jsonb_build_object('channel', v_channel.name, 'kind', v_channel.kind, 'error', v_error), coalesce(v_channel.owner_id, v_channel.created_by));
-    end if;
+    v_row := private.end_notification(v_row, v_channel, v_outcome, left(p_args ->> 'error', 500), v_retry);
     return jsonb_build_object('id', v_row.id, 'status', v_row.status, 'next_attempt_at', v_row.next_attempt_at);
 end
 $$;
@@ -297,9 +341,38 @@ begin
 end
 $$;
 
+-- Notifications of any tenant that may go, as ids, the oldest first.
+create function app.claim_old_notifications_v1(p_limit integer) returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select coalesce(jsonb_agg(jsonb_build_object('tenant_id', d.tenant_id, 'id', d.id)), '[]') from (
+        select n.tenant_id, n.id from app.notifications n
+        where n.status <> 'pending' and n.finished_at < clock_timestamp() - interval '90 days' and not exists (select from app.alerts a
+            where a.tenant_id = n.tenant_id and a.id = n.alert_id and a.status <> 'resolved')
+        order by n.finished_at limit p_limit) d
+$$;
+
+-- Takes out those of them that may go. args: {ids}. Answers {erased: how many}.
+create function app.forget_notifications_v1(p_args jsonb) returns jsonb
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_principal private.principal := private.require('notifications.deliver');
+    v_ids uuid[];
+begin
+    select array_agg(n.id) into v_ids from (select id from app.notifications o where o.tenant_id = v_principal.tenant_id
+        and o.id in (select value::uuid from jsonb_array_elements_text(p_args -> 'ids'))
+        and o.status <> 'pending' and o.finished_at < clock_timestamp() - interval '90 days' and not exists (select from app.alerts a
+            where a.tenant_id = o.tenant_id and a.id = o.alert_id and a.status <> 'resolved')
+        order by o.id for update skip locked) n;
+    delete from private.notification_leases where tenant_id = v_principal.tenant_id and notification_id = any (v_ids);
+    delete from app.notifications where tenant_id = v_principal.tenant_id and id = any (v_ids);
+    return jsonb_build_object('erased', coalesce(cardinality(v_ids), 0));
+end
+$$;
+
 select private.guard_table('app.alerts');
 select private.guard_table('app.channels');
 select private.guard_table('app.notifications');
 revoke all on all functions in schema app, private from public;
-grant execute on function app.claim_due_notifications_v1 to countersign_worker;
-grant execute on function app.claim_notification_v1, app.settle_notification_v1, app.resend_notification_v1 to authenticated;
+grant execute on function app.claim_due_notifications_v1, app.claim_old_notifications_v1 to countersign_worker;
+grant execute on function app.claim_notification_v1, app.settle_notification_v1, app.resend_notification_v1, app.forget_notifications_v1
+    to authenticated;
