@@ -346,7 +346,11 @@ _VOCABULARY: dict[str, dict[str, tuple[str, ...]]] = {
         "connection.scopes_narrower": ("A provider granted less than was asked for", "warn"),
         "incident.follow_up_overdue": ("What was to be done after an incident is overdue", "warn"),
         "permit.unreported": ("A client did not say what it did with its permit", "bad"),
+        "action.expired": ("Something was approved and its time ended before it was done", "warn"),
+        "action.failed": ("Something was approved and then refused by the provider", "warn"),
+        "erasure.unread": ("Not all could be looked through for somebody to erase", "bad"),
         "run.failed": ("A run failed", "warn"),
+        "webhook.secret_lost": ("Events cannot be verified; their secret is lost", "bad"),
     },
 }  # fmt: skip
 

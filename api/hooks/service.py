@@ -29,6 +29,11 @@ from api.sql import query
 log = logging.getLogger("countersign.hooks")
 #: What an unknown address is verified with, so that it is refused after as much work as another.
 _DECOY = Webhook(scheme="stripe", event_id="/id", event_type="/type")
+#: A key that nobody signs with.
+_NOBODYS = "whsec_" + base64.b64encode(os.urandom(32)).decode()
+#: Seconds after which a provider may ask again whether its deliveries can be verified.
+_ASK_AGAIN = 3600
+_LOST = "Deliveries cannot be verified: the secret of this address is lost. Deliver again when it is renewed."
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 _WORD = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
@@ -80,21 +85,30 @@ async def receive(trigger_id: UUID, headers: Mapping[str, str], body: bytes) -> 
     """Verifies a delivery and queues the run of its event: {outcome}.
 
     Raises Problem 404 for an address that is none, 401 for a signature that is none of its secrets', 400 and 422 for a
-    signed body that is no event. Nothing that is not signed is recorded, and of what is only its id, type and subject.
+    signed body that is no event, and 503 `secret_lost` where it cannot be verified, because the secret in force is
+    gone or does not open; whoever answers for the workflow is told. Nothing that is not signed is recorded, and of
+    what is only its id, type and subject.
     """
     found: Row | None = await database().claim("claim_webhook_v1", trigger_id)
     described = manifest(found["provider"]) if found else None
     webhook = (described.webhook if described else None) or _DECOY
-    secrets = [(each["generation"], _opened(found, trigger_id, each)) for each in found["secrets"]] if found else []
-    generation = signer(webhook, headers, body, secrets or [(0, "nobody's")])
+    secrets = _opened(found, trigger_id) if found else {}
+    generation = signer(webhook, headers, body, secrets.items() or {0: _NOBODYS}.items()) or None
     if found is None or webhook is _DECOY:
         raise Problem(404, "not_found", "There is no such address.")
+    by = system(found["tenant_id"], "receive_webhook")
+    lost = found["generation"] not in secrets
+    if lost:
+        log.error("the secret of webhook trigger %s is lost", trigger_id)
+        told = {"trigger_id": trigger_id, "generation": found["generation"]}
+        await database().call(by, "note_lost_webhook_secret_v1", told)
+    if generation is None and lost:
+        raise Problem(503, "secret_lost", _LOST, headers={"Retry-After": str(_ASK_AGAIN)})
     if generation is None:
         log.warning("a delivery to webhook trigger %s is not signed with its secret", trigger_id)
         detail = "The signature is not right for this address, or too old."
         raise Problem(401, "invalid_signature", detail, headers=CHALLENGE)
     args = {"id": new_id(), "trigger_id": trigger_id, "generation": generation, **_event(webhook, headers, body)}
-    by = system(found["tenant_id"], "receive_webhook")
     result: Row = (await database().call(by, "accept_webhook_v1", args)).result
     return result
 
@@ -147,9 +161,16 @@ async def _sealed(principal: Principal, trigger_id: object, generation: int, sec
     return vault.seal({"secret": secret}, secret_context((row or {})["id"], trigger_id, generation))
 
 
-def _opened(found: Row, trigger_id: UUID, kept: Row) -> str:
-    bound = secret_context(found["tenant_id"], trigger_id, kept["generation"])
-    return str(vault.unseal(kept["envelope"], bound)["secret"])
+def _opened(found: Row, trigger_id: UUID) -> dict[int, str]:
+    """The secrets of an address that open, by generation."""
+    opened: dict[int, str] = {}
+    for kept in found["secrets"]:
+        bound = secret_context(found["tenant_id"], trigger_id, kept["generation"])
+        try:
+            opened[kept["generation"]] = str(vault.unseal(kept["envelope"], bound)["secret"])
+        except (vault.SealError, KeyError):
+            log.warning("secret %s of webhook trigger %s does not open", kept["generation"], trigger_id)
+    return opened
 
 
 def _shown(answer: Answer, secret: str | None) -> Answer:

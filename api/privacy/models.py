@@ -12,7 +12,7 @@ class AboutWhom(Strict):
     """Whom everything is to be erased about: a record, as runs and actions name it, or a value that is a person's.
 
     The types `email`, `iban` and `text` are values: `id` is looked for in everything that was said, read and written,
-    in any case, and as a whole: `text` as one or more words.
+    in any case, and as a whole: `text` as one or more words. The type `run` names one run by its own id.
     """
 
     type: str = Field(min_length=1, max_length=100)
@@ -43,7 +43,9 @@ class Erasure(BaseModel):
     """A request and what becomes of it. `subject` is masked. `id` is null of a dry run.
 
     searched_to: runs from before this were not looked through in the time that a request may take; ask again with it
-    as `before`. Null when all were.
+    as `before`. Null when all were. unread_count: runs that were looked through only in part, because something in them
+    does not open, and in the rest of which nobody was found; unread are the first 100 of them. They are not erased by
+    this request: another one may name each (type `run`).
     """
 
     id: UUID | None
@@ -51,4 +53,6 @@ class Erasure(BaseModel):
     reason: str
     searched_to: datetime | None
     runs: list[ErasureRun]
+    unread: list[ErasureRun]
+    unread_count: int
     created_at: datetime | None = None

@@ -91,6 +91,18 @@ def opened_run(run: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def opened_as_far(run: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """As `opened_run`, without the observations whose seal is broken; and whether there are none of those."""
+    found = dict(run)
+    keys, observations, whole = found.pop("keys"), [], True
+    for each in found["observations"]:
+        try:
+            observations.append(opened(keys, each))
+        except run_keys.SealBrokenError:
+            whole = False
+    return found | {"observations": observations}, whole
+
+
 def opened_reads(done: Mapping[str, Any]) -> dict[str, Any]:
     """What the database tells of an action that is to be undone, with what was read `before` and `after` it opened."""
     found = dict(done)

@@ -11,7 +11,8 @@ select r.id, r.created_at, r.instruction, r.subject,
 from app.runs r
 where r.erased_at is null and (%(before)s::timestamptz is null or r.created_at <= %(before)s)
     and (%(after_at)s::timestamptz is null or (r.created_at, r.id) < (%(after_at)s, %(after_id)s))
-    and (%(type)s::text is null or jsonb_build_object('type', %(type)s::text, 'id', %(subject_id)s::text) <@ r.subject
+    and (%(type)s::text is null or (%(type)s = 'run' and r.id::text = lower(%(subject_id)s))
+        or jsonb_build_object('type', %(type)s::text, 'id', %(subject_id)s::text) <@ r.subject
         or exists (select from app.actions a where a.tenant_id = r.tenant_id and a.run_id = r.id
             and jsonb_build_object('type', %(type)s::text, 'id', %(subject_id)s::text) <@ a.subject))
 order by r.created_at desc, r.id desc

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from api.config import ConfigurationError, settings
 from api.gate.models import Contract
+from api.providers import retry_after
 from api.providers.parts import Answers
 from api.providers.read_back import premise_args, read_back_args, read_back_found
 from api.providers.request import build
@@ -141,14 +142,14 @@ async def _read(answer: "httpx.Response", answers: Answers, access_token: str) -
             body = json.loads(content, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             error = error or "The answer is not JSON."
-    outcome = judged(status, body, error, answers, _seconds(answer.headers.get("retry-after")))
+    outcome = judged(status, body, error, answers, retry_after.seconds(answer.headers.get("retry-after")))
     if repeats(content.decode(errors="replace"), [access_token]):
         # What was done is done; but nobody is shown what the call was made with.
         return replace(outcome, body=None, code=None, error="The answer holds the credential; it is not kept.")
     return outcome
 
 
-def judged(status: int, body: Any, error: str | None, answers: Answers, retry_after: float | None) -> Outcome:
+def judged(status: int, body: Any, error: str | None, answers: Answers, pause: float | None) -> Outcome:
     verdict = answers.verdict(body) if error is None else None
     reached: Literal["no", "maybe", "yes"] = "yes" if verdict == "done" else _reached(status)
     code = answers.code(body) if verdict != "done" else None
@@ -163,7 +164,7 @@ def judged(status: int, body: Any, error: str | None, answers: Answers, retry_af
     if reached == "yes":
         return Outcome("yes", status, body, error)
     unauthorized = status == 401 or (reached == "no" and code in answers.unauthorized)
-    return Outcome(reached, status, body, error, retry_after, code=code, unauthorized=unauthorized)
+    return Outcome(reached, status, body, error, pause, code=code, unauthorized=unauthorized)
 
 
 def _reached(status: int) -> Literal["no", "maybe"]:
@@ -182,19 +183,3 @@ def _can_be_kept(body: Any) -> bool:
     except (ValueError, RecursionError):
         return False
     return _NUL.search(text) is None
-
-
-def _seconds(value: str | None) -> float | None:
-    """`Retry-After` in seconds (RFC 9110 section 10.2.3); a date in any of its forms is read against the clock."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    from datetime import UTC, datetime
-    from email.utils import parsedate_to_datetime
-
-    try:
-        date = parsedate_to_datetime(value)
-        return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None

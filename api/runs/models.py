@@ -50,6 +50,12 @@ class Ending(Strict):
     reason: Reason
 
 
+class Restart(Strict):
+    """Why a failed run runs again, in words without anybody's data: they stay in the audit log."""
+
+    reason: str = Field(min_length=1, max_length=500)
+
+
 class RunSummary(BaseModel):
     """A run in a list. driven_by: its `client`, or the workflow's `loop`."""
 

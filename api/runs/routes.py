@@ -12,7 +12,7 @@ from api.routing import slice_router
 from api.runs import service
 from api.runs.history import service as history
 from api.runs.loop import service as loop
-from api.runs.models import Ending, NewObservation, NewRun, Observation, Run, RunEnded, RunSummary, RunTrace
+from api.runs.models import Ending, NewObservation, NewRun, Observation, Restart, Run, RunEnded, RunSummary, RunTrace
 
 router = slice_router("runs")
 
@@ -58,6 +58,12 @@ async def complete_run(run_id: UUID, caller: Caller, once: Once, response: Respo
 async def cancel_run(run_id: UUID, body: Ending, caller: Caller, once: Once, response: Response) -> Any:
     """Ends a run that its workflow's loop drives. What it has proposed already is cancelled one by one."""
     return result_of(await loop.cancel(caller, run_id, body.reason, once), response)
+
+
+@router.post("/runs/{run_id}/restart", status_code=201, operation_id="restart_run", response_model=Run)
+async def restart_run(run_id: UUID, body: Restart, caller: Caller, once: Once, response: Response) -> Any:
+    """Queues a run for what a failed one was for: a person, once, and not where that has done anything."""
+    return result_of(await loop.restart(caller, run_id, body.reason, once), response)
 
 
 @router.post(

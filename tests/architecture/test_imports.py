@@ -21,6 +21,7 @@ SHARED = {
     "api.providers.site": "a provider as one connection sees it",
     "api.providers.client": "the one way to call a provider",
     "api.providers.egress": "where an address that a tenant named is reached",
+    "api.providers.retry_after": "when whoever was asked wants to be asked again",
     "api.workflows.facts": "what a decision rests on, kept by epoch",
     "api.workflows.shown": "what a key is shown of a run whose workflow shows tokens",
     "api.actions.record": "what is recorded of a decision: an edited action is recorded as a proposed one",

@@ -46,13 +46,21 @@ def claimed(world: World, tenant: Tenant, run_id: str, lease_seconds: int = 8640
     return held
 
 
+def failed(world: World, tenant: Tenant, environment: Environment = "sandbox", **changes: object) -> str:
+    """A run that could not go on; its id."""
+    held = claimed(world, tenant, queued(world, tenant, environment, **changes))
+    world.call(tenant.system(), "take_run_step_v1", held | {"step": None, "status": "failed", "reason": "no bank"})
+    return str(held["run_id"])
+
+
 def step(name: str = "reason", outcome: str = "done", **more: object) -> Row:
     return {"step": {"name": name, "outcome": outcome, "started_at": datetime.now(UTC).isoformat()} | more}
 
 
 def work(world: World, tenant: Tenant, environment: Environment) -> None:
-    """One run waits for its first step, and one is under way."""
+    """One run waits for its first step, one has failed, and one is under way."""
     queued(world, tenant, environment)
+    failed(world, tenant, environment)
     held = claimed(world, tenant, queued(world, tenant, environment))
     taken = step("observe:bills", "skipped", detail={"error": tenant.mark(environment)})
     world.call(tenant.system(), "take_run_step_v1", held | taken)

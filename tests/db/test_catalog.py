@@ -71,7 +71,7 @@ CALLABLE = {
     "begin_model_call_v1", "change_model_provider_v1", "register_model_provider_v1", "revoke_model_provider_v1",
     "claim_model_rewrap_v1", "store_model_rewrap_v1", "claim_webhook_rewrap_v1", "store_webhook_rewrap_v1",
     "settle_model_call_v1",
-    "accept_webhook_v1", "create_webhook_trigger_v1", "revoke_webhook_trigger_v1", "rotate_webhook_secret_v1",
+    "accept_webhook_v1", "create_webhook_trigger_v1", "note_lost_webhook_secret_v1", "revoke_webhook_trigger_v1", "rotate_webhook_secret_v1",
     "begin_channel_check_v1", "change_channel_v1", "claim_channel_rewrap_v1", "claim_notification_v1",
     "create_channel_v1", "delete_channel_v1", "disable_channel_v1", "enable_channel_v1", "forget_notifications_v1",
     "open_channel_v1",
@@ -82,6 +82,7 @@ CALLABLE = {
     "repropose_action_v1", "repropose_dead_letter_v1", "send_attempt_v1",
     "advance_undo_v1", "compensate_action_v1", "describe_dead_letter_v1", "describe_undo_v1",
     "cancel_run_v1", "claim_run_v1", "complete_run_v1", "queue_run_v1", "start_scheduled_run_v1", "take_run_step_v1",
+    "restart_run_v1",
     "list_dead_letters_v1", "note_requeues_v1", "settle_undo_step_v1", "undo_run_v1",
 }  # fmt: skip
 #: What policies and the doors themselves need.

@@ -249,3 +249,18 @@ def test_every_guard_watches_every_column_but_the_one(still_world: World) -> Non
         assert watched, table
         for name, numbers in watched:
             assert numbers.split() == columns, f"{table}: {name}"
+
+
+def test_what_could_not_be_looked_through_is_named_and_told(world: World) -> None:
+    args: Row = {"id": str(new_id()), "subject": "A***", "reason": "asked", "searched_to": None, "run_ids": []}
+    theirs = GLOBEX.run()
+    unread = {"unread": [ACME.run(), theirs], "unread_count": 2}
+    world.call(ACME.user(), "request_erasure_v1", args | unread)
+    kept = "select unread::text[], unread_count from app.erasures where id = %s"
+    assert world.rows(kept, args["id"]) == [([ACME.run()], 2)]
+    alerts = "select owner_id::text, status from app.alerts where kind = 'erasure.unread' and subject_id = %s"
+    assert world.rows(alerts, args["id"]) == [(ACME.user()["sub"], "open")]
+    # It is not erased for that: only what was found is.
+    assert world.value("select count(*) from app.erasure_runs where erasure_id = %s", args["id"]) == 0
+    for change in ("update app.erasures set unread = '{}'", "update app.erasures set unread_count = 0"):
+        refused_everywhere(world, change, claims=ACME.user(), vantages=OWNER, reasons=("append_only",))

@@ -190,3 +190,26 @@ def test_a_release_is_written_for_the_tenant_itself_and_stays(world: World, addr
     )
     for claims in (ADMIN, GLOBEX.system()):
         refused_everywhere(world, forged, claims=claims, vantages=OWNER, reasons=("permission_denied",))
+
+
+def test_a_lost_secret_is_told_once_until_there_is_another(world: World, address: str) -> None:
+    """Whoever delivers is nobody that is known: however often that is, it is one alert, raised once."""
+    lost = "select secret_id from app.webhook_triggers where id = %s"
+    world.rows("delete from vault.secrets where id = (" + lost + ")", address)
+    with world.api.transaction():
+        world.api.execute("set local role countersign_worker")
+        [claimed] = world.api.execute("select app.claim_webhook_v1(%s)", (address,)).fetchone() or [None]
+    assert (claimed["generation"], claimed["secrets"]) == (1, [])
+    told = {"trigger_id": address, "generation": 1}
+    assert [world.call(SYSTEM, "note_lost_webhook_secret_v1", told)["raised"] for _ in "ab"] == [True, False]
+    for nothing in (told | {"generation": 2}, {"trigger_id": GLOBEX.id, "generation": 1}):
+        assert world.call(SYSTEM, "note_lost_webhook_secret_v1", nothing) == {"raised": False}
+    assert world.call(GLOBEX.system(), "note_lost_webhook_secret_v1", told) == {"raised": False}
+    alerts = "select status, severity, occurrences, contact from app.alerts where kind = 'webhook.secret_lost'"
+    assert [row[:3] for row in world.rows(alerts)] == [("open", "critical", 1)]
+    for claims in (ADMIN, ACME.service()):
+        with refusal("permission_denied", note=claims):
+            world.call(claims, "note_lost_webhook_secret_v1", told)
+    world.call(ADMIN, ROTATE, hooks.rotation(address, overlap_hours=1))
+    assert world.rows(alerts)[0][0] == "resolved"
+    assert world.call(SYSTEM, "note_lost_webhook_secret_v1", told) == {"raised": False}

@@ -63,6 +63,21 @@ def test_it_is_looked_at_sixty_times_an_hour_at_most(world: World) -> None:
         world.call(ACME.user("operator"), "note_look_v1", noted)
 
 
+def test_a_connection_is_looked_over_six_hundred_times_an_hour_at_most(world: World) -> None:
+    """Whatever is looked at: what was approved needs the rest of its calls."""
+    world.call(ACME.system("look"), "claim_observation_v1", first := look(world, world.payment()))
+    assert len(world.rows(MORE.replace("59)", "598)"), first["id"])) == 598
+    other, third = world.payment(), world.payment()
+    world.call(ACME.system("look"), "claim_observation_v1", look(world, other))
+    with refusal("too_many_looks"):
+        world.call(ACME.system("look"), "claim_observation_v1", look(world, third))
+    # What the executor reads of it, and what an agent reads, is no look.
+    assert "credential" in world.call(ACME.service(), "claim_observation_v1", world.observation())
+    world.rows("alter table app.observations disable trigger user")
+    world.rows("update app.observations set created_at = now() - interval '61 minutes' where purpose = 'look'")
+    world.call(ACME.system("look"), "claim_observation_v1", look(world, third))
+
+
 def test_two_who_look_at_once_are_two(world: World) -> None:
     """The sixtieth is under way while the next one comes, which waits and is refused."""
     action = world.payment()

@@ -200,3 +200,12 @@ def test_a_late_report_does_not_overrule_a_person(world: World) -> None:
     world.call(ACME.user(), "reconcile_action_v1", reconciled)
     answer = permits.report(world, action, permit, "succeeded")
     assert (answer["late"], answer["settled"], answer["status"]) == (True, False, "failed")
+
+
+def test_no_permit_is_given_for_what_an_ended_account_proposed(world: World) -> None:
+    """Also to a person, who may else do by hand what an agent proposed; as Countersign itself would not execute it."""
+    action = permits.approved(world)
+    world.call(ACME.user(), "disable_service_account_v1", {"id": ACME.agent})
+    answer = permits.claim(world, action, by=ACME.user())
+    assert (answer["claimed"], answer["status"]) == (False, "expired")
+    assert "service account" in answer["reason"]

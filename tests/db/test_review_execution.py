@@ -7,7 +7,7 @@ import json
 import pytest
 
 from api.ids import new_id
-from tests.db import absences, permits, stopped, undo
+from tests.db import absences, loops, permits, stopped, undo
 from tests.db.attacks import OWNER, refused_everywhere
 from tests.db.names import ACME, NOTE, Row
 from tests.db.world import Action, World
@@ -106,3 +106,37 @@ def test_what_is_erased_is_not_proposed_again(world: World) -> None:
     asked = {"exception_id": action.exception, "digest": action.digest, "reason": "still needed", "action": again}
     with world.refuses("state_not_kept"):
         world.call(ACME.user(), "repropose_exception_v1", asked)
+
+
+def told(world: World, action: Action) -> list[tuple[str, str, str]]:
+    """The alerts about an action: kind, severity, status."""
+    alerts = "select kind, severity, status from app.alerts where subject_type = 'action' and subject_id = %s"
+    return [(kind, severity, status) for kind, severity, status in world.rows(alerts, action.id)]
+
+
+def test_what_was_approved_and_not_done_is_told(world: World) -> None:
+    """A refusal, and an authorization that ends before it is used: nobody else would say so to who approved it."""
+    refused = world.payment()
+    world.approve(refused)
+    world.finish(ACME, world.claim(refused), "failed", response={"status": 402, "reached": "no", "body": None})
+    assert told(world, refused) == [("action.failed", "warning", "open")]
+    lapsed, permitted = world.payment(), permits.approved(world)
+    world.approve(lapsed)
+    world.call(ACME.user(), "disable_service_account_v1", {"id": ACME.agent})
+    assert world.claim(lapsed)["status"] == "expired"
+    assert told(world, lapsed) == [("action.expired", "warning", "open")]
+    # A person who is told so himself needs no alert.
+    assert permits.claim(world, permitted, by=ACME.user())["status"] == "expired"
+    assert told(world, permitted) == []
+
+
+def test_what_only_a_client_wanted_is_answered_to_the_client(world: World) -> None:
+    """And what the loop of a workflow proposed has no client that would read the answer."""
+    own = world.note()
+    world.finish(ACME, world.claim(own), "failed", response={"status": 422, "reached": "no", "body": None})
+    assert told(world, own) == []
+    run = loops.queued(world, ACME, "production")
+    loops.claimed(world, ACME, run)
+    driven = world.note(by=ACME.system(), run_id=run)
+    world.finish(ACME, world.claim(driven), "failed", response={"status": 422, "reached": "no", "body": None})
+    assert told(world, driven) == [("action.failed", "warning", "open")]

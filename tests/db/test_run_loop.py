@@ -6,10 +6,10 @@ import psycopg
 import pytest
 
 from api.ids import new_id
-from tests.db import loops
+from tests.db import hooks, loops
 from tests.db.attacks import OWNER, refused_everywhere, standing
 from tests.db.names import ACME, GLOBEX, Row
-from tests.db.world import World
+from tests.db.world import World, refusal
 
 INSERT = (
     "insert into app.run_steps (tenant_id, run_id, number, environment, name, outcome, started_at)"
@@ -202,3 +202,61 @@ def test_a_switch_that_is_engaged_just_now_takes_no_slot(world: World) -> None:
     assert world.value("select count(*) from private.schedule_marks where workflow_id = %s", slot["workflow_id"]) == 0
     world.call(ACME.user(), "release_kill_switch_v1", {"id": switch, "reason": "go on"})
     assert world.call(ACME.system(), "start_scheduled_run_v1", slot)["started"] is True
+
+
+def test_what_failed_runs_again_once_and_for_the_same(world: World) -> None:
+    """For a person, in his name, with the event and the words that it had; and its alert is closed."""
+    event = hooks.event(hooks_trigger(world))
+    world.call(ACME.system(), "accept_webhook_v1", event)
+    held = loops.claimed(world, ACME, event["id"])
+    world.call(ACME.system(), "take_run_step_v1", held | {"step": None, "status": "failed", "reason": "no bank"})
+    again: Row = {"id": str(new_id()), "run_id": event["id"], "reason": "the bank is back"}
+    for claims, reason in ((ACME.service(), "people_only"), (GLOBEX.user(), "not_found"),
+                           (ACME.user("auditor"), "permission_denied")):  # fmt: skip
+        with refusal(reason, note=claims):
+            world.call(claims, "restart_run_v1", again)
+    assert world.call(ACME.user(), "restart_run_v1", again)["trigger"] == "webhook"
+    with refusal("restarted_already"):
+        world.call(ACME.user("operator"), "restart_run_v1", again | {"id": str(new_id())})
+    with refusal("run_not_failed"):
+        world.call(ACME.user(), "restart_run_v1", again | {"run_id": again["id"], "id": str(new_id())})
+    said = "select status, instruction, subject, started_by, trigger_detail from app.runs where id = %s"
+    (_, told, subject, _, detail), new = world.rows(said, event["id"])[0], world.rows(said, again["id"])[0]
+    assert new == ("queued", told, subject, new[3], detail | {"restarts": event["id"], "reason": again["reason"]})
+    assert str(new[3]) == ACME.user()["sub"]
+    assert world.rows("select status from app.alerts where kind = 'run.failed' and subject_id = %s", event["id"]) == [
+        ("resolved",)
+    ]
+    # What a provider delivers again is the event that there was.
+    repeated = event | {"id": str(new_id())}
+    assert world.call(ACME.system(), "accept_webhook_v1", repeated) == {"outcome": "known"}
+
+
+def test_what_has_done_something_does_not_run_again(world: World) -> None:
+    """It might do it twice; nor does what is erased, of which nobody knows any more what it was told."""
+    run = loops.queued(world, ACME, "production")
+    held = loops.claimed(world, ACME, run)
+    action = world.note(by=ACME.system(), run_id=run)
+    world.call(ACME.system(), "take_run_step_v1", held | {"step": None, "status": "failed", "reason": "too late"})
+    again: Row = {"id": str(new_id()), "run_id": run, "reason": "again"}
+    with refusal("run_has_acted"):
+        world.call(ACME.user(), "restart_run_v1", again)
+    attempt = world.claim(action)
+    with refusal("run_has_acted"):
+        world.call(ACME.user(), "restart_run_v1", again)
+    world.finish(ACME, attempt, "failed", response={"status": 422, "reached": "no", "body": None})
+    assert world.call(ACME.user(), "restart_run_v1", again)["instruction"] == world.value(
+        "select instruction from app.runs where id = %s", run
+    )
+    other = loops.failed(world, ACME)
+    world.rows("alter table app.runs disable trigger user")
+    world.rows("update app.runs set erased_at = now(), instruction = '' where id = %s", other)
+    with refusal("run_erased"):
+        world.call(ACME.user(), "restart_run_v1", {"id": str(new_id()), "run_id": other, "reason": "again"})
+
+
+def hooks_trigger(world: World) -> str:
+    """An address for the events of the CRM to ACME's workflow in production."""
+    made = hooks.trigger(ACME)
+    world.call(ACME.user("admin"), "create_webhook_trigger_v1", made)
+    return str(made["id"])

@@ -22,6 +22,23 @@ def keys_of_application(world: World) -> Iterator[None]:
         yield
 
 
+def force(world: World, table: str, statement: str, *values: object) -> None:
+    """Changes rows of a table past its guards, as only the cluster's superuser can."""
+    guards = "select quote_ident(tgname) from pg_trigger where tgrelid = %s::regclass and not tgisinternal"
+    with world.database.connect("superuser") as connection, connection.transaction():
+        names = [name for (name,) in connection.execute(guards.encode(), (table,))]
+        connection.execute(f"alter table {table} disable trigger user".encode())
+        connection.execute(statement.encode(), values)
+        for name in names:
+            connection.execute(f"alter table {table} enable always trigger {name}".encode())
+
+
+def spoil(world: World, *run_ids: str) -> None:
+    """Breaks the seal of everything financial that was read in these runs."""
+    broken = "jsonb_set(keys, '{observation:financial,key}', '\"AAAA\"')"
+    force(world, "app.run_keys", f"update app.run_keys set keys = {broken} where run_id = any (%s::uuid[])", [*run_ids])
+
+
 def tokens_of(world: World, connection_id: str) -> dict[str, str]:
     """The connection's tokens, opened with whichever of the application's keys they are sealed under."""
     [(envelope, tenant, environment, generation)] = world.rows(

@@ -4,6 +4,7 @@ from typing import Any
 
 from sandbox.organisation import Organisation, ok, once
 from tests.http.integrator import NOTE, at_work, note
+from tests.http.sealed import spoil
 from tests.http.world import World
 
 IBAN = "DE94000123450532013000"  # of a bill that the sandbox bank tells of
@@ -79,6 +80,29 @@ def test_a_person_is_erased_on_request(fresh: Organisation, world: World) -> Non
             f"/v1/runs/{agent.run_id}/observations", json={"tool": "sandbox_bank.bills.list"}, headers=once()
         )
         assert (refused.status_code, refused.json()["code"]) == (409, "run_erased")
+    assert ok(fresh.owner.api.get("/v1/audit/verify"))["ok"]
+
+
+def test_a_run_that_does_not_open_is_named_and_ends_no_search(fresh: Organisation, world: World) -> None:
+    """Who is found in the rest of it is found; a run that says nothing more is erased whole, by its own id."""
+    with at_work(fresh) as broken, at_work(fresh) as told, at_work(fresh) as sound:
+        for agent in (broken, told, sound):
+            agent.observe()
+        told.propose(NOTE, note(), rationale=f"Asked about {IBAN}.")
+        spoil(world, broken.run_id, told.run_id)
+        looked = ask(fresh, dry_run=True)
+        assert {run["run_id"] for run in looked["runs"]} == {told.run_id, sound.run_id}
+        assert ([run["run_id"] for run in looked["unread"]], looked["unread_count"]) == ([broken.run_id], 1)
+        erasure = ask(fresh)
+        [alert] = ok(fresh.owner.api.get("/v1/alerts", params={"kind": "erasure.unread"}))["items"]
+        assert (alert["status"], alert["subject"]["id"]) == ("open", erasure["id"])
+        whole = ask(fresh, subject={"type": "run", "id": broken.run_id})
+        assert ([run["run_id"] for run in whole["runs"]], whole["unread_count"]) == ([broken.run_id], 0)
+    ok(fresh.owner.api.post(f"/v1/runs/{broken.run_id}/complete", headers=once()))
+    assert world.stack.tick("purge_expired")["failed"] == 0
+    shown = ok(fresh.owner.api.get(f"/v1/erasures/{erasure['id']}"))
+    assert [bool(run["erased_at"]) for run in [*shown["runs"], *shown["unread"]]] == [True] * 3
+    assert found(world, fresh.tenant_id, IBAN) == []
     assert ok(fresh.owner.api.get("/v1/audit/verify"))["ok"]
 
 

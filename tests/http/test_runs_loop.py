@@ -10,6 +10,7 @@ import pytest
 from sandbox.organisation import Organisation, ok, once
 from tests.http.integrator import NOTE, PAY, access_spec, decide, new_organisation
 from tests.http.problems import problem
+from tests.http.sealed import force, spoil
 from tests.http.world import World
 
 SLUG = "call-back"
@@ -163,6 +164,40 @@ def test_what_is_needed_and_cannot_be_read_ends_the_run(world: World) -> None:
     alerts = ok(organisation.owner.api.get("/v1/alerts", params={"kind": "run.failed"}))["items"]
     told = [(alert["subject"]["id"], alert["owner"]["contact"]) for alert in alerts]
     assert told == [(run["id"], organisation.owner.email)]
+    # A person has it run again when that is put right, which nobody else may, and closes the alert by it.
+    again, why = f"/v1/runs/{run['id']}/restart", {"reason": "It has a subject now."}
+    with organisation.agent() as api:
+        assert problem(api.post(again, json=why, headers=once()), 403)["code"] == "people_only"
+    second = ok(organisation.owner.api.post(again, json=why, headers=once()))
+    assert (second["status"], second["instruction"]) == ("queued", found["instruction"])
+    assert trace(organisation, second)["trigger_detail"] == {"restarts": run["id"]} | why
+    assert problem(organisation.owner.api.post(again, json=why, headers=once()), 409)["code"] == "restarted_already"
+    assert ok(organisation.owner.api.get(f"/v1/alerts/{alerts[0]['id']}"))["status"] == "resolved"
+
+
+def test_a_run_that_breaks_each_time_ends_when_its_time_is_over(world: World) -> None:
+    """What was read does not open any more: no instance can go on, and nobody would be told."""
+    mail = {"name": "mail", "tool": "sandbox_crm.messages.list", "args": {"contact_id": "con_ada"}}
+    reads = [{"name": "bills", "tool": BILLS}, mail]
+    organisation = live(world, observe=reads)
+    run = start(organisation)
+    with world.provider("crm") as crm:
+        ok(crm.post("/_faults", json={"operation": "messages.list", "kind": "error", "status": 503, "times": 1}))
+    world.stack.tick("advance_runs")
+    assert trace(organisation, run)["status"] == "running"
+    spoil(world, run["id"])
+    hurry(world)
+    assert world.stack.tick("advance_runs")["failed"] == 1
+    found = [(run["id"], "running")]
+    assert world.rows("select id::text, status from app.runs where tenant_id = %s", organisation.tenant_id) == found
+    force(world, "app.runs", "update app.runs set deadline_at = now() where id = %s", run["id"])
+    with world.database.connect("superuser") as connection:
+        connection.execute("update private.run_work set lease_expires_at = null, fence = null, next_at = now()")
+    world.stack.tick("advance_runs")
+    [(status, reason)] = world.rows("select status, status_reason from app.runs where id = %s", run["id"])
+    assert (status, "broke on our side" in reason) == ("failed", True)
+    [alert] = ok(organisation.owner.api.get("/v1/alerts", params={"kind": "run.failed"}))["items"]
+    assert alert["subject"]["id"] == run["id"]
 
 
 def test_a_required_read_is_tried_again(world: World, caller: Organisation) -> None:

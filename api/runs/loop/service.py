@@ -49,6 +49,16 @@ async def cancel(principal: Principal, run_id: UUID, reason: str, once: Idempote
     return await database().call(principal, "cancel_run_v1", {"id": run_id, "reason": reason}, once)
 
 
+async def restart(principal: Principal, run_id: UUID, reason: str, once: Idempotency) -> Answer:
+    """Queues a run for what a failed one was for, in a person's name.
+
+    Problem 403 for whoever is no person, 404 without such a run, 409 when it has not failed, has done something, is
+    erased, or was had run again already.
+    """
+    args = {"id": new_id(), "run_id": run_id, "reason": reason}
+    return await database().call(principal, "restart_run_v1", args, once)
+
+
 async def due_schedules(limit: int) -> list[dict[str, Any]]:
     """Schedules of any tenant that may be due."""
     found: list[dict[str, Any]] = await database().claim("claim_due_schedules_v1", limit)
@@ -78,7 +88,8 @@ async def due_runs(limit: int) -> list[dict[str, Any]]:
 async def drive(tenant_id: str, run_id: str, begin_until: float) -> Visit:
     """Takes a run on, step by step, until it waits, is over, or the time (monotonic) to begin steps is.
 
-    Raises what no step is to blame for, as a database that is away; the lease then runs out by itself.
+    Raises what no step is to blame for, as a database that is away; the lease then runs out by itself, and the run is
+    taken on again. What is still so when the time for the run is over ends it, so that a person is told.
     """
     by, fence = system(tenant_id, "advance_runs"), str(uuid.uuid4())
     args = {"run_id": run_id, "fence": fence, "lease_seconds": _lease()}
@@ -91,7 +102,19 @@ async def drive(tenant_id: str, run_id: str, begin_until: float) -> Visit:
     except psycopg.Error as error:
         if error.diag.message_detail in ("lease_lost", "run_not_under_way"):
             return "lost"
-        raise
+        if isinstance(error, psycopg.OperationalError):
+            raise
+        return await _broken(held, error)
+    except Exception as error:
+        return await _broken(held, error)
+
+
+async def _broken(held: Held, error: Exception) -> Visit:
+    """What broke on our side, or does not open: it may do better in another instance, until the run's time is over."""
+    if held.claim["status"] != "running" or not held.overdue:
+        raise error
+    log.exception("run %s broke until its time was over", held.run_id, exc_info=error)
+    return await _fail(held, "It broke on our side each time until its time was over; that was logged.", None)
 
 
 def _lease() -> int:

@@ -3,11 +3,10 @@
 import asyncio
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from api.gate.reasoner_spec import ModelReasoner
+from api.providers import retry_after
 from api.providers.egress import UnreachableError, target
 from api.runs.reasoners import anthropic, openai
 from api.runs.reasoners.reasoner import CallOutcome, ErrorKind
@@ -112,13 +111,13 @@ def _success(spec: ModelReasoner, content: bytes | None, key: str) -> Ended:
     return Ended("suggested", None, reply, text)
 
 
-def _refusal(status: int, content: bytes, retry_after: str | None, key: str) -> Ended:
+def _refusal(status: int, content: bytes, wait: str | None, key: str) -> Ended:
     """What an answer that is no success means. None of them is charged for."""
     code = _code(content)
     if key in code:
         code = ""  # what is said here is kept in the clear
     said = f"The model provider answered {status}{f' ({code})' if code else ''}."
-    pause = _seconds(retry_after)
+    pause = _pause(wait)
     if status == 429:
         return Ended("rate_limited", said, free=True, kind="rate_limited", pause=pause or _RATE_PAUSE)
     if status >= 500:
@@ -143,16 +142,7 @@ def _code(content: bytes) -> str:
     return code if isinstance(code, str) and code.replace("_", "").isalnum() and len(code) <= 60 else ""
 
 
-def _seconds(value: str | None) -> float | None:
-    """`Retry-After` (RFC 9110 section 10.2.3) in seconds, an hour at most; None where there is none to be read."""
-    if value is None:
-        return None
-    try:
-        if value.strip().isdecimal():
-            seconds = float(value)
-        else:
-            date = parsedate_to_datetime(value)
-            seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(seconds, 0.0), _LONGEST_PAUSE)
+def _pause(value: str | None) -> float | None:
+    """The `Retry-After` of an answer in seconds, an hour at most; None where there is none to be read."""
+    wanted = retry_after.seconds(value)
+    return None if wanted is None else min(wanted, _LONGEST_PAUSE)

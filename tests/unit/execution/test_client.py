@@ -194,7 +194,8 @@ def test_arguments_in_a_path_stay_in_their_place() -> None:
     ("value", "seconds"),
     [
         ("120", 120), (" 7 ", 7), ("0", 0), ("-5", None), ("1.5", None), ("soon", None), ("", None),
-        ("9" * 400, float("inf")),
+        ("9" * 400, float("inf")), ("Mon, 01 Jan 99999999999999 00:00:00 GMT", None), ("1, 2", None),
+        ("Wed, 21 Oct 2099 07:28:00 +99999999999999", None), ("Mon, 31 Dec 99999 23:59:59 GMT", None),
         ("Sunday, 06-Nov-94 08:49:37 GMT", 0), ("Sun Nov  6 08:49:37 1994", 0), ("Thu, 99 Nov 2026 08:49:37 GMT", None),
     ],
 )  # fmt: skip

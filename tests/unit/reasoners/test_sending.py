@@ -13,7 +13,7 @@ from api.runs.reasoners import conversation
 from api.runs.reasoners.conversation import _name, _rerooted
 from api.runs.reasoners.drafting import problems
 from api.runs.reasoners.scrub import MAX_TEXT, Scrubbed
-from api.runs.reasoners.sending import _seconds
+from api.runs.reasoners.sending import _pause
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_the_wording_is_versioned() -> None:
     [("7", 7), ("0", 0), ("99999999", 3600), (None, None), ("soon", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)],
 )
 def test_retry_after_is_read_and_bounded(value: str | None, seconds: float | None) -> None:
-    assert _seconds(value) == seconds
+    assert _pause(value) == seconds
 
 
 def test_a_budget_has_to_have_room_for_one_answer_and_a_day_for_one_run() -> None:
