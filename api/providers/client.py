@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from api.config import ConfigurationError, settings
 from api.gate.models import Contract
 from api.providers import retry_after
+from api.providers.content import content_of
 from api.providers.parts import Answers
 from api.providers.read_back import premise_args, read_back_args, read_back_found
 from api.providers.request import build
@@ -130,12 +131,9 @@ async def _read(answer: "httpx.Response", answers: Answers, access_token: str) -
     """
     status = answer.status_code
     error = None if status < 300 else f"The provider answered {status}."
-    content = b""
-    async for chunk in answer.aiter_bytes():
-        content += chunk
-        if len(content) > MAX_ANSWER:
-            content, error = b"", error or "The answer is larger than 1 MB."
-            break
+    content = await content_of(answer, MAX_ANSWER)
+    if content is None:
+        content, error = b"", error or "The answer is larger than 1 MB, or packed in a way that was not asked for."
     body: Any = None
     if content:
         try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from api.config import settings
+from api.providers.content import ACCEPTED, content_of
 
 if TYPE_CHECKING:
     import httpx
@@ -30,7 +31,7 @@ def http() -> "httpx.AsyncClient":
             follow_redirects=False,
             # Nothing that one connection is told to remember goes along with another's request.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            headers={"Accept": "application/json"},
+            headers={"Accept": "application/json", "Accept-Encoding": ACCEPTED},
             # Shorter than the whole, so that a host that does not answer at all is known not to have been reached.
             timeout=httpx.Timeout(settings().provider_timeout, connect=min(5, settings().provider_timeout / 2)),
         )
@@ -49,17 +50,12 @@ async def ask(request: dict[str, Any], auth: Any = None) -> Answer:
     """One request that does no work of a tool; raises what httpx does, and TimeoutError."""
     import httpx
 
-    content = b""
     async with (
         asyncio.timeout(settings().provider_timeout),
         http().stream(**request, auth=auth or httpx.USE_CLIENT_DEFAULT) as answer,
     ):
-        async for chunk in answer.aiter_bytes():
-            content += chunk
-            if len(content) > MAX_ANSWER:
-                content = b""
-                break
+        content = await content_of(answer, MAX_ANSWER)
     try:
-        return Answer(answer.status_code, json.loads(content))
+        return Answer(answer.status_code, json.loads(content or b""))
     except (ValueError, RecursionError):
         return Answer(answer.status_code, None)

@@ -20,6 +20,7 @@ SHARED = {
     "api.providers.manifest": "what a provider is",
     "api.providers.site": "a provider as one connection sees it",
     "api.providers.client": "the one way to call a provider",
+    "api.providers.content": "as much of an answer as may be read",
     "api.providers.egress": "where an address that a tenant named is reached",
     "api.providers.retry_after": "when whoever was asked wants to be asked again",
     "api.workflows.facts": "what a decision rests on, kept by epoch",

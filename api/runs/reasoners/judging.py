@@ -45,7 +45,9 @@ class Judged:
         if self.general:
             return self.general
         lines = [line for complaint in self.complaints.values() for line in complaint.splitlines()]
-        places = sorted({line.partition(": ")[0][:100] for line in lines if line.startswith("/")})
+        found = {line.partition(": ")[0][:100] for line in lines if line.startswith("/")}
+        # Names of members are the model's: no column keeps each of their characters.
+        places = sorted("".join(one if one.isprintable() else "?" for one in place) for place in found)
         return f"It does not fit at {', '.join(places[:10])}." if places else "It calls a tool in a way that is none."
 
 

@@ -3,10 +3,10 @@
 import asyncio
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from api.gate.reasoner_spec import ModelReasoner
 from api.providers import retry_after
+from api.providers.content import ACCEPTED, content_of
 from api.providers.egress import UnreachableError, target
 from api.runs.reasoners import anthropic, openai
 from api.runs.reasoners.reasoner import CallOutcome, ErrorKind
@@ -51,6 +51,7 @@ async def send(spec: ModelReasoner, base_url: str, key: str, body: bytes) -> End
         kind: ErrorKind = "not_configured" if error.private else "unavailable"
         return Ended("unavailable", str(error), free=True, kind=kind, pause=None if error.private else _PAUSE)
     headers = interface.headers(key) | {"content-type": "application/json", "accept": "application/json"}
+    headers["accept-encoding"] = ACCEPTED
     # The address was looked at, so it is called and no other; the certificate still has to be the name's.
     extensions = {"sni_hostname": there.host} if there.host else {}
     if there.host:
@@ -62,7 +63,7 @@ async def send(spec: ModelReasoner, base_url: str, key: str, body: bytes) -> End
             httpx.AsyncClient(timeout=timeout, follow_redirects=False) as client,
             client.stream("POST", there.url, headers=headers, content=body, extensions=extensions) as answer,
         ):
-            content = await _bounded(answer)
+            content = await content_of(answer, MAX_ANSWER)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         said = f"The model provider could not be reached ({type(error).__name__})."
         return Ended("unavailable", said, free=True, kind="unavailable", pause=_PAUSE)
@@ -74,19 +75,10 @@ async def send(spec: ModelReasoner, base_url: str, key: str, body: bytes) -> End
     return _success(spec, content, key)
 
 
-async def _bounded(answer: Any) -> bytes | None:
-    """The whole answer; None when it is larger than MAX_ANSWER."""
-    content = b""
-    async for chunk in answer.aiter_bytes():
-        content += chunk
-        if len(content) > MAX_ANSWER:
-            return None
-    return content
-
-
 def _success(spec: ModelReasoner, content: bytes | None, key: str) -> Ended:
     if content is None:
-        return Ended("oversize", f"The answer is larger than {MAX_ANSWER:,} bytes.", kind="invalid_output")
+        said = f"The answer is larger than {MAX_ANSWER:,} bytes, or packed in a way that was not asked for."
+        return Ended("oversize", said, kind="invalid_output")
     text = content.decode(errors="replace")
     # Nobody is shown what the call was made with.
     echoed = Ended("malformed", "The answer holds the key that the call was made with; it is not kept.")

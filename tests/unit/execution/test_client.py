@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import time
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -86,6 +88,38 @@ def test_no_more_than_a_megabyte_is_read(monkeypatch: pytest.MonkeyPatch, status
     assert (outcome.reached, outcome.status, outcome.body) == (reached, status, None)
     largest = b'"' + b"x" * 999_998 + b'"'
     assert len(call(monkeypatch, Provider(answer(200, largest))).body) == 999_998
+
+
+@pytest.mark.parametrize(
+    ("packing", "times", "body"),
+    [("gzip", 1, {"id": "pay_1"}), ("x-gzip", 1, {"id": "pay_1"}), ("gzip, gzip", 2, None), ("br", 0, None),
+     ("gzip", 0, None)],
+)  # fmt: skip
+def test_an_answer_is_unpacked_as_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, packing: str, times: int, body: Any
+) -> None:
+    content = b'{"id": "pay_1"}'
+    for _ in range(times):
+        content = gzip.compress(content)
+    provider = Provider(answer(201, content, f"Content-Encoding: {packing}"))
+    outcome = call(monkeypatch, provider)
+    assert (outcome.reached, outcome.body) == ("yes" if body else "maybe", body)
+    assert b"accept-encoding: gzip\r\n" in provider.requests[0].lower()
+    refused = call(monkeypatch, Provider(answer(422, content, f"Content-Encoding: {packing}")))
+    assert (refused.reached, refused.status) == ("no", 422)
+
+
+def test_what_unpacks_to_more_than_may_be_read_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = gzip.compress(bytes(200_000_000))
+    provider = Provider(answer(200, bomb, "Content-Encoding: gzip"))
+    tracemalloc.start()
+    try:
+        outcome = call(monkeypatch, provider)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (outcome.reached, outcome.body) == ("maybe", None)
+    assert most < 20_000_000
 
 
 def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from api.config import settings
 from api.gate.reasoner_spec import ModelReasoner
+from api.runs.reasoners.judging import Judged
 from api.runs.reasoners.reply import MAX_DEPTH, parse
 from api.runs.reasoners.sending import INTERFACES, Ended, send
 
@@ -22,16 +25,21 @@ BUDGET = {"tokens_per_run": 9, "tokens_per_day": 9, "cost_per_run": 9, "cost_per
 
 
 @contextmanager
-def _answering(status: int, content: bytes) -> Iterator[str]:
-    """A provider on loopback that gives this answer to everything."""
+def _answering(status: int, content: bytes, packing: str = "", pause: float = 0) -> Iterator[str]:
+    """A provider on loopback that gives this answer to everything; with a pause, byte by byte."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
             self.send_response(status)
             self.send_header("content-length", str(len(content)))
+            if packing:
+                self.send_header("content-encoding", packing)
             self.end_headers()
-            self.wfile.write(content)
+            with suppress(OSError):
+                for part in (content[at : at + 1] for at in range(len(content))) if pause else [content]:
+                    self.wfile.write(part)
+                    time.sleep(pause)
 
         def log_message(self, *_: Any, **__: Any) -> None:
             return
@@ -47,9 +55,12 @@ def _answering(status: int, content: bytes) -> Iterator[str]:
         thread.join()
 
 
-def _sent(kind: str, status: int, content: str, monkeypatch: pytest.MonkeyPatch) -> Ended:
-    spec = ModelReasoner.model_validate({"kind": kind, "provider": "p", "model": "m", "budget": BUDGET})
-    with _answering(status, content.encode()) as url:
+def _sent(
+    kind: str, status: int, content: str | bytes, monkeypatch: pytest.MonkeyPatch, seconds: float = 60, **how: Any
+) -> Ended:
+    declared = {"kind": kind, "provider": "p", "model": "m", "budget": BUDGET, "timeout_seconds": seconds}
+    spec = ModelReasoner.model_validate(declared)
+    with _answering(status, content.encode() if isinstance(content, str) else content, **how) as url:
         monkeypatch.setenv("COUNTERSIGN_PROVIDER_ORIGINS", json.dumps({"https://models.example.com": url}))
         settings.cache_clear()
         try:
@@ -95,6 +106,31 @@ def test_an_error_that_names_the_key_is_told_without_it(
         assert ended.error is not None
         assert KEY not in f"{ended}"
     assert "(no_model)" in str(_sent(kind, status, '{"error": {"code": "no_model"}}', monkeypatch).error)
+
+
+@pytest.mark.parametrize("kind", INTERFACES)
+def test_an_answer_that_trickles_is_waited_for_no_longer_than_another(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte comes in time, and the answer never: it may have been made, and costs all that was reserved."""
+    begun = time.monotonic()
+    ended = _sent(kind, 200, _answer(kind, "{}"), monkeypatch, seconds=0.4, pause=0.1)
+    assert (ended.outcome, ended.kind, ended.free) == ("unanswered", "unavailable", False)
+    assert time.monotonic() - begun < 5
+
+
+def test_an_answer_is_unpacked_no_further_than_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = gzip.compress(_answer("openai", "{}").encode())
+    assert _sent("openai", 200, packed, monkeypatch, packing="gzip").outcome == "suggested"
+    for bomb, packing in ((gzip.compress(bytes(50_000_000)), "gzip"), (gzip.compress(packed), "gzip, gzip")):
+        ended = _sent("openai", 200, bomb, monkeypatch, packing=packing)
+        assert (ended.outcome, ended.kind, ended.text) == ("oversize", "invalid_output", None)
+
+
+def test_what_is_said_of_an_answer_can_be_kept() -> None:
+    """Else that a call was made could not be written down, and it would be made, and paid for, again and again."""
+    said = str(Judged(complaints={"1": "/args/a\x00b/\u202ec: is not one of these"}))
+    assert said == "It does not fit at /args/a?b/?c."
 
 
 def test_as_deep_as_an_answer_may_be() -> None:
