@@ -153,6 +153,34 @@ def test_what_may_be_missing_holds_nothing_up(world: World) -> None:
     assert [action["status"] for action in found["actions"]] == ["succeeded"]
 
 
+def test_what_may_be_missing_is_not_waited_for(world: World) -> None:
+    """A provider that wants no call for a quarter of an hour, or a kill switch over its connection: enrichment only."""
+    mail = {"name": "mail", "tool": "sandbox_crm.messages.list", "args": {"contact_id": "con_ada"}, "optional": True}
+    organisation = live(world, observe=[mail, {"name": "bills", "tool": BILLS}])
+    with world.provider("crm") as crm:
+        fault = {"operation": "messages.list", "kind": "rate_limit", "times": 1, "retry_after": 900}
+        ok(crm.post("/_faults", json=fault))
+    found = []
+    for _ in range(2):  # the first is told to wait, the second is not even made
+        run = start(organisation)
+        for _ in range(3):
+            world.stack.tick("advance_runs")
+        found = taken(trace(organisation, run))
+        assert found[:4] == [("observe:mail", "skipped"), ("observe:bills", "done"), ("reason", "done"),
+                             ("propose:0", "done")], found  # fmt: skip
+        ok(organisation.owner.api.post(f"/v1/runs/{run['id']}/cancel", json={"reason": "seen"}, headers=once()))
+    [(reading,)] = world.rows(
+        "select id::text from app.connections where tenant_id = %s and provider = 'sandbox_crm' and access = 'read'"
+        " and environment = 'sandbox'", organisation.tenant_id,
+    )  # fmt: skip
+    stop = {"scope": "connection", "target": reading, "reason": "odd mail"}
+    ok(organisation.owner.api.post("/v1/kill-switches", json=stop, headers=once()))
+    stopped = start(organisation)
+    for _ in range(3):
+        world.stack.tick("advance_runs")
+    assert taken(trace(organisation, stopped))[:3] == found[:3]
+
+
 def test_what_is_needed_and_cannot_be_read_ends_the_run(world: World) -> None:
     mail = {"name": "mail", "tool": "sandbox_crm.messages.list", "args": {"contact_id": "{subject/id}"}}
     reads = [mail, {"name": "bills", "tool": BILLS}]

@@ -18,7 +18,7 @@ from api.runs.reasoners.filling import FillingError, fill
 from api.runs.reasoners.reasoner import Seen
 from api.workflows import facts as workflow_facts
 
-_PASSING = frozenset({"epoch_moved", "kill_switch_engaged", "database_unavailable"})
+_PASSING = frozenset({"epoch_moved", "database_unavailable"})
 _PAUSES = (2, 5, 15, 60, 300)
 
 
@@ -85,7 +85,7 @@ def _items(held: Held, observe: Observe) -> list[Any]:
 
 
 async def read(held: Held, name: str, observe: Observe, filled: dict[str, Any]) -> Step:
-    """Reads once; the step as it ended.
+    """Reads once; the step as it ended. An optional read that cannot be made now is left out, and holds nothing up.
 
     Raises PutOffError to try again later, FailedError when a required read never works.
     """
@@ -100,10 +100,10 @@ async def read(held: Held, name: str, observe: Observe, filled: dict[str, Any]) 
         seen = (await runs.observe(held.principal, held.run_id, body, once)).result
     except (Problem, psycopg.Error) as error:
         problem = error if isinstance(error, Problem) else from_database(error)
-        if problem.status_code == 429:
-            raise PutOffError(float((problem.headers or {}).get("Retry-After", "5"))) from None
-        if problem.code in _PASSING:
+        if problem.code in _PASSING or (problem.code == "kill_switch_engaged" and not observe.optional):
             raise PutOffError(pause(2)) from None
+        if problem.status_code == 429 and not observe.optional:
+            raise PutOffError(float((problem.headers or {}).get("Retry-After", "5"))) from None
         if problem.code == "workflow_version_moved":
             raise FailedError(str(problem.detail)) from None
         step = Step(name, "skipped", started, {"error": str(problem.detail)[:500]})
