@@ -74,9 +74,12 @@ def _is_transient(ended: Outcome, maybe_reached_before: bool) -> bool:
 
 
 def delay(number: int, retry_after: float | None, rng: random.Random) -> float:
-    """Seconds until the next attempt: full jitter below an exponential ceiling, and never before `Retry-After`."""
+    """Seconds until the next attempt: full jitter below an exponential ceiling, after `Retry-After` where there is one.
+
+    So those that were told to wait by one answer do not all come back in the same moment.
+    """
     jitter = rng.uniform(0, min(MAX_SECONDS, BASE_SECONDS * 2**number))
-    return max(jitter, min(retry_after or 0.0, MAX_RETRY_AFTER))
+    return min(retry_after or 0.0, MAX_RETRY_AFTER) + jitter
 
 
 def put_off_by(error: BaseException | None) -> float | None:

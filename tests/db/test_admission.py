@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from api.ids import new_id
 from tests.db import absences
 from tests.db.attacks import refused_everywhere
 from tests.db.names import ACME, NOTE, Row
-from tests.db.world import World
+from tests.db.world import Action, World
 
 LIMIT = (
     "insert into private.provider_limits (provider, name, requests, seconds, per)"
@@ -51,6 +54,22 @@ def test_a_quota_is_counted_until_its_window_is_over(world: World) -> None:
     assert [world.claim(world.note())["claimed"] for _ in range(5)] == [True, True, True, False, False]
     world.owner.execute("update private.call_meters set window_at = window_at - interval '1 day'")
     assert world.claim(world.note())["claimed"]
+
+
+def test_a_quota_holds_for_all_who_claim_at_once(world: World) -> None:
+    """Eight instances, each with a connection of its own to the database, and room for seven calls."""
+    world.owner.execute(LIMIT, (7, 86400))
+    actions = [world.note() for _ in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        claimed = list(pool.map(lambda action: _claimed_elsewhere(world, action), actions))
+    assert Counter(claimed) == {None: 7, "rate_limited": 17}
+
+
+def _claimed_elsewhere(world: World, action: Action) -> object:
+    """Why a claim that another instance makes is refused, if it is."""
+    args = {"action_id": action.id, "attempt_id": str(new_id()), "lease_seconds": 60}
+    with world.database.connect() as connection:
+        return world.call(ACME.system(), "claim_attempt_v1", args, connection=connection).get("reason")
 
 
 def test_how_much_of_a_limit_is_used_is_what_the_next_call_meets(world: World) -> None:

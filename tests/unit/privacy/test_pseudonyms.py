@@ -95,6 +95,17 @@ def test_a_token_that_nobody_gave_out_is_refused_where_it_stands(text: str) -> N
 
 @pytest.mark.parametrize(
     "text",
+    ["<KONTO_1_1>", "IBAN_1_1", "[IBAN_1_1]", "{{IBAN_1_1}}", "&lt;IBAN_1_1&gt;", "<IBAN", "<IBAN 1 1>", "IBAN Nr. 1_1",
+     "PElCQU5fMV8xPg==", "%3CIBAN_1_1%3E", "\\u003cIBAN_1_1>"],
+)  # fmt: skip
+def test_what_a_model_makes_of_a_token_is_text_and_no_value(text: str) -> None:
+    """Translated, split over members, escaped, retold: no account comes of it, and the gate finds it ungrounded."""
+    proposed = {"to": text, "memo": f"an {text}", "rest": ["_1_1>", "1_1>"]}
+    assert tokens(seen({"iban": IBAN})).shown(proposed) == proposed
+
+
+@pytest.mark.parametrize(
+    "text",
     [
         "<IBAN_1_1>", "<iban_1_1>", "\uff1cIBAN_1_1\uff1e", "<I\u200bBAN_1_1>", "< IBAN_1_1 >", "<_IBAN_1_1>",
         "<\u0406BAN_1_1>", "\u2039IBAN_1_1\u203a", "<PERSON_1_1>",
