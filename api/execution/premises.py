@@ -73,9 +73,10 @@ def differences(premise: Premise, args: dict[str, Any], was: Any, now: Any) -> l
                 message = f"What {premise.tool} answers at {pointer} is not what it was."
                 found.append(_moved(premise, pointer, old, new, message))
     for pattern, needed in premise.enough.items():
-        before = dict(resolve(was, pattern))
+        before, after = dict(resolve(was, pattern)), dict(resolve(now, pattern))
         least = [value for _, value in resolve(args, needed)]
-        for pointer, value in resolve(now, pattern):
+        for pointer in sorted({*before, *after}):
+            value = after.get(pointer)  # what is not told any more is not known to be enough
             if any(type(value) is not int or value < wanted for wanted in least):
                 message = f"What {premise.tool} answers at {pointer} is not enough for {needed}."
                 found.append(_moved(premise, pointer, before.get(pointer), value, message))

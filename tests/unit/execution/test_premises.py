@@ -45,6 +45,13 @@ def test_what_has_to_be_enough(balance: Any, moved: bool) -> None:
     assert places(BALANCE, {"balance": 500}, {"balance": balance}, amount=100) == (["/balance"] if moved else [])
 
 
+@pytest.mark.parametrize("now", [{}, None, {"balance": {}}, {"Balance": 500}, []])
+def test_what_is_not_told_any_more_is_not_enough(now: Any) -> None:
+    """A provider that answers otherwise than when it was decided, or with nothing."""
+    (one,) = differences(BALANCE, {"amount": 100}, {"balance": 500}, now)
+    assert (one["pointer"], one["was"]) == ("/balance", 500)
+
+
 def test_a_long_value_is_cut_and_the_message_quotes_none() -> None:
     (one,) = differences(Premise(tool="bank.get", same=["/iban"]), {}, {"iban": "S" * 999}, {"iban": "T"})
     assert (len(one["was"]), one["is"]) == (MAX_SHOWN, "T")
