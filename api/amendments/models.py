@@ -27,6 +27,18 @@ class WantedBounds(Strict):
     workflows: list[Slug] | None = Field(default=None, max_length=50)
 
 
+class Narrowest(BaseModel):
+    """The rule that a decision speaks for, before anybody proposes it; nothing is recorded, and its id is not yet one.
+
+    most: what its amounts may be raised to, in minor units by currency. latest: the last moment it may end at.
+    """
+
+    kind: Literal["loosen", "tighten"]
+    rule: Rule
+    most: dict[Currency, int]
+    latest: datetime
+
+
 class NewAmendment(Strict):
     """Why the class need not wait for a person again, or must not happen again. expires_at: 90 days if not said."""
 

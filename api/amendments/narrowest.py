@@ -190,6 +190,11 @@ def _amounts(precedent: Precedent, wanted: dict[str, tuple[int, int]]) -> Iterat
         yield currency, (least, most)
 
 
+def most_of(precedent: Precedent) -> dict[str, int]:
+    """What each amount of the rule may be raised to, in minor units by currency."""
+    return {c: _most(precedent, c) if precedent.allows else _MOST for c in sorted(precedent.found.worth)}
+
+
 def _most(precedent: Precedent, currency: str) -> int:
     """The most that a person approved in this class, this exception included."""
     return max(precedent.most_approved.get(currency, 0), precedent.found.worth[currency])

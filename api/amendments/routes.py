@@ -6,7 +6,16 @@ from uuid import UUID
 from fastapi import Query, Response
 
 from api.amendments import service
-from api.amendments.models import Adoption, Amendment, AmendmentSummary, NewAmendment, Rejection, Status, Withdrawal
+from api.amendments.models import (
+    Adoption,
+    Amendment,
+    AmendmentSummary,
+    Narrowest,
+    NewAmendment,
+    Rejection,
+    Status,
+    Withdrawal,
+)
 from api.auth import Caller
 from api.errors import documented
 from api.idempotency import Once, result_of
@@ -30,6 +39,15 @@ async def propose_amendment(
     It is tried at once on what was decided before. Nothing is in force until it is adopted.
     """
     return result_of(await service.propose(caller, exception_id, body, once), response)
+
+
+@router.get("/exceptions/{exception_id}/amendment", operation_id="preview_amendment", response_model=Narrowest)
+async def preview_amendment(exception_id: UUID, caller: Caller) -> Any:
+    """The narrowest rule that a decided exception speaks for, and how far its bounds may be moved; records nothing.
+
+    What no rule lifts answers 422 `nothing_to_lift`, with each finding and what else helps.
+    """
+    return await service.narrowest(caller, exception_id)
 
 
 @router.get("/amendments", operation_id="list_amendments", response_model=Page[AmendmentSummary])

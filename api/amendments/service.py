@@ -1,13 +1,13 @@
 """Amendments: a rule from a decision, tried on what was decided, and put in force by a second person."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import rfc8785
 
 from api.amendments.models import Adoption, NewAmendment, Tried
-from api.amendments.narrowest import Precedent, RefusedError, rule_for
+from api.amendments.narrowest import MAX_DAYS, Precedent, RefusedError, most_of, rule_for
 from api.auth import Principal
 from api.db import Answer, Idempotency, database
 from api.errors import Problem
@@ -33,11 +33,7 @@ async def propose(principal: Principal, exception_id: UUID, body: NewAmendment, 
     if stored is not None:
         return stored
     precedent = await _precedent(principal, exception_id)
-    try:
-        rule = rule_for(precedent, body.reason, datetime.now(UTC), body.bounds, body.expires_at)
-    except RefusedError as error:
-        errors = [{"finding": b.finding, "message": b.message, "helps": b.helps} for b in error.blockers]
-        raise Problem(422, error.code, str(error), errors) from None
+    rule = _rule(precedent, body)
     document = rule.model_dump(mode="json")
     args = {
         "id": precedent.amendment_id,
@@ -48,6 +44,25 @@ async def propose(principal: Principal, exception_id: UUID, body: NewAmendment, 
         "reason": body.reason,
     }
     return await database().call(principal, "propose_amendment_v1", args | await _tried(principal, rule), once)
+
+
+async def narrowest(principal: Principal, exception_id: UUID) -> dict[str, Any]:
+    """The rule that `propose` would make of a decision when nothing else is asked for; raises what that raises."""
+    precedent = await _precedent(principal, exception_id)
+    return {
+        "kind": "loosen" if precedent.allows else "tighten",
+        "rule": _rule(precedent, NewAmendment(reason="(Your reason.)")).model_dump(mode="json"),
+        "most": most_of(precedent),
+        "latest": datetime.now(UTC) + timedelta(days=MAX_DAYS),
+    }
+
+
+def _rule(precedent: Precedent, body: NewAmendment) -> Rule:
+    try:
+        return rule_for(precedent, body.reason, datetime.now(UTC), body.bounds, body.expires_at)
+    except RefusedError as error:
+        errors = [{"finding": b.finding, "message": b.message, "helps": b.helps} for b in error.blockers]
+        raise Problem(422, error.code, str(error), errors) from None
 
 
 async def _precedent(principal: Principal, exception_id: UUID) -> Precedent:

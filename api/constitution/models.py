@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from api.actions.models import NewAction
 from api.constitution.diff import RuleChange
+from api.constitution.rebase import Conflict, Side
 from api.constitution.validation import Fault, broken
 from api.gate.checks.constitution import MAX_RULES
 from api.gate.models import Decision, Reason, Remark, Rule, Strict
@@ -82,6 +83,30 @@ class Constitution(BaseModel):
     widened: bool | None = None
 
 
+class ConstitutionSummary(BaseModel):
+    """One version without its rules. rules: how many it has. author, widened: null from before there were drafts."""
+
+    version: int
+    rules: int
+    reason: str
+    published_by: UUID | None
+    published_at: datetime
+    author: UUID | None
+    widened: bool | None
+
+
+class RuleAge(BaseModel):
+    """The version since which a rule in force says what it says, and when that was published.
+
+    at_least: it may be older; only the newest 30 versions are looked at.
+    """
+
+    id: str
+    version: int
+    published_at: datetime
+    at_least: bool
+
+
 class Draft(BaseModel):
     """A next version on its way.
 
@@ -115,6 +140,26 @@ class Difference(BaseModel):
     to_version: int | None
     widens: bool
     changes: list[RuleChange]
+
+
+class Rebasing(Strict):
+    """to_version: the version in force that was looked at. keep: of each rule in conflict, whose stays."""
+
+    to_version: int = Field(ge=1)
+    keep: dict[str, Side] = Field(default={}, max_length=MAX_RULES)
+
+
+class Rebase(Difference):
+    """A draft on top of the version in force, and what it then lets happen beyond that; nothing is written.
+
+    overtaken: another version was published since it was written. since: what that changed. rules: what the draft
+    would say, a rule in conflict as it is in force.
+    """
+
+    overtaken: bool
+    since: list[RuleChange]
+    conflicts: list[Conflict]
+    rules: list[Rule]
 
 
 class Validation(Difference):

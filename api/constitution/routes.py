@@ -10,13 +10,17 @@ from api.constitution import service
 from api.constitution.library import Area, Ready
 from api.constitution.models import (
     Constitution,
+    ConstitutionSummary,
     Difference,
     Draft,
     DraftStatus,
     NewConstitution,
     NewDraft,
+    Rebase,
+    Rebasing,
     Rejection,
     Restoration,
+    RuleAge,
     Simulated,
     Simulation,
     Unchecked,
@@ -39,6 +43,18 @@ Number = Annotated[int, Path(ge=1)]
 async def get_constitution(caller: Caller) -> Any:
     """The constitution in force."""
     return await service.get_version(caller)
+
+
+@router.get("/constitution/history", operation_id="list_constitution_history", response_model=Page[ConstitutionSummary])
+async def list_history(caller: Caller, page: Paging) -> Any:
+    """Every version without its rules, newest first: who wrote and published it, why, and whether it widened."""
+    return page.page(await service.history(caller, page.before(), page.limit + 1), "version")
+
+
+@router.get("/constitution/since", operation_id="list_constitution_rule_ages", response_model=list[RuleAge])
+async def list_rule_ages(caller: Caller) -> Any:
+    """Since which version each rule in force says what it says."""
+    return list((await service.since(caller)).values())
 
 
 @router.get("/constitution/versions", operation_id="list_constitution_versions", response_model=list[Constitution])
@@ -156,6 +172,28 @@ async def change_draft(draft_id: UUID, body: NewDraft, caller: Caller, if_match:
 async def compare_draft(draft_id: UUID, caller: Caller) -> Any:
     """What a draft lets happen beyond the version that it was written against, rule by rule."""
     return await service.compare_draft(caller, draft_id)
+
+
+@router.get(f"{DRAFTS}/{{draft_id}}/rebase", operation_id="preview_constitution_rebase", response_model=Rebase)
+async def preview_rebase(draft_id: UUID, caller: Caller) -> Any:
+    """What an overtaken draft would say on top of the version in force, and which rules both have changed."""
+    return await service.preview_rebase(caller, draft_id)
+
+
+@router.post(
+    f"{DRAFTS}/{{draft_id}}/rebase",
+    operation_id="rebase_constitution_draft",
+    response_model=Draft,
+    responses=documented(412),
+)
+async def rebase(draft_id: UUID, body: Rebasing, caller: Caller, once: Once, response: Response) -> Any:
+    """Brings one's own overtaken draft up to the version in force; 409 `conflicts` until each is decided in `keep`.
+
+    One that was submitted does not change: a new draft takes its place, and it is withdrawn.
+    """
+    answer = await service.rebase(caller, draft_id, body, once)
+    tagged(str(answer.result["revision"]), response)
+    return result_of(answer, response)
 
 
 @router.post(f"{DRAFTS}/{{draft_id}}/submit", operation_id="submit_constitution_draft", response_model=Draft)

@@ -1,6 +1,6 @@
 """The constitution: what is in force, its history, and the way from a draft to the next version."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,8 @@ from api.actions.service import proposal_of, well_formed
 from api.auth import Principal
 from api.constitution import diff
 from api.constitution.library import Ready, library
-from api.constitution.models import NewConstitution, NewDraft, Simulation
+from api.constitution.models import NewConstitution, NewDraft, Rebasing, Simulation
+from api.constitution.rebase import Side, preview, require_decided
 from api.constitution.validation import Fault, Schemas, broken, parsed, unknown_names, warnings
 from api.db import Answer, Idempotency, Row, database
 from api.directory.service import questions_of
@@ -97,6 +98,43 @@ async def change_draft(principal: Principal, draft_id: UUID, body: NewDraft, if_
     await _require_known_names(principal, body.rules, "constitution.draft", None)
     args = {"id": draft_id, "if_match": if_match} | _content(body)
     return (await database().call(principal, "update_constitution_draft_v1", args)).result
+
+
+async def preview_rebase(principal: Principal, draft_id: UUID, keep: Mapping[str, Side] | None = None) -> Row:
+    """A draft on top of the version in force, which `to_version` is, and what it changes there; saves nothing."""
+    draft, now = await get_draft(principal, draft_id), await get_version(principal)
+    base = await get_version(principal, draft["base_version"])
+    return preview(base, draft["rules"], now, keep or {})
+
+
+async def rebase(principal: Principal, draft_id: UUID, body: Rebasing, once: Idempotency) -> Answer:
+    """Writes one's own overtaken draft anew on top of the version in force; one in review is replaced by a new draft.
+
+    Raises Problem 409: `already_decided`, `not_overtaken`, `conflicts` with each rule that is not decided on; 412 when
+    another version is in force than was looked at; 422 when the rules do not hold together. Database errors CS403 for
+    somebody else than its author, CS412 when the draft was changed meanwhile.
+    """
+    before = await database().stored(principal, "constitution.draft", once)
+    if before is not None:
+        return before
+    draft, told = await get_draft(principal, draft_id), await preview_rebase(principal, draft_id, body.keep)
+    require_decided(draft, told, body.to_version, body.keep, principal.claims["sub"])
+    rules, faults = parsed(told["rules"])
+    _refuse([*faults, *broken(rules), *unknown_names(rules, await _schemas(principal))])
+    content = {
+        "base_version": told["to_version"],
+        "rules": told["rules"],
+        "payload": _payload(told["to_version"], told["rules"]),
+        "reason": draft["reason"],
+    }
+    if draft["status"] == "draft":
+        args = content | {"id": draft_id, "if_match": [str(draft["revision"])]}
+        return await database().call(principal, "update_constitution_draft_v1", args, once)
+    # What was handed over does not change: a draft of now takes its place, and only then it is taken back.
+    answer = await database().call(principal, "create_constitution_draft_v1", content | {"id": new_id()}, once)
+    args = {"id": draft_id, "reason": f"Brought up to version {told['to_version']}, in draft {answer.result['id']}."}
+    await database().call(principal, "withdraw_constitution_draft_v1", args)
+    return answer
 
 
 async def submit(principal: Principal, draft_id: UUID, once: Idempotency) -> Answer:

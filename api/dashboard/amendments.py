@@ -48,7 +48,7 @@ async def show_proposal(request: Request, exception_id: UUID, who: Reader) -> Re
 async def propose(request: Request, exception_id: UUID, who: Reader, form: Sent) -> Response:
     """Proposes the narrowest rule that the decision speaks for, and tries it at once on what was decided before."""
     try:
-        body = filled(NewAmendment, {"reason": form.text("reason")} | _end(form))
+        body = filled(NewAmendment, {"reason": form.text("reason"), "bounds": _wanted(form)} | _end(form))
         made = (await service.propose(who.principal, exception_id, body, form.once)).result
     except Exception as error:
         return await _proposal(request, who, exception_id, typed=form, problem=problem_of(error))
@@ -106,6 +106,16 @@ def _end(form: Form) -> dict[str, datetime | str]:
     return {"expires_at": f"{day}T23:59:59Z"} if day else {}
 
 
+def _wanted(form: Form) -> dict[str, Any]:
+    """The bounds of the form: of each currency the end that the verdict leaves open, and the counterparties ticked."""
+    amounts: dict[str, tuple[Any, Any]] = {}
+    for currency, [*_, typed] in form.starting("most:").items():
+        amounts[currency] = (0, rule_form.minor(typed.replace(",", ""), currency))
+    for currency, [*_, typed] in form.starting("least:").items():
+        amounts[currency] = (rule_form.minor(typed.replace(",", ""), currency), form.text(f"top:{currency}"))
+    return {"amounts": amounts or None, "counterparties": form.all("counterparties") if form.text("several") else None}
+
+
 async def _one(
     request: Request, who: Visitor, amendment_id: UUID, *, typed: Form | None = None, problem: Problem | None = None
 ) -> Response:
@@ -125,7 +135,15 @@ async def _proposal(
     if shown["class_key"] and who.may("constitution.read"):
         first = PageRequest(limit=5, cursor=None)
         listed = await service.list_amendments(who.principal, first, None, shown["class_key"])
+    rule: dict[str, Any] | None = None
+    open_one = any(each["status"] == "proposed" for each in listed["items"])
+    if who.may("amendments.propose") and shown["status"] in ("approved", "rejected") and not open_one:
+        try:
+            rule = await service.narrowest(who.principal, exception_id)
+            rule |= {"rule": rule_form.whole(rule["rule"])}
+        except Problem as refused:
+            problem = problem or refused
     return page(
-        who, "amendment_new.html", request=request, status=problem.status_code if problem else 200, problem=problem,
-        typed=typed, shown=shown, earlier=listed["items"],
+        who, "amendment_new.html", request=request, status=problem.status_code if problem and typed else 200,
+        problem=problem, typed=typed, shown=shown, earlier=listed["items"], proposed=rule,
     )  # fmt: skip

@@ -106,6 +106,7 @@ DONE = {
     "rule_tried": "Tried again on what was decided.",
     "rules_drafted": "The draft is yours. Nothing is in force until somebody publishes it.",
     "rules_saved": "Saved in the draft.",
+    "rules_rebased": "It is up to date, with what it changed. Nothing is in force until somebody publishes it.",
     "rules_submitted": "Handed over. From here on the draft does not change.",
     "rules_published": "Published. These rules are in force from now on.",
     "rules_rejected": "Rejected, and its author is told why. The rules in force stay.",

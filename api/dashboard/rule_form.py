@@ -60,7 +60,7 @@ def amounts(bounds: Mapping[str, Any]) -> str:
     told = []
     for currency, pair in (bounds.get("amounts") or {}).items():
         parts = pair if isinstance(pair, list | tuple) else [pair]
-        told.append(f"{currency} {' to '.join(_major(each, currency) for each in parts)}")
+        told.append(f"{currency} {' to '.join(major(each, currency) for each in parts)}")
     return "\n".join(told)
 
 
@@ -129,11 +129,11 @@ def _amounts(text: str) -> Amounts:
     found: Amounts = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         currency, _, rest = line.partition(" ")
-        found[currency.upper()] = [_minor(part, currency.upper()) for part in rest.replace(",", "").split(" to ")]
+        found[currency.upper()] = [minor(part, currency.upper()) for part in rest.replace(",", "").split(" to ")]
     return found
 
 
-def _minor(typed: str, currency: str) -> Any:
+def minor(typed: str, currency: str) -> Any:
     """The amount in minor units; what is no exact amount stays as it was typed, and is refused as that."""
     try:
         exact = Decimal(typed.strip()).scaleb(digits_of(currency))
@@ -142,7 +142,7 @@ def _minor(typed: str, currency: str) -> Any:
         return typed.strip()
 
 
-def _major(amount: Any, currency: str) -> str:
+def major(amount: Any, currency: str) -> str:
     """Minor units as they are typed; what was no amount as it was typed."""
     return format(Decimal(amount).scaleb(-digits_of(currency)), "f") if type(amount) is int else str(amount)
 

@@ -1,13 +1,13 @@
 """Rules as people read, change and publish them; and how a decision becomes one. Two people, two browsers."""
 
 import re
-from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
 from sandbox.organisation import Organisation, ok
 from tests.browser.browsing import Browsing
 from tests.http.amendments import unsure
+from tests.http.constitutions import drafted, in_force, publish, rule, submitted
 from tests.http.integrator import NOTE, PAY, at_work, decide, join, note, payment
 
 
@@ -18,11 +18,6 @@ def form(page: Page, action: str) -> Locator:
 def begin(page: Page, reason: str) -> None:
     form(page, "/constitution/drafts").locator("[name=reason]").fill(reason)
     page.get_by_role("button", name="Begin the draft").click()
-
-
-def in_force(organisation: Organisation) -> dict[str, Any]:
-    constitution: dict[str, Any] = ok(organisation.owner.api.get("/v1/constitution"))
-    return constitution
 
 
 def test_a_rule_is_changed_tried_and_published_by_a_second_person(browse: Browsing, fresh: Organisation) -> None:
@@ -130,6 +125,43 @@ def test_two_who_write_one_draft_in_two_windows_do_not_overwrite_each_other(
     assert page.locator("[name=title]").input_value() == "Mine"
 
 
+def test_an_overtaken_draft_is_brought_up_without_script(browse: Browsing, fresh: Organisation) -> None:
+    """What was published since is told, and what the draft changed kept; of what both changed its author says whose."""
+    before = in_force(fresh)["rules"]
+    say, look, *rest = before
+    mine = [say | {"principle": "Mine."}, look | {"title": "Look twice"}, *rest]
+    draft = submitted(fresh.owner, mine, in_force(fresh)["version"])
+    publish(fresh, [say | {"principle": "Theirs."}, look, *rest, rule("never", "deny", "false")])
+    address = f"/constitution/drafts/{draft['id']}"
+    page = browse(fresh.owner, address, script=False)
+    page.get_by_role("link", name="Bring it up to version 2…").click()
+    main = page.locator("main")
+    expect(main.locator("#since ~ .finding")).to_have_count(2)
+    expect(main.locator("#kept ~ .finding")).to_contain_text("Look twice")
+    expect(main.get_by_role("group", name="Say why")).to_contain_text("Mine.")
+    page.get_by_role("button", name="Show what it would be").click()
+    expect(main.get_by_role("alert")).to_have_count(0)
+    page.get_by_label("As my draft has it").check()
+    page.get_by_role("button", name="Show what it would be").click()
+    expect(main.locator("#kept ~ .finding")).to_have_count(2)
+    expect(page.get_by_label("As my draft has it")).to_be_checked()
+    page.get_by_role("button", name="Bring it up to version 2").click()
+    expect(main).to_contain_text("It is up to date, with what it changed.")
+    assert not page.url.partition("?")[0].endswith(address)
+    page.get_by_role("button", name="Submit for review").click()
+    page.get_by_role("button", name="Publish version 3").click()
+    told = {each["id"]: each for each in in_force(fresh)["rules"]}
+    assert (told["say-why"]["principle"], told["look-before-paying"]["title"]) == ("Mine.", "Look twice")
+    assert "never" in told
+    page.goto(f"{address}/rebase")
+    expect(main).to_contain_text("This draft is withdrawn")
+    other = drafted(fresh.owner, [*in_force(fresh)["rules"], rule("one-more")], 3)
+    publish(fresh, [*in_force(fresh)["rules"], rule("one-more", "deny", "false")])
+    looker = browse(fresh.approver, f"/constitution/drafts/{other['id']}/rebase")
+    expect(looker.locator("main")).to_contain_text("Its author brings it up.")
+    browse.look(looker, "constitution-rebase")
+
+
 def test_a_decision_becomes_a_rule_that_a_second_person_adopts_and_the_class_passes(
     browse: Browsing, fresh: Organisation
 ) -> None:
@@ -175,16 +207,33 @@ def test_what_no_rule_lifts_is_said_with_what_helps_and_who_proposed_does_not_ad
     browse: Browsing, fresh: Organisation
 ) -> None:
     with at_work(fresh) as agent:
-        action, paid = unsure(agent), agent.propose(PAY, payment(1250), confidence=0.9)
+        action, paid, refused = unsure(agent), agent.propose(PAY, payment(1250)), agent.propose(PAY, payment(9_900))
     page = browse(fresh.owner, f"/exceptions/{action['exception']['id']}/amendment")
     expect(page.get_by_role("heading", level=2)).to_have_text("A rule begins with a verdict")
     ok(decide(fresh.approver, action))
     ok(decide(fresh.approver, paid))
     page.goto(f"/exceptions/{paid['exception']['id']}/amendment")
-    page.locator("main [name=reason]").fill("Bills are paid.")
-    page.get_by_role("button", name="Propose the rule and try it").click()
     expect(page.get_by_role("alert")).to_contain_text("a person approves it, every time. What helps: Nothing does")
-    assert page.locator("main [name=reason]").input_value() == "Bills are paid."
+    expect(page.locator("main [name=reason]")).to_have_count(0)
+
+    # What was rejected is refused from a sum on, which whoever proposes the rule may raise.
+    ok(decide(fresh.approver, refused, "reject"))
+    page.goto(f"/exceptions/{refused['exception']['id']}/amendment")
+    expect(page.get_by_role("article", name="The rule, as narrow as it can be")).to_contain_text("from 50.00 EUR")
+    least = page.get_by_label("From, in EUR")
+    expect(least).to_have_value("50.00")
+    page.locator("main [name=reason]").fill("Nobody ordered it.")
+    least.fill("many")
+    page.get_by_role("button", name="Propose the rule and try it").click()
+    expect(page.locator(".field", has=least).locator(".error")).to_be_visible()
+    expect(least).to_have_value("many")
+    browse.look(page, "amendment-bounds")
+    least.fill("80")
+    boxes = page.get_by_role("group", name="For which of its counterparties").get_by_role("checkbox")
+    expect(boxes.last).to_be_checked()
+    boxes.last.uncheck()
+    page.get_by_role("button", name="Propose the rule and try it").click()
+    expect(page.get_by_role("article", name="The rule")).to_contain_text("from 80.00 EUR")
 
     page.goto(f"/exceptions/{action['exception']['id']}/amendment")
     page.locator("main [name=reason]").fill("Notes may be wrong.")

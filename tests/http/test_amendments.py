@@ -166,6 +166,12 @@ def test_bounds_are_asked_for_as_far_as_the_decision_carries(fresh: Organisation
     for wider in wide:
         problem(ask(fresh.owner, action, bounds=wider), 422, "bounds_too_wide")
     problem(ask(fresh.owner, action, expires_at="2020-01-01T00:00:00Z"), 422, "expiry_out_of_range")
+    seen = ok(fresh.owner.api.get(f"/v1/exceptions/{action['exception']['id']}/amendment"))
+    assert (seen["kind"], seen["most"], seen["rule"]["lifts"]) == ("loosen", {}, ["confidence"])
+    paid = working.propose(PAY, payment(1250), confidence=0.9)
+    ok(decide(fresh.approver, paid))
+    address = f"/v1/exceptions/{paid['exception']['id']}/amendment"
+    assert problem(fresh.owner.api.get(address), 422, "nothing_to_lift")["errors"][0]["helps"]
     amendment = proposed(fresh.owner, action, bounds={"workflows": ["pay-vendor-bills"]})
     assert ok(fresh.owner.api.get("/v1/amendments", params={"status": "proposed"}))["items"][0]["id"] == amendment["id"]
     by_class = {"class": amendment["class_key"]}

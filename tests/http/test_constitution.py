@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx
 import pytest
 
 from sandbox.organisation import Member, Organisation, ok, once
@@ -104,6 +105,69 @@ def test_a_draft_against_another_version_is_refused(company: Organisation, secon
     body = {"rules": rules, "reason": "late", "base_version": base}
     problem(company.owner.api.post(DRAFTS, json=body, headers=once()), 412, "version_moved")
     publish(company, rules)
+
+
+def _rebased(person: Member, draft: dict[str, Any], to: int, **keep: str) -> httpx.Response:
+    body = {"to_version": to, "keep": {name.replace("_", "-"): side for name, side in keep.items()}}
+    return person.api.post(f"{DRAFTS}/{draft['id']}/rebase", json=body, headers=once())
+
+
+def test_an_overtaken_draft_is_brought_up_to_what_is_in_force(
+    company: Organisation, second: Member, world: World
+) -> None:
+    """What it changed is kept; what both changed is its author's to decide; what was handed over is written anew."""
+    base, rules = _now(company)
+    mine = [rule("both", principle="Mine."), rule("only-mine")]
+    draft, handed = drafted(company.owner, [*rules, *mine], base), submitted(company.owner, [*rules, *mine], base)
+    problem(_rebased(company.owner, draft, base), 409, "not_overtaken")
+    publish(company, [*rules, rule("both", principle="Theirs."), rule("only-theirs")])
+    to, theirs = _now(company)
+    seen = ok(company.approver.api.get(f"{DRAFTS}/{draft['id']}/rebase"))
+    assert (seen["overtaken"], seen["from_version"], seen["to_version"]) == (True, base, to)
+    assert [each["rule_id"] for each in seen["since"]] == ["both", "only-theirs"]
+    assert [each["rule_id"] for each in seen["changes"]] == ["only-mine"]
+    [conflict] = seen["conflicts"]
+    assert [conflict[side] and conflict[side]["principle"] for side in ("base", "mine", "theirs")] == [
+        None, "Mine.", "Theirs.",
+    ]  # fmt: skip
+    with unchanged(world):
+        refused = problem(_rebased(company.owner, draft, to), 409, "conflicts")
+        assert [each["pointer"] for each in refused["errors"]] == ["/keep/both"]
+        problem(_rebased(company.owner, draft, to - 1, both="mine"), 412, "version_moved")
+        problem(_rebased(second, draft, to, both="mine"), 403, "not_the_author")
+    done = ok(_rebased(company.owner, draft, to, both="mine"))
+    assert (done["id"], done["base_version"], done["revision"]) == (draft["id"], to, 2)
+    kept = {each["id"]: each["principle"] for each in done["rules"]}
+    assert kept == {each["id"]: each["principle"] for each in theirs} | {"both": "Mine.", "only-mine": "Because."}
+    ok(ask(company.owner, done, "submit"))
+
+    key = once()
+    address, body = f"{DRAFTS}/{handed['id']}/rebase", {"to_version": to, "keep": {"both": "theirs"}}
+    anew = ok(company.owner.api.post(address, json=body, headers=key))
+    assert (anew["status"], anew["rules"]) == (
+        "draft",
+        [*theirs, ok(ask(company.owner, done, "withdraw"))["rules"][-1]],
+    )
+    assert ok(company.owner.api.post(address, json=body, headers=key))["id"] == anew["id"] != handed["id"]
+    assert ok(company.owner.api.get(f"{DRAFTS}/{handed['id']}"))["status"] == "withdrawn"
+    problem(_rebased(company.owner, handed, to, both="mine"), 409, "already_decided")
+    ok(ask(company.owner, anew, "submit"))
+    assert ok(ask(company.owner, anew, "publish"))["version"] == to + 1
+    publish(company, rules)
+
+
+def test_the_history_is_listed_without_its_rules(company: Organisation) -> None:
+    newest, rules = _now(company)
+    first = ok(company.owner.api.get("/v1/constitution/history", params={"limit": 1}))
+    assert [(each["version"], each["rules"]) for each in first["items"]] == [(newest, len(rules))]
+    found, page = first["items"], first
+    while page["has_more"]:
+        page = ok(company.owner.api.get("/v1/constitution/history", params={"cursor": page["next_cursor"]}))
+        found += page["items"]
+    assert [each["version"] for each in found] == list(range(newest, 0, -1))
+    ages = ok(company.owner.api.get("/v1/constitution/since"))
+    assert {each["id"] for each in ages} == {each["id"] for each in rules}
+    assert {each["version"] <= newest for each in ages} == {True}
 
 
 def test_a_repeated_draft_is_the_same_one(company: Organisation) -> None:
