@@ -130,6 +130,28 @@ def test_what_was_approved_and_not_done_is_told(world: World) -> None:
     assert told(world, permitted) == []
 
 
+def test_what_nobody_decided_is_told_to_whom_the_workflow_names(world: World) -> None:
+    waiting = world.payment()
+    world.rows("alter table app.exceptions disable trigger user")
+    world.rows("update app.exceptions set expires_at = now() where id = %s", waiting.exception)
+    for (name,) in world.rows("select tgname from pg_trigger where tgrelid = 'app.exceptions'::regclass"
+                              " and not tgisinternal"):  # fmt: skip
+        world.rows(f"alter table app.exceptions enable always trigger {name}")
+    for _ in "ab":
+        world.call(ACME.system("expire_exceptions"), "expire_exception_v1", {"id": waiting.exception})
+    assert world.status(waiting) == "expired"
+    alerts = "select severity, status, occurrences, contact, subject_id::text from app.alerts where kind = %s"
+    contact = world.value(
+        "select spec ->> 'escalation_contact' from app.workflow_versions where tenant_id = %s limit 1", ACME.id
+    )
+    assert world.rows(alerts, "exception.expired") == [("warning", "open", 1, contact, waiting.exception)]
+    assert told(world, waiting) == []
+    # What a person decided is told to nobody.
+    rejected = world.payment()
+    world.call(ACME.user(), "decide_exception_v1", world.verdict(rejected, verdict="reject", reason="no"))
+    assert len(world.rows(alerts, "exception.expired")) == 1
+
+
 def test_what_only_a_client_wanted_is_answered_to_the_client(world: World) -> None:
     """And what the loop of a workflow proposed has no client that would read the answer."""
     own = world.note()
