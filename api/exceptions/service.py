@@ -17,7 +17,7 @@ from api.exceptions.models import Asked, NewComment, Repropose, Verdict, Verdict
 from api.gate.models import HARD_GATES, Decision, Facts, Outcome, Proposal, Proposer
 from api.ids import new_id
 from api.pagination import PageRequest
-from api.privacy.sealing import opened_run
+from api.privacy.sealing import shown_run
 from api.sql import query
 from api.workflows import facts as workflow_facts
 
@@ -62,7 +62,7 @@ async def get(principal: Principal, exception_id: UUID) -> dict[str, Any]:
         row = await cursor.fetchone()
     if row is None:
         raise Problem(404, "not_found", "There is no such exception.")
-    return opened_run(row)
+    return shown_run(row)
 
 
 async def decide(principal: Principal, exception_id: UUID, body: Verdict, once: Idempotency) -> Answer:

@@ -1,5 +1,6 @@
 """Looking at what an action would change, while it waits for a person: what was seen last, and one more read of it."""
 
+import logging
 from typing import Any
 from uuid import UUID
 
@@ -11,12 +12,14 @@ from api.errors import Problem, from_database
 from api.execution import target as targets
 from api.execution.target import Seen, Way
 from api.gate.models import Contract
+from api.privacy.run_keys import Keys, SealBrokenError
 from api.privacy.sealing import opened
 from api.runs import service as runs
 from api.runs.models import NewObservation
 from api.sql import query
 from api.tools import service as tools
 
+log = logging.getLogger("countersign.execution")
 #: Of an answer, so much is shown and compared for a page; before the write all of it is.
 MAX_ANSWER = 200_000
 _GONE: Row = {"result": None, "labels": None, "too_large": False, "erased_classes": ["internal"]}
@@ -133,17 +136,28 @@ async def _seen(principal: Principal, waits: Row, found: list[Way]) -> list[Seen
     asked["observed"] = waits["observed"]
     async with database().tenant_transaction(principal, "exceptions.read") as connection:
         rows = await (await connection.execute(query("execution/reads_of_run"), asked)).fetchall()
-        reads = [opened(waits["keys"], row) for row in rows]
+        reads = _opened(waits["keys"], rows)
         all_seen = [targets.seen(way, reads, waits["observed"]) for way in found]
         ids = [read["id"] for one in all_seen for read in (one.newest, one.based_on) if read]
         wanted = {"run_id": waits["run_id"], "ids": ids, "bytes": MAX_ANSWER}
         answers = await (await connection.execute(query("execution/answers_of_reads"), wanted)).fetchall()
-    by_id = {row["id"]: opened(waits["keys"], row) for row in answers}
+    by_id = {row["id"]: row for row in _opened(waits["keys"], answers)}
     for one in all_seen:
         for read in (one.newest, one.based_on):
             if read is not None:
                 read.update(by_id.get(read["id"], _GONE))
     return all_seen
+
+
+def _opened(keys: Keys, rows: list[Row]) -> list[Row]:
+    """Those that open; what does not is as if nobody had read it, so that a person looks again or decides without."""
+    found: list[Row] = []
+    for row in rows:
+        try:
+            found.append(opened(keys, row))
+        except SealBrokenError:
+            log.exception("observation %s does not open", row["id"])
+    return found
 
 
 def _read(one: Seen) -> dict[str, Any]:

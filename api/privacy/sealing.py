@@ -5,6 +5,7 @@ each sealed part; the labels themselves are within. So a class is gone when its 
 is. What was kept before there were keys is plain, and is read as it is.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,10 @@ from api.errors import Problem
 from api.privacy import run_keys
 from api.privacy.run_keys import Keys
 
+log = logging.getLogger("countersign.privacy")
+#: What is said in the place of what does not open.
+UNOPENED = "What was read does not open: its seal is broken, or its key is not here. Its digest stays."
+_NOTHING: dict[str, Any] = {"args": {}, "result": None, "labels": {}}
 #: A leaf of a document: the way to it (names, and numbers of items), its value, and its label.
 Leaf = list[Any]
 _DEFAULT_CLASS = "internal"
@@ -88,6 +93,27 @@ def opened_run(run: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(run)
     if (keys := found.pop("keys", None)) is not None:
         found["observations"] = [opened(keys, each) for each in found["observations"]]
+    return found
+
+
+def shown(keys: Keys, row: Mapping[str, Any]) -> dict[str, Any]:
+    """As `opened`, to be shown to somebody: of an observation that does not open, `error` says so, and no part is told.
+
+    Nothing is decided on this; what decides takes `opened`, which raises.
+    """
+    try:
+        return opened(keys, row)
+    except run_keys.SealBrokenError:
+        log.exception("observation %s does not open", row["id"])
+    nothing = {name: value for name, value in _NOTHING.items() if name in row}
+    return {**row, **nothing, "error": UNOPENED}
+
+
+def shown_run(run: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's or an exception's observations to be shown to somebody, of what the database tells with its `keys`."""
+    found = dict(run)
+    if (keys := found.pop("keys", None)) is not None:
+        found["observations"] = [shown(keys, each) for each in found["observations"]]
     return found
 
 

@@ -49,7 +49,7 @@ async def get(principal: Principal, run_id: UUID) -> dict[str, Any]:
         row = await (await connection.execute(query("runs/get_run"), {"id": run_id})).fetchone()
     if row is None:
         raise Problem(404, "not_found", "There is no such run.")
-    return sealing.opened_run(row)
+    return sealing.shown_run(row)
 
 
 def _granted(facts: Facts, body: NewObservation) -> tuple[Contract, ToolGrant]:

@@ -106,6 +106,23 @@ def test_a_run_that_does_not_open_is_named_and_ends_no_search(fresh: Organisatio
     assert ok(fresh.owner.api.get("/v1/audit/verify"))["ok"]
 
 
+def test_what_does_not_open_keeps_nobody_from_deciding(fresh: Organisation, world: World) -> None:
+    """The run and the exception are shown, say so, and can be decided; what the agent proposes next is not."""
+    with at_work(fresh) as agent:
+        seen = agent.observe()
+        asked = agent.propose(NOTE, note(), confidence=0.1, evidence=[{"observation_id": seen["id"]}])
+        spoil(world, agent.run_id)
+        api, exception = fresh.approver.api, f"/v1/exceptions/{asked['exception']['id']}"
+        [shown] = ok(api.get(exception))["observations"]
+        assert (shown["result"], "does not open" in shown["error"]) == (None, True)
+        read = ok(api.get(f"/v1/runs/{agent.run_id}/observations/{seen['id']}"))
+        assert (read["result"], read["error"]) == (None, shown["error"])
+        assert ok(api.get(f"/v1/runs/{agent.run_id}"))["actions"]
+        assert ok(api.get(f"{exception}/target"))["compared"] is False
+        verdict = {"verdict": "reject", "digest": asked["digest"], "reason": "Nobody can see what this rests on."}
+        assert ok(api.post(f"{exception}/decision", json=verdict, headers=once()))["status"] == "rejected"
+
+
 def test_who_may_not_ask_is_refused(fresh: Organisation) -> None:
     body = {"subject": {"type": "iban", "id": IBAN}, "reason": "no", "dry_run": True}
     with at_work(fresh) as agent:

@@ -7,7 +7,8 @@ from api.auth import Principal
 from api.db import database
 from api.errors import Problem
 from api.pagination import PageRequest
-from api.privacy.sealing import opened
+from api.privacy.run_keys import SealBrokenError
+from api.privacy.sealing import UNOPENED, shown
 from api.runs import service as runs
 from api.runs import tokens
 from api.runs.loop.thinking import notes
@@ -75,7 +76,7 @@ async def _read(principal: Principal, run_id: UUID, **narrowed: Any) -> list[tup
     parameters = {"run_id": run_id, "id": None, "ids": None, "bytes": None, "limit": 200} | narrowed
     async with database().tenant_transaction(principal, "runs.read") as connection:
         rows = await (await connection.execute(query("runs/history/get_observations"), parameters)).fetchall()
-    return [(row.pop("workflow"), opened(row.pop("kept"), row)) for row in rows]
+    return [(row.pop("workflow"), shown(row.pop("kept"), row)) for row in rows]
 
 
 def _joined(these: list[dict[str, Any]], those: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -96,5 +97,8 @@ def _step(kept: dict[str, Any], step: dict[str, Any]) -> dict[str, Any]:
     sealed = step.pop("sealed")
     if sealed is None:
         return step
-    said = notes(kept, sealed)
+    try:
+        said = notes(kept, sealed)
+    except SealBrokenError:
+        said = UNOPENED
     return step | ({"erased": True} if said is None else {"notes": said})
