@@ -28,16 +28,12 @@ SETTINGS = {
     "max_connections": "300",
     "timezone": "UTC",
     "log_timezone": "UTC",
-}
-# A throw-away cluster need not survive the machine. It does survive the death of its processes: what it
-# committed is with the kernel, which synchronous_commit=off would not promise. What it shares between processes
-# lies beside its data, to be removed with it when it is killed.
-VOLATILE_SETTINGS = {
-    "fsync": "off",
-    "full_page_writes": "off",
-    "max_wal_size": "256MB",
+    # Beside the data, to be removed with them when the cluster is killed; elsewhere it would stay in memory.
     "dynamic_shared_memory_type": "mmap",
 }
+# A throw-away cluster need not survive the machine. It does survive the death of its processes: what it
+# committed is with the kernel, which synchronous_commit=off would not promise.
+VOLATILE_SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "256MB"}
 
 
 class PostgresError(Exception):
