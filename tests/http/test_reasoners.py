@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -175,16 +176,19 @@ def test_the_texts_are_kept_only_as_sealed(place: Thinking) -> None:
     assert "Northwind" not in json.dumps(kept)
 
 
-def test_sixteen_at_once_cannot_overspend(place: Thinking) -> None:
-    """Each reserves what it takes at most; there is room for three of them, and no more are made."""
+@pytest.mark.parametrize(("runs", "per_run"), [(1, 4), (16, 4000)])
+def test_sixteen_at_once_cannot_overspend(place: Thinking, runs: int, per_run: int) -> None:
+    """Each reserves what it takes at most; there is room for three, of a run or of a day, and no more are made."""
     declared = spec("anthropic")
     bound = _bound(place, declared)
-    declared = spec("anthropic", budget={"tokens_per_run": 4 * bound - 1, "tokens_per_day": 4 * bound - 1})
+    budget = {"tokens_per_run": per_run * bound - 1, "tokens_per_day": 4 * bound - 1}
+    declared = spec("anthropic", budget=budget)
     run = place.run(declared)
+    others = [place.again(run) for _ in range(runs - 1)]
     place.fault("hang", times=16, seconds=1)
     ask = place.ask(run)
     before = len(place.told())
-    came = thoughts(declared, [ask] * 16)
+    came = thoughts(declared, [ask, *(replace(ask, run_id=one) for one in others)] * (16 // runs))
     refused = [one for one in came if isinstance(one, ReasonerError)]
     assert {one.kind for one in refused} == {"budget"}
     assert len(place.told()) - before == 16 - len(refused) == 3

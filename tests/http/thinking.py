@@ -94,6 +94,14 @@ class Thinking:
         self.world.call(user("developer"), "submit_workflow_version_v1", {"slug": slug, "version": 1})
         approval = {"slug": slug, "version": 1, "reason": "reviewed"}
         self.world.call(user("admin"), "approve_workflow_version_v1", approval)
+        return self._started(slug)
+
+    def again(self, run: UUID) -> UUID:
+        """Another run of the same workflow."""
+        named = "select w.slug from app.workflows w join app.runs r on r.workflow_id = w.id where r.id = %s"
+        return self._started(self.world.value(named, str(run)))
+
+    def _started(self, slug: str) -> UUID:
         run = {"id": str(new_id()), "workflow": slug, "trigger": "call", "instruction": "Pay.", "subject": None}
         self.world.call(ACME.service(), "start_run_v1", run)
         return UUID(run["id"])
