@@ -56,6 +56,7 @@ DONE = {
     "saved": "Saved.",
     "cancelled": "Cancelled. It is never done.",
     "run_cancelled": "Stopped. The loop takes no further step.",
+    "run_again": "This run does it again. You approve nothing of it, since you asked for it.",
     "run_undo": "The run is being undone, the last write first. Load this page again to see how far it is.",
     "undo_proposed": "This is the undo. It is an action like any other: the gate has decided on it.",
     "requeued": "It is tried again, with fresh attempts.",

@@ -19,7 +19,7 @@ from api.execution.models import Compensation
 from api.pagination import Paging
 from api.runs.history import service as history
 from api.runs.loop import service as loop
-from api.runs.models import Ending
+from api.runs.models import Ending, Restart
 
 router = page_router()
 #: Events of a run on one page; of the reads among them, how large one may be, as it is kept, and all of them together,
@@ -70,6 +70,17 @@ async def cancel(request: Request, run_id: UUID, who: Reader, form: Sent) -> Res
     return to(f"/runs/{run_id}?done=run_cancelled")
 
 
+@router.post("/runs/{run_id:uuid}/restart")
+async def restart(request: Request, run_id: UUID, who: Reader, form: Sent) -> Response:
+    """Has another run do what a failed one was for."""
+    try:
+        body = filled(Restart, {"reason": form.text("reason")})
+        answer = await loop.restart(who.principal, run_id, body.reason, form.once)
+    except Exception as error:
+        return await _run(request, who, run_id, problem=problem_of(error))
+    return to(f"/runs/{answer.result['id']}?done=run_again")
+
+
 @router.get("/runs/{run_id:uuid}/undo")
 async def show_undo(request: Request, run_id: UUID, who: Reader) -> Response:
     """What undoing the run would do, and what became of it where somebody has asked for it."""
@@ -111,6 +122,7 @@ async def _run(
         events=shown, start=start, total=len(events), size=EVENTS, reads=reads, titles=titles, members=members,
         changes=run_timeline.changes(reads, trace), totals=run_timeline.totals(trace), cost=run_timeline.cost,
         report=report, cancellable=trace["driven_by"] == "loop" and trace["status"] in _OPEN,
+        restartable=trace["driven_by"] == "loop" and trace["status"] == "failed",
     )  # fmt: skip
 
 
