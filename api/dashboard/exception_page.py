@@ -165,18 +165,19 @@ async def _page(
     shown = await service.get(who.principal, exception_id)
     contracts = await tools.contracts_of(who.principal, [shown["tool"]])
     contract = contracts.get(shown["tool"])
-    members, comments, similar, target = await asyncio.gather(
+    members, comments, similar, target, onward = await asyncio.gather(
         people(who),
         service.list_comments(who.principal, exception_id),
         _similar(who, shown),
         _target(who, contract, shown),
+        _next_one(who, shown),
     )
     before = await actions.get(who.principal, shown["supersedes"]) if shown["supersedes"] else None
     return page(
         who, "exception.html", request=request, status=status, problem=problem, typed=typed, shown=shown,
         contract=contract, contracts=contracts, members=members, comments=comments, similar=similar, before=before,
         rejections=REJECTIONS, target=target, short=brief(shown, contract, target),
-        money=money(contract, shown["args"]),
+        money=money(contract, shown["args"]), onward=onward,
     )  # fmt: skip
 
 
@@ -185,6 +186,14 @@ async def _target(who: Visitor, contract: Contract | None, shown: dict[str, Any]
     if not execution.has_a_way(contract, shown["args"]):
         return None
     return await execution.target(who.principal, shown["id"])
+
+
+async def _next_one(who: Visitor, shown: dict[str, Any]) -> dict[str, Any] | None:
+    """What waits and ends first, for whoever has decided this one; None while it is open."""
+    if shown["status"] == "open" or not who.may("exceptions.decide"):
+        return None
+    listed = await service.list_exceptions(who.principal, PageRequest(limit=1, cursor=None), Asked(status="open"))
+    return next(iter(listed["items"]), None)
 
 
 async def people(who: Visitor) -> dict[str, dict[str, Any]]:
