@@ -10,7 +10,7 @@ from api.hooks import service as hooks
 from api.model_providers import service as model_providers
 from api.notifications import service as notifications
 from api.privacy import service as privacy
-from functions.runtime import noted, run_until_complete
+from functions.runtime import AllFailedError, noted, run_until_complete
 
 BATCH = 100
 #: No batch is begun after this many seconds; the next run goes on.
@@ -21,6 +21,7 @@ async def run(now: datetime) -> dict[str, int]:
     """Rewraps until nothing is left to do or the time is over; answers how much, and what is left under each key.
 
     `left_<key id>`: at zero, or missing, the key may be removed from COUNTERSIGN_KEK. May run any number of times.
+    Raises AllFailedError when nothing of what is left could be wrapped: the heartbeat says that it is stuck.
     """
     begin_until = time.monotonic() + BUDGET_SECONDS
     total = {"rewrapped": 0, "beaten": 0, "failed": 0}
@@ -33,7 +34,10 @@ async def run(now: datetime) -> dict[str, int]:
             left = Counter(done.left)
             for other in others:
                 left.update(other["left"])
-            return total | {f"left_{key or 'unknown'}": count for key, count in sorted(left.items())}
+            counts = total | {f"left_{key or 'unknown'}": count for key, count in sorted(left.items())}
+            if total["failed"] and not total["rewrapped"]:
+                raise AllFailedError(counts)
+            return counts
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, int]:

@@ -9,12 +9,16 @@ from datetime import UTC, datetime
 
 from api.config import settings
 from functions import rotate_keys
+from functions.runtime import AllFailedError
 
 
 async def rotate() -> dict[str, int]:
     """Runs the scheduled function until it has nothing more to do."""
     while True:
-        done = await rotate_keys.run(datetime.now(UTC))
+        try:
+            done = await rotate_keys.run(datetime.now(UTC))
+        except AllFailedError as error:
+            done = error.counts
         print(f"rewrapped {done['rewrapped']}, replaced meanwhile {done['beaten']}, failed {done['failed']}")
         if done["rewrapped"] + done["beaten"] == 0:
             return done

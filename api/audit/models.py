@@ -1,5 +1,6 @@
 """The audit log as the API shows it."""
 
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
@@ -38,6 +39,20 @@ class PlacedEvent(AuditEvent):
     holds: bool
     head_seq: int
     signed_at_seq: int | None
+
+
+class SignedHead(BaseModel):
+    """The log as it stood, signed: keep it elsewhere, and nobody can rewrite what came before without it showing.
+
+    signature: Ed25519, base64url, by the key of this id in `/.well-known/jwks.json`, over the text
+    `countersign-audit-head <tenant> <seq> <hash>`. hash: of event `seq`, in hex.
+    """
+
+    seq: int
+    hash: str
+    signature: str
+    key_id: str
+    created_at: datetime
 
 
 class VerifiedPart(BaseModel):

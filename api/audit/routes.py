@@ -6,7 +6,7 @@ from fastapi import Query
 from fastapi.responses import StreamingResponse
 
 from api.audit import service
-from api.audit.models import AuditEvent, PlacedEvent, Verification, VerifiedPart
+from api.audit.models import AuditEvent, PlacedEvent, SignedHead, Verification, VerifiedPart
 from api.audit.search import Searching
 from api.auth import Caller
 from api.pagination import Page, Paging
@@ -32,6 +32,12 @@ async def get_audit_event(seq: int, caller: Caller) -> Any:
 async def list_audit_types(caller: Caller) -> Any:
     """The types of events that the log has."""
     return await service.list_types(caller)
+
+
+@router.get("/audit/checkpoints", operation_id="list_audit_checkpoints", response_model=Page[SignedHead])
+async def list_audit_checkpoints(caller: Caller, page: Paging) -> Any:
+    """Heads of the log that were signed after they verified, newest first: what to keep outside of this deployment."""
+    return await service.list_checkpoints(caller, page)
 
 
 @router.get("/audit/verify", operation_id="verify_audit", response_model=Verification)

@@ -5,12 +5,17 @@ from typing import Any
 
 from api.audit.export import MEDIA, Format, pieces
 from api.audit.search import Search
+from api.audit.watch import due as due_watches
+from api.audit.watch import look
 from api.auth import Principal
 from api.db import database
 from api.pagination import PageRequest
 from api.sql import query
 
-__all__ = ["MEDIA", "Format", "Search", "export", "get_event", "list_events", "list_types", "verify", "verify_part"]
+__all__ = [
+    "MEDIA", "Format", "Search", "due_watches", "export", "get_event", "list_checkpoints", "list_events", "list_types",
+    "look", "verify", "verify_part",
+]  # fmt: skip
 
 
 async def list_events(principal: Principal, page: PageRequest, search: Search) -> dict[str, Any]:
@@ -18,6 +23,14 @@ async def list_events(principal: Principal, page: PageRequest, search: Search) -
     parameters = search.parameters() | {"before": page.before(), "limit": page.limit + 1}
     async with database().tenant_transaction(principal, "audit.read") as connection:
         rows = await (await connection.execute(query("audit/list_events"), parameters)).fetchall()
+    return page.page(rows, "seq")
+
+
+async def list_checkpoints(principal: Principal, page: PageRequest) -> dict[str, Any]:
+    """Signed heads of the log, newest first."""
+    async with database().tenant_transaction(principal, "audit.read") as connection:
+        parameters = {"before": page.before(), "limit": page.limit + 1}
+        rows = await (await connection.execute(query("audit/list_checkpoints"), parameters)).fetchall()
     return page.page(rows, "seq")
 
 

@@ -14,10 +14,18 @@ class TenantName(BaseModel):
 
 
 class ChainHead(BaseModel):
-    """Where the audit log stood when this was looked at: the number and the hash of its last event."""
+    """Where the audit log stood when this was looked at: the number and the hash of its last event.
+
+    verified_at, verified_to: when the whole of it last verified by schedule, and to which event; null before the first
+    time. broken_at: the first event that does not fit, if the log is broken; found_at: since when that is known.
+    """
 
     seq: int
     hash: str
+    verified_at: datetime | None = None
+    verified_to: int | None = None
+    broken_at: int | None = None
+    found_at: datetime | None = None
 
 
 class Evidence(BaseModel):

@@ -6,13 +6,14 @@ from importlib import import_module
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Response
 
 from api.auth import Caller
 from api.config import settings
 from api.errors import RESPONSES, Problem
 from api.gate.models import Environment
 from api.monitoring import service
+from api.monitoring.heartbeats import FUNCTIONS as HEARTBEATS
 from api.monitoring.models import (
     Acknowledgement,
     Alert,
@@ -20,6 +21,7 @@ from api.monitoring.models import (
     AlertEvent,
     AlertState,
     AlertStatus,
+    DeepHealth,
     Metrics,
     NewOwner,
     Resolution,
@@ -32,17 +34,32 @@ from api.routing import slice_router
 router = APIRouter(responses=RESPONSES)
 alerts = slice_router("monitoring")
 
-#: The scheduled functions that GET /cron/{function} may start.
-FUNCTIONS = (
-    "execute_actions", "advance_runs", "expire_exceptions", "refresh_tokens", "rotate_keys", "purge_expired",
-    "calibrate", "deliver_notifications",
-)  # fmt: skip
+#: The scheduled functions that GET /cron/{function} may start, each watched for its heartbeat.
+FUNCTIONS = tuple(HEARTBEATS)
 
 
 @router.get("/v1/health", tags=["monitoring"], operation_id="get_health")
 async def get_health() -> dict[str, str]:
     """Liveness: the process answers. It says nothing of the database."""
     return {"status": "ok"}
+
+
+@router.get(
+    "/v1/health/deep",
+    tags=["monitoring"],
+    operation_id="get_deep_health",
+    response_model=DeepHealth,
+    responses={503: {"model": DeepHealth, "description": "Something does not run as it has to."}},
+)
+async def get_deep_health(response: Response) -> Any:
+    """Whether the database answers, every scheduled function has run well lately, and every audit log verifies.
+
+    503 with the reasons where not. For a watcher outside of this deployment: it needs no credential, and names no
+    organisation. An answer is good for ten seconds.
+    """
+    wrong = await service.unwell()
+    response.status_code = 503 if wrong else 200
+    return {"status": "failing" if wrong else "ok", "reasons": wrong}
 
 
 @router.get("/cron/{function}", include_in_schema=False)

@@ -7,10 +7,18 @@ from uuid import UUID
 from api.auth import Principal
 from api.db import database
 from api.errors import Problem
+from api.monitoring.heartbeats import Watcher
 from api.monitoring.metrics import Rows, assembled, window
 from api.monitoring.models import Acknowledgement, NewOwner, Resolution
 from api.pagination import PageRequest
 from api.sql import query
+
+_watcher = Watcher()
+
+
+async def unwell() -> list[str]:
+    """What is wrong with what runs by schedule, a sentence each, as of a moment ago. Never raises."""
+    return await _watcher.told(lambda: database().claim("read_heartbeats_v1"))
 
 
 async def measure(principal: Principal, days: int, environment: str | None, now: datetime) -> dict[str, Any]:

@@ -86,3 +86,16 @@ async def _kept(principal: Principal, claims: dict[str, Any], body: NewOutcome) 
 def key_set() -> dict[str, Any]:
     """The public keys that verify permits; Problem 503 when there are none."""
     return signing.key_set()
+
+
+def sign(text: str) -> tuple[str, str] | None:
+    """The id of the key that signs now, and its signature (Ed25519, base64url) over a text; None without keys.
+
+    A text is never a permit: those are compact JWS, which begin with a header.
+    """
+    return signing.sign_statement(text)
+
+
+def signed(text: str, key_id: str, signature: str) -> bool | None:
+    """Whether the key of this id signed the text; None when this deployment has (or has kept) no such key."""
+    return signing.signed_statement(text, key_id, signature)

@@ -6,7 +6,7 @@ deterministic, so that the same claim gives the same permit.
 
 import hashlib
 import json
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -123,3 +123,24 @@ def verified(permit: str) -> dict[str, Any]:
     if claims["aud"] != audience(claims["tenant"], claims["tool"]):
         raise refused
     return claims
+
+
+def sign_statement(text: str) -> tuple[str, str] | None:
+    """The id of the key that signs now, and its signature (Ed25519, base64url) over a text; None without keys."""
+    for key_id, key in _keys(settings().signing_keys).items():
+        return key_id, _encoded(key.sign(text.encode()))
+    return None
+
+
+def signed_statement(text: str, key_id: str, signature: str) -> bool | None:
+    """Whether the key of this id signed the text; None when this deployment has (or has kept) no such key."""
+    from cryptography.exceptions import InvalidSignature
+
+    key = _keys(settings().signing_keys).get(key_id)
+    if key is None:
+        return None
+    try:
+        key.public_key().verify(urlsafe_b64decode(signature + "=" * (-len(signature) % 4)), text.encode())
+    except (InvalidSignature, ValueError):
+        return False
+    return True

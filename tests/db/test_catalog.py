@@ -31,6 +31,10 @@ WORKER = {
     "claim_channel_rewraps_v1(text,text[],integer)",
     "claim_due_notifications_v1(integer)",
     "claim_old_notifications_v1(integer)",
+    "claim_old_channel_checks_v1(integer)",
+    "claim_audit_watches_v1(integer)",
+    "claim_left_kill_switches_v1(integer)",
+    "read_heartbeats_v1()",
     "claim_overdue_follow_ups_v1(integer)",
     "note_function_run_v1(text,timestamp with time zone,boolean)",
 }
@@ -54,6 +58,7 @@ CALLABLE = {
     "reject_workflow_version_v1", "withdraw_workflow_version_v1",
     "acknowledge_alert_v1", "begin_reconnect_v1", "claim_keep_alive_v1", "claim_revocation_v1", "claim_rewrap_v1",
     "clear_alert_v1", "assign_alert_v1", "alert_history_v1", "audit_event_v1", "verify_audit_part_v1", "controls_v1",
+    "watch_audit_v1", "tell_of_audit_v1", "sign_audit_head_v1", "tell_left_kill_switch_v1", "forget_channel_checks_v1",
     "complete_reconnect_v1", "count_down_connection_v1", "finish_revocation_v1",
     "list_connections_v1", "raise_alert_v1", "resolve_alert_v1", "store_rewrapped_v1",
     "decide_directory_change_v1", "propose_directory_change_v1", "withdraw_directory_change_v1",
@@ -95,7 +100,7 @@ INTERNAL = {
     "agent_was_right(text,uuid,uuid,text)", "worth_of(jsonb)", "currency_of_worth(jsonb)", "weight_of_severity(text)",
 }  # fmt: skip
 APPEND_ONLY = {
-    "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.channel_checks", "app.confidence_thresholds",
+    "app.approvals", "app.audit_checkpoints", "app.audit_events", "app.confidence_thresholds",
     "app.constitution_versions", "app.credential_releases", "app.decisions", "app.directory_settings",
     "app.erasures", "app.erasure_runs", "app.gate_facts",
     "app.incident_entries", "app.incident_reviews", "app.model_calls", "app.model_reservations",

@@ -17,7 +17,7 @@ from api.dashboard.routing import PageRoute
 from api.index import app
 
 #: Answer without a credential: the liveness probe says nothing but that the process lives, and public keys are public.
-OPEN = {"get_health", "get_signing_keys"}
+OPEN = {"get_health", "get_deep_health", "get_signing_keys"}
 #: A place that a browser or a scheduler calls; each has tests of its own, and neither takes a bearer token of ours.
 UNDESCRIBED = {
     "/hooks/{trigger_id}",

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from sandbox.organisation import Organisation
+from sandbox.organisation import Organisation, ok
 from tests.http.emissions import crash_reports
 from tests.http.functions import function
 from tests.http.integrator import NOTE, Agent, at_work, note
@@ -77,8 +77,18 @@ def _old(world: World, observation: str) -> None:
             connection.execute(f"alter table app.observations enable always trigger {trigger}".encode())
 
 
+def _retention(organisation: Organisation) -> list[tuple[str, str, int]]:
+    """What was said of what could not be erased, the newest first."""
+    found = ok(organisation.owner.api.get("/v1/alerts", params={"kind": "retention.failing"}))["items"]
+    assert all(each["owner"]["user_id"] == organisation.owner.user_id for each in found)
+    return [(each["severity"], each["status"], each["occurrences"]) for each in found]
+
+
 @pytest.mark.parametrize("first", ["bad", "good"])
-def test_a_tenant_whose_data_breaks_stops_no_other(world: World, agent: Agent, fresh: Organisation, first: str) -> None:
+def test_a_tenant_whose_data_breaks_stops_no_other(
+    world: World, agent: Agent, shared: Organisation, fresh: Organisation, first: str
+) -> None:
+    """Whoever answers for what could not be erased is told, until it is."""
     world.stack.tick("purge_expired")
     bad = agent.observe(args={"status": "open"})["id"]
     with at_work(fresh) as others:
@@ -94,6 +104,9 @@ def test_a_tenant_whose_data_breaks_stops_no_other(world: World, agent: Agent, f
             assert heartbeat(world, "purge_expired") == (True, True)
             assert scheduled.invoke({}) == {"erased": 0, "failed": 1}
             assert heartbeat(world, "purge_expired") == (False, False)
+        assert _retention(shared)[0] == ("critical", "open", 2)
+        assert _retention(fresh) == []
         assert sum(b"division" in report.lower() for report in reports.received) == 2
     assert world.stack.tick("purge_expired") == {"erased": 1, "failed": 0}
     assert heartbeat(world, "purge_expired") == (True, True)
+    assert _retention(shared)[0] == ("critical", "resolved", 2)
