@@ -12,13 +12,6 @@ AlertStatus = Literal["open", "acknowledged", "resolved"]
 Severity = Literal["info", "warning", "critical"]
 
 
-class DeepHealth(BaseModel):
-    """reasons: what is wrong, a sentence each; empty when nothing is."""
-
-    status: Literal["ok", "failing"]
-    reasons: list[str]
-
-
 class Subject(BaseModel):
     type: str
     id: str
