@@ -22,6 +22,7 @@ from tests.http.test_compensation import (
     finished,
     keeps_contacts,
 )
+from tests.http.test_runs_loop import BILLS, live, start
 from tests.http.world import World
 
 
@@ -144,6 +145,25 @@ def test_a_run_is_undone_after_the_plan_was_shown(
     confirm(page, "Cancel it…", "Cancel the action", "Nobody wants it any more")
     expect(main).to_contain_text("Cancelled. It is never done.")
     expect(main).to_contain_text("Nobody wants it any more")
+
+
+def test_a_run_that_failed_runs_again(browse: Browsing, world: World) -> None:
+    """Whoever is told by its alert gets there, and closes it so."""
+    mail = {"name": "mail", "tool": "sandbox_crm.messages.list", "args": {"contact_id": "{subject/id}"}}
+    called = live(world, observe=[mail, {"name": "bills", "tool": BILLS}])
+    run = start(called)
+    world.stack.tick("advance_runs")
+    page = browse(called.owner, f"/runs/{run['id']}")
+    browse.look(page, "run-failed")
+    confirm(page, "Run it again…", "Run it again", "Its subject is named now")
+    expect(page.locator("main")).to_contain_text("This run does it again.")
+    expect(page.locator("main")).to_contain_text("Its subject is named now")
+    assert run["id"] not in page.url
+    page.goto(f"/runs/{run['id']}")
+    confirm(page, "Run it again…", "Run it again", "Once more")
+    expect(page.get_by_role("alert")).to_contain_text("had run again already")
+    page.goto("/alerts?kind=run.failed&status=resolved")
+    expect(page.locator("[data-row]").first).to_contain_text("call-back")
 
 
 def test_an_unknown_outcome_is_settled_with_the_second_factor_in_place(
