@@ -174,8 +174,8 @@ create trigger incident_follow_ups_keep_columns before update on app.incident_fo
 select private.guard_table('app.incident_follow_ups');
 
 -- Hands over what whoever has just left answered for, in an order that is the same for everybody. What is reviewed, closed or resolved
--- keeps the name of who answered for it then.
-create function private.hand_over(p_tenant uuid, p_user uuid) returns void
+-- keeps the name of who answered for it then. Live workflows that name them by their address are told of: what was approved is not rewritten.
+create function private.hand_over(p_tenant uuid, p_user uuid, p_address text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_owner constant uuid := private.first_owner(p_tenant);
@@ -183,6 +183,7 @@ declare
     v_incidents bigint := 0;
     v_follow_ups bigint;
     v_alerts bigint;
+    v_workflows bigint;
 begin
     if v_owner is null then
         return;  -- nobody is left at all
@@ -204,18 +205,21 @@ begin
     update app.alerts set owner_id = private.answerer_for(tenant_id, subject_type, subject_id)
         where tenant_id = p_tenant and owner_id = p_user and status <> 'resolved';
     get diagnostics v_alerts = row_count;
-    if v_incidents + v_follow_ups + v_alerts > 0 then
+    select count(*) into v_workflows from app.workflows w join app.workflow_versions v
+        on v.tenant_id = w.tenant_id and v.workflow_id = w.id and v.version = w.live_version
+        where w.tenant_id = p_tenant and lower(p_address) in (lower(v.spec ->> 'owner'), lower(v.spec ->> 'escalation_contact'));
+    if v_incidents + v_follow_ups + v_alerts + v_workflows > 0 then
         perform private.raise_alert(p_tenant, null, 'incident.owner_left', 'warning', 'member', p_user::text,
-            format('A member who has left answered for incidents (%s), follow-ups (%s) and alerts (%s); they were handed over.',
-                v_incidents, v_follow_ups, v_alerts),
-            jsonb_build_object('incidents', v_incidents, 'follow_ups', v_follow_ups, 'alerts', v_alerts), v_owner);
+            format('A member who has left answered for incidents (%s), follow-ups (%s) and alerts (%s), which were handed over; '
+                'live workflows that name them (%s) need another in a new version.', v_incidents, v_follow_ups, v_alerts, v_workflows),
+            jsonb_build_object('incidents', v_incidents, 'follow_ups', v_follow_ups, 'alerts', v_alerts, 'workflows', v_workflows), v_owner);
     end if;
 end
 $$;
 create function private.hand_over_of_member() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    perform private.hand_over(old.tenant_id, old.user_id);
+    perform private.hand_over(old.tenant_id, old.user_id, old.email);
     return null;
 end
 $$;
@@ -233,13 +237,13 @@ begin
             union select tenant_id, owner_id from app.incident_follow_ups where status = 'open'
             union select tenant_id, owner_id from app.alerts where status <> 'resolved' and owner_id is not null) o
         where not exists (select from app.members m where m.tenant_id = o.tenant_id and m.user_id = o.owner_id) loop
-        perform private.hand_over(v_left.tenant_id, v_left.owner_id);
+        perform private.hand_over(v_left.tenant_id, v_left.owner_id, null);
     end loop;
 end
 $$;
 
 -- As it was, but somebody answers for every alert: whoever is named, as long as they are a member; the member whose address the contact is;
--- else, where there is no contact either, the owner who has been there longest. Who was put in charge since stays so when it
+-- else, also where the contact has left, the owner who has been there longest. Who was put in charge since stays so when it
 -- happens again; what gets worse goes to whoever is named then.
 create or replace function private.raise_alert(p_tenant uuid, p_environment text, p_kind text, p_severity text, p_subject_type text, p_subject_id text,
     p_title text, p_detail jsonb default '{}', p_owner uuid default null, p_contact text default null)
@@ -250,7 +254,7 @@ declare
     v_owner constant uuid := coalesce(
         (select user_id from app.members where tenant_id = p_tenant and user_id = p_owner),
         (select user_id from app.members where tenant_id = p_tenant and lower(email) = lower(p_contact) order by user_id limit 1),
-        case when p_contact is null then private.first_owner(p_tenant) end);
+        private.first_owner(p_tenant));
 begin
     if not private.may_be_shown(v_detail) then
         v_detail := '{"withheld": true}';
