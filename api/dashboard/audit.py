@@ -26,6 +26,34 @@ SHOWN = 50
 #: Events of one step of verifying: few enough for a page to be there at once, whatever the length of the log.
 STEP = 2_500
 NAMES = ("type", "who", "subject", "since", "until")
+#: What is looked for first: one type of event each, which an index answers in a log of any length.
+FIRST = {
+    "": "Everything", "action.denied": "Refused by the gate", "exception.opened": "Put to people",
+    "exception.approved": "Approved", "exception.rejected": "Rejected", "kill_switch.engaged": "Stopped",
+    "alert.raised": "Alerts", "constitution.published": "Rules published", "member.added": "People added",
+}  # fmt: skip
+#: The types of events in groups, by the first part of their names. What is in none comes last.
+GROUPS = {
+    "What was done": ("action", "attempt", "permit", "late_answer", "requeue", "undo_plan", "undo_step"),
+    "What was read and decided": ("run", "run_key", "run_step", "observation", "decision", "model_call"),
+    "What people decided": ("exception", "approval", "comment", "amendment"),
+    "What went wrong, and was stopped": (
+        "alert", "incident", "incident_entry", "incident_review", "incident_follow_up", "kill_switch",
+        "kill_switch_proof",
+    ),
+    "Rules and workflows": (
+        "constitution", "constitution_draft", "workflow", "workflow_version", "tool", "confidence",
+        "confidence_threshold", "webhook_trigger",
+    ),
+    "People, keys and settings": (
+        "member", "invitation", "service_account", "key", "tenant", "tenant_settings", "model_provider", "model_key",
+        "sealed_key",
+    ),
+    "Connections and the directory": (
+        "connection", "connection_flow", "credential", "disconnection", "directory_entry", "directory_detail",
+        "directory_change", "directory_settings",
+    ),
+}  # fmt: skip
 #: The pages of what events are about, by the kind of subject.
 PAGES = {
     "action": "/actions/{}", "run": "/runs/{}", "exception": "/exceptions/{}", "alert": "/alerts/{}",
@@ -49,6 +77,8 @@ async def show_audit(request: Request, who: Reader) -> Response:
         who, "audit.html", request=request, status=problem.status_code if problem else 200, problem=problem,
         listed=listed, filters=filters, address=address, beginning=not cursor, rows=_rows(chosen, types, people),
         name_of=_namer(people), export=urlencode(filters), pages=PAGES,
+        tabs=[(told, f"/audit?type={kind}" if kind else "/audit", kind == chosen["type"])
+              for kind, told in FIRST.items()],
     )  # fmt: skip
 
 
@@ -138,7 +168,8 @@ def _namer(people: list[tuple[str, list[tuple[str, str]]]]) -> Any:
 def _rows(
     chosen: dict[str, str], types: list[str], people: list[tuple[str, list[tuple[str, str]]]]
 ) -> list[dict[str, Any]]:
-    kinds = [(name, words.event(name)) for name in types]
+    # What is searched for is among them, also where the log has none of it.
+    kinds = grouped(sorted({*types, chosen["type"]} - {""}))
     return [
         {"name": "type", "label": "What", "value": chosen["type"], "options": kinds},
         {"name": "who", "label": "Who", "value": chosen["who"], "options": people},
@@ -146,6 +177,15 @@ def _rows(
         {"name": "since", "label": "From (UTC)", "value": _local(chosen["since"]), "type": "datetime-local"},
         {"name": "until", "label": "Before (UTC)", "value": _local(chosen["until"]), "type": "datetime-local"},
     ]  # fmt: skip
+
+
+def grouped(types: list[str]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The types with their titles, in groups that have any; each type is in one."""
+    group_of = {noun: title for title, nouns in GROUPS.items() for noun in nouns}
+    found: dict[str, list[tuple[str, str]]] = {title: [] for title in (*GROUPS, "Everything else")}
+    for name in types:
+        found[group_of.get(name.partition(".")[0], "Everything else")].append((name, words.event(name)))
+    return [(title, sorted(rows, key=lambda row: row[1])) for title, rows in found.items() if rows]
 
 
 def _local(value: str) -> str:

@@ -196,14 +196,18 @@ def _chosen(request: Request) -> dict[str, str]:
     """What the address asks for; what it says that is not known counts as not said."""
     given = request.query_params
     tab = given.get("tab", "") if given.get("tab") in TABS else "open"
-    usual = "created_at" if tab == "decided" else "expires_at"
     known: dict[str, Any] = {"severity": SEVERITIES, "kind": KINDS, "age": AGES}
     chosen = {name: value if (value := given.get(name, "")) in values else "" for name, values in known.items()}
     sort = given.get("sort", "")
     return chosen | {
-        "tab": tab, "sort": sort if sort in get_args(Sort) else usual, "workflow": given.get("workflow", "")[:63],
+        "tab": tab, "sort": sort if sort in get_args(Sort) else _usual(tab), "workflow": given.get("workflow", "")[:63],
         "class": given.get("class", "")[:64],
     }  # fmt: skip
+
+
+def _usual(tab: str) -> str:
+    """The order of a tab when none is asked for."""
+    return "created_at" if tab == "decided" else "expires_at"
 
 
 def _filters(chosen: dict[str, str], slugs: list[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -215,5 +219,6 @@ def _filters(chosen: dict[str, str], slugs: list[tuple[str, str]]) -> list[dict[
         {"name": "workflow", "label": "Workflow", "value": chosen["workflow"], "options": slugs or [("", "Any")]},
         {"name": "kind", "label": "Kind", "value": chosen["kind"], "options": list(KINDS.items())},
         {"name": "age", "label": "Waits for", "value": chosen["age"], "options": list(AGES.items())},
-        {"name": "sort", "label": "Order", "value": chosen["sort"], "options": list(SORTS.items())},
+        {"name": "sort", "label": "Order", "value": chosen["sort"], "options": list(SORTS.items()),
+         "usual": _usual(chosen["tab"])},
     ]

@@ -265,7 +265,7 @@ def block(text: Any, passages: Iterable[Any] = (), source: str = "", more: str =
 def _caption(source: str, found: list[Span]) -> Markup:
     told = [Markup('<span class="badge badge-warn">Untrusted text</span>')]
     if source:
-        told.append(Markup("<span>from {}</span>").format(_marked(source[:200])))
+        told.append(Markup("<span>from {}</span>").format(_marked(source[:1].lower() + source[1:200])))
     if found:
         kinds = words.sentence(sorted({words.text("signal", span.kind).lower() for span in found}))
         told.append(

@@ -40,6 +40,15 @@ def test_the_log_is_searched_and_taken_along(browse: Browsing, shared: Organisat
     for told in ("Holds in the chain", "Is what this one names", "The same"):
         expect(main).to_contain_text(told)
     browse.look(page, "audit-event")
+    page.goto("/audit")
+    page.get_by_role("link", name="Put to people").click()
+    for row in page.locator("tbody tr").all():
+        expect(row).to_contain_text(event("exception.opened"))
+    expect(page.get_by_label("What", exact=True)).to_have_value("exception.opened")
+    groups = page.get_by_label("What", exact=True).locator("optgroup")
+    expect(groups.filter(has=page.locator("option[value='exception.opened']"))).to_have_attribute(
+        "label", "What people decided"
+    )
     page.goto("/audit?since=yesterday")
     expect(page.get_by_role("alert")).to_contain_text("write 2026-11-28")
     page.goto("/audit?type=action.proposed&until=2020-01-01")

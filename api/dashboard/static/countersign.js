@@ -213,7 +213,7 @@ function selecting() {
 // form is on its way; and not at all where the person has switched them off (WCAG 2.2, 2.1.4), as who speaks to a
 // computer has to.
 const help = [["j", "Next"], ["k", "Previous"], ["Enter", "Open"], ["a", "To approve"], ["r", "To reject"],
-  ["e", "Edit"], ["u", "Back to the list"], ["?", "This help"]];
+  ["e", "Edit"], ["n", "Next that waits"], ["u", "Up, to the list"], ["?", "This help"]];
 const kept = {
   get off() { try { return localStorage.getItem("countersign.keys") === "off"; } catch { return false; } },
   set off(off) { try { localStorage.setItem("countersign.keys", off ? "off" : "on"); } catch { /* Nothing is kept here. */ } },
@@ -266,7 +266,7 @@ document.addEventListener("keydown", (event) => {
   if (event.target.closest?.("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable], dialog")) return;
   if (event.key === "j" || event.key === "k") move(event.key === "j" ? 1 : -1);
   else if (event.key === "?") showHelp();
-  else if (!/^[areu]$/.test(event.key) || !goTo(event.key)) return;
+  else if (!/^[arenu]$/.test(event.key) || !goTo(event.key)) return;
   event.preventDefault();
 });
 
@@ -285,4 +285,6 @@ polling();
 previewing();
 changing();
 selecting();
-document.querySelector("[data-focus]")?.focus();
+// What was done, or is wrong, comes first for who cannot see it; a place that was asked for comes before what was done.
+const first = document.querySelector("[data-focus]");
+if (first && !(location.hash && first.matches("[role=status]"))) first.focus();
