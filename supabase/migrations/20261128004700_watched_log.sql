@@ -209,10 +209,10 @@ begin
 end
 $$;
 
--- What the watch of the caller's log found last: {verified_at, verified_to, broken_at, found_at}, null before the first look.
+-- What the watch of the caller's log found last: {verified_at, verified_to, broken_at, found_at}, each null before the first look.
 create function private.watch_of(p_tenant uuid) returns jsonb
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select jsonb_build_object('verified_at', whole_at, 'verified_to', anchor_seq, 'broken_at', broken_at, 'found_at', found_at)
+    select jsonb_build_object('verified_at', max(whole_at), 'verified_to', max(anchor_seq), 'broken_at', max(broken_at), 'found_at', max(found_at))
     from private.audit_watches where tenant_id = p_tenant
 $$;
 
@@ -293,7 +293,7 @@ begin
     into v_events from private.text_items(p_args -> 'types') t (type);
     return jsonb_build_object('tenant', (select jsonb_build_object('id', tenant_id, 'name', name) from app.tenants where tenant_id = v_principal.tenant_id),
         'checked_at', clock_timestamp(), 'since', v_since, 'hard_gates', v_hard_gates,
-        'chain', (select jsonb_build_object('seq', seq, 'hash', encode(hash, 'hex')) || coalesce(private.watch_of(tenant_id), '{}')
+        'chain', (select jsonb_build_object('seq', seq, 'hash', encode(hash, 'hex')) || private.watch_of(tenant_id)
             from app.audit_heads where tenant_id = v_principal.tenant_id),
         'workflows', v_workflows, 'more', greatest(v_live - 100, 0), 'events', coalesce(v_events, '{}'));
 end

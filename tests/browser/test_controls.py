@@ -6,6 +6,7 @@ from playwright.sync_api import expect
 
 from sandbox.organisation import Organisation, ok
 from tests.browser.browsing import Browsing
+from tests.http.world import World
 
 
 def test_the_nine_controls_are_shown_with_their_evidence(browse: Browsing, shared: Organisation) -> None:
@@ -41,3 +42,18 @@ def test_what_is_missing_is_said_and_the_whole_is_not_verified(browse: Browsing,
     card = page.locator("section:has(#control-8)")
     expect(card).to_contain_text("Not verified")
     expect(card.get_by_text("A kill switch is engaged over it")).to_be_visible()
+
+
+def test_a_broken_log_is_said_first(browse: Browsing, fresh: Organisation, world: World) -> None:
+    """As the watch found it (tests/http/test_watch.py)."""
+    page = browse(fresh.owner, "/controls")
+    expect(page.locator("dl.facts").first).to_contain_text("Not yet")
+    with world.database.connect("superuser") as connection:
+        columns = "tenant_id, whole_at, anchor_seq, broken_at, found_at"
+        found = f"insert into private.audit_watches ({columns}) values (%s, now(), 9, 5, now())"
+        connection.execute(found.encode(), (fresh.tenant_id,))
+    page.reload()
+    expect(page.locator("main")).to_contain_text("The audit log is broken from event 5 on")
+    expect(page.locator("dl.facts").first).to_contain_text("to event 9")
+    expect(page.locator("section:has(#control-3)")).to_contain_text("Not verified")
+    browse.look(page, "controls-broken-log")
