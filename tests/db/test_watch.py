@@ -11,6 +11,8 @@ import psycopg
 import pytest
 
 from sandbox.postgres import Server
+from tests.concurrency.together import together
+from tests.db.channels import alert
 from tests.db.founding import peopled, world_from
 from tests.db.names import ACME, GLOBEX, Row, Tenant
 from tests.db.world import World
@@ -211,3 +213,24 @@ def test_only_the_schedule_watches(seen: World) -> None:
                 seen.call(claims, function, args)
     due = seen.value("select app.claim_audit_watches_v1(10)")
     assert {item["tenant_id"] for item in due}.isdisjoint({ACME.id, GLOBEX.id})
+
+
+def test_what_is_written_meanwhile_breaks_nothing(world: World) -> None:
+    """Two watches at once, part by part, while others write without pause: no false alarm, and one looks at a time."""
+    before = world.last_event()
+
+    def writing(connection: psycopg.Connection[Any]) -> Row:
+        for _ in range(60):
+            world.call(ACME.system(), "raise_alert_v1", alert(ACME), connection=connection)
+        return {}
+
+    def watching(connection: psycopg.Connection[Any]) -> Row:
+        looks = [world.call(ACME.system(), "watch_audit_v1", {"limit": 7}, connection=connection) for _ in range(60)]
+        return {"broken": [look["broken_at"] for look in looks if look["broken_at"] is not None]}
+
+    answers = together(world, [writing, watching, writing, watching])
+    assert answers == [{}, {"broken": []}, {}, {"broken": []}]
+    while not (found := world.call(ACME.system(), "watch_audit_v1", {"limit": 1000}))["done"]:
+        pass
+    assert (found["broken_at"], found["seq"]) == (None, world.last_event())
+    assert found["seq"] == before + 120
