@@ -83,11 +83,19 @@ def test_nothing_goes_while_it_is_to_be_kept(world: World, done: Action) -> None
 
 
 def test_the_key_of_a_class_goes_first(world: World, done: Action) -> None:
+    """And with it what a model was told of it and thought, unless something is still thought or proposed."""
     age(world, 10.1)
-    assert erase(world, ACME.run()) == 1
-    assert keys(world) == ("partly_destroyed", set(RUN_KEYS) - {"observation:personal"})
+    world.rows("alter table app.runs disable trigger user")
+    for status, left in (("running", {"args", "payload", "prompt"}), ("waiting", {"args"})):
+        driven = "update app.runs set driven_by = 'loop', status = %s where id = %s"
+        world.rows(driven, status, ACME.run())
+        assert erase(world, ACME.run()) == 1
+        assert keys(world) == ("partly_destroyed", left)
+    world.rows("update app.runs set driven_by = 'client', status = 'active' where id = %s", ACME.run())
     assert "app.observations.result" not in found(world, WORDS)
-    [event] = [e for e in world.events() if e["type"] == "run_key.partly_destroyed"]
+    event, later = [e for e in world.events() if e["type"].startswith("run_key.")][-2:]
+    assert (event["type"], later["type"]) == ("run_key.partly_destroyed", "run_key.updated")
+    assert set(later["what"]["destroyed"]) - set(event["what"]["destroyed"]) == {"payload", "prompt"}
     assert event["what"]["destroyed"]["observation:personal"]["why"] == "time"
     assert WORDS in world.value("select rationale from app.actions where id = %s", done.id)
 
