@@ -1,5 +1,6 @@
 """One exception in a few lines: who wants what, to whom, why it stopped, what is unproven, and what a yes does."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from api.gate.worth import amounts
 NAMED = 4
 #: What a grounding says of values that people pinned in the access spec: they are no news to whoever decides.
 _PINNED = "listed in the workflow"
+_OBSERVATION = re.compile(r"observation ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
 
 class Part(NamedTuple):
@@ -64,6 +66,12 @@ def brief(shown: dict[str, Any], contract: Contract | None, target: dict[str, An
         after=_after(shown, contract, bool(target and target["moved"])),
         **{name: parts[:NAMED] for name, parts in found.items()},
     )
+
+
+def place(where: str) -> list[tuple[str, str]]:
+    """Where a value was found, in pieces: what is said, and the id of the observation that follows it, or ''."""
+    said = _OBSERVATION.split(where)
+    return list(zip(said[::2], [*said[1::2], ""], strict=True))
 
 
 def money(contract: Contract | None, args: Any) -> dict[str, str]:

@@ -9,7 +9,7 @@ from fastapi import BackgroundTasks, Request, Response
 
 from api.actions import service as actions
 from api.dashboard import schema_form
-from api.dashboard.exception_brief import brief, money
+from api.dashboard.exception_brief import brief, money, place
 from api.dashboard.forms import Form, Sent, filled, stepped_up
 from api.dashboard.pages import page
 from api.dashboard.routing import page_router, problem_of, to
@@ -177,7 +177,7 @@ async def _page(
         who, "exception.html", request=request, status=status, problem=problem, typed=typed, shown=shown,
         contract=contract, contracts=contracts, members=members, comments=comments, similar=similar, before=before,
         rejections=REJECTIONS, target=target, short=brief(shown, contract, target),
-        money=money(contract, shown["args"]), onward=onward,
+        money=money(contract, shown["args"]), onward=onward, place=place,
     )  # fmt: skip
 
 
@@ -197,10 +197,10 @@ async def _next_one(who: Visitor, shown: dict[str, Any]) -> dict[str, Any] | Non
 
 
 async def people(who: Visitor) -> dict[str, dict[str, Any]]:
-    """The members by their ids, as far as the visitor may see them."""
-    if not who.may("members.read"):
-        return {}
-    return {str(each["user_id"]): each for each in await tenants.list_members(who.principal)}
+    """The members by their ids, as far as the visitor may see them, and the visitor in any case."""
+    seen = await tenants.list_members(who.principal) if who.may("members.read") else []
+    me = {str(who.user_id): {"name": who.name, "email": who.email}}
+    return me | {str(each["user_id"]): each for each in seen}
 
 
 async def _similar(who: Visitor, shown: dict[str, Any]) -> list[dict[str, Any]]:

@@ -13,7 +13,8 @@ select e.id, e.kind, e.kill_switch_id, e.provider_reference, e.reproposed_as, e.
             'labels', o.labels, 'created_at', o.created_at) order by o.created_at), '[]')
         from app.observations o where o.tenant_id = a.tenant_id and o.run_id = a.run_id
             and o.id in (select (v ->> 'observation_id')::uuid from jsonb_array_elements(a.evidence) v)) as observations,
-    (select coalesce(jsonb_agg(jsonb_build_object('user_id', p.user_id, 'role', p.role, 'aal', p.aal, 'verdict', p.verdict,
+    (select coalesce(jsonb_agg(jsonb_build_object('user_id', p.user_id, 'name', (select n.name from app.members n
+            where n.tenant_id = p.tenant_id and n.user_id = p.user_id), 'role', p.role, 'aal', p.aal, 'verdict', p.verdict,
             'reason', p.reason, 'created_at', p.created_at) order by p.created_at), '[]')
         from app.approvals p where p.tenant_id = a.tenant_id and p.action_id = a.id) as approvals,
     e.class, case when e.class_key is not null then (

@@ -42,8 +42,8 @@ def test_the_log_is_searched_and_taken_along(browse: Browsing, shared: Organisat
     browse.look(page, "audit-event")
     page.goto("/audit")
     page.get_by_role("link", name="Put to people").click()
-    for row in page.locator("tbody tr").all():
-        expect(row).to_contain_text(event("exception.opened"))
+    for line_of in page.locator("tbody tr").all():
+        expect(line_of).to_contain_text(event("exception.opened"))
     expect(page.get_by_label("What", exact=True)).to_have_value("exception.opened")
     groups = page.get_by_label("What", exact=True).locator("optgroup")
     expect(groups.filter(has=page.locator("option[value='exception.opened']"))).to_have_attribute(

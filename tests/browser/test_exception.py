@@ -32,7 +32,7 @@ def unsure(agent: Agent, text: str = "Called back") -> dict[str, Any]:
 
 
 def test_what_it_takes_to_decide_is_on_the_page(browse: Browsing, shared: Organisation, agent: Agent) -> None:
-    action = agent.propose(PAY, payment())
+    action, _ = agent.propose(PAY, payment()), unsure(agent)
     page = browse(shared.approver, address(action))
     expect(page.get_by_role("heading", level=1)).to_contain_text("12.50 EUR")
     main = page.locator("main")
@@ -43,8 +43,19 @@ def test_what_it_takes_to_decide_is_on_the_page(browse: Browsing, shared: Organi
     browse.look(page, "exception")
     page.get_by_role("button", name="Approve").click()
     expect(main).to_contain_text("Approved. It is being executed.")
+    expect(page.get_by_role("status").filter(has_text="Approved.")).to_be_focused()
     expect(main).to_contain_text("Make this a rule?")
+    expect(page.locator("#decide")).to_contain_text(shared.approver.name)
     assert agent.settled(action["id"])["status"] == "succeeded"
+    page.go_back()
+    expect(page.locator("#decide")).to_contain_text("Decided")
+    page.keyboard.press("n")
+    expect(page.get_by_role("button", name="Approve")).to_be_visible()
+    page.keyboard.press("r")
+    page.get_by_role("button", name="Reject", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("Say why: a reason is needed")
+    page.keyboard.press("u")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Exceptions")
 
 
 def test_what_matters_is_seen_before_anybody_scrolls(browse: Browsing, shared: Organisation, agent: Agent) -> None:
