@@ -1,4 +1,4 @@
-"""Looks for what nobody would notice by themselves: an audit log that is broken, and a kill switch left engaged."""
+"""Looks for what nobody would notice: a broken audit log, a kill switch left engaged, a key in use that ends."""
 
 import time
 from datetime import UTC, datetime
@@ -12,28 +12,32 @@ from functions.runtime import AllFailedError, attempted, noted, run_until_comple
 BATCH = 200
 #: Nothing is begun after this many seconds, so that what was begun ends within a function's life.
 BUDGET_SECONDS = 40
+#: What is forgotten where nobody is reminded of it: what is due, and what tells of one.
+REMINDERS = (
+    ("kill switch", "claim_left_kill_switches_v1", "tell_left_kill_switch_v1"),
+    ("key", "claim_ending_keys_v1", "tell_ending_key_v1"),
+)
 
 
 async def run(now: datetime) -> dict[str, int]:
-    """Verifies the next part of every log that is due, and reminds of kill switches engaged for a day.
+    """Verifies the next part of every log that is due; reminds of kill switches engaged for a day and keys that end.
 
-    Answers how many parts were verified, how many looks found a broken log, and how many switches were told of. May run
+    Answers how many parts were verified, how many looks found a broken log, and how many reminders were given. May run
     twice at once, or any number of times. What it does not come to is the next run's; what has waited longest comes
     first. One tenant's trouble never reaches the others; raises AllFailedError when every item had some, and when a
     broken log could not be told of: then nothing can be written there any more, and only the heartbeat says so.
     """
     counts = {"verified": 0, "broken": 0, "reminded": 0, "failed": 0, "untold": 0}
     begin_until, done = time.monotonic() + BUDGET_SECONDS, 0
-    for item in await database().claim("claim_left_kill_switches_v1", BATCH):
-        if time.monotonic() >= begin_until:
-            break
-        by = system(item["tenant_id"], "watch")
-        told = await attempted(
-            f"kill switch {item['id']}", database().call(by, "tell_left_kill_switch_v1", {"id": item["id"]})
-        )
-        counts["failed"] += told is None
-        counts["reminded"] += told is not None and told.result["recorded"]
-        done += told is not None
+    for what, due, tell in REMINDERS:
+        for item in await database().claim(due, BATCH):
+            if time.monotonic() >= begin_until:
+                break
+            by = system(item["tenant_id"], "watch")
+            told = await attempted(f"{what} {item['id']}", database().call(by, tell, {"id": item["id"]}))
+            counts["failed"] += told is None
+            counts["reminded"] += told is not None and told.result["recorded"]
+            done += told is not None
     done += await _logs(counts, begin_until)
     if counts["untold"] or (counts["failed"] and not done):
         raise AllFailedError(counts)

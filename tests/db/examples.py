@@ -488,6 +488,7 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "update_tenant_v1": lambda h: {"if_match": None, "name": "mine"},
     "sign_audit_head_v1": lambda h: {"seq": 1, "hash": "00", "signature": "s", "key_id": "k"},
     "tell_left_kill_switch_v1": lambda h: {"id": h.id("app.kill_switches")},
+    "tell_ending_key_v1": lambda h: {"id": h.tenant.key(h.environment)},
     "tell_of_audit_v1": lambda h: {},
     "verify_audit_part_v1": lambda h: {"after": 0, "limit": 1000},
     "watch_audit_v1": lambda h: {"limit": 1000},

@@ -1,9 +1,10 @@
-"""What who has left answered for, what channels were tried with long ago, and what was stopped and forgotten."""
+"""What who has left answered for, what channels were tried with, and what is forgotten: stops, and keys that end."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from api.ids import new_id
 from tests.concurrency.together import acting, together
 from tests.db.attacks import OWNER, refused_everywhere
 from tests.db.channels import alert, checked, created, in_use
@@ -152,6 +153,50 @@ def test_a_kill_switch_that_is_left_engaged_is_told_of_daily(world: World) -> No
         assert world.rows(shown)[0][0] == ("open" if stage == "drafts" else "resolved")
     _aged(world, "alerts", "last_raised_at")
     assert (world.value(due), world.call(*tell)) == ([], {"recorded": False})
+
+
+def test_a_key_in_use_that_ends_is_told_of_before_it_does(world: World) -> None:
+    """Two weeks before, worse two days before, and not when it is unused, has a successor, or is over."""
+    key, due = ACME.key(), "select app.claim_ending_keys_v1(10)"
+    tell = (ACME.system(), "tell_ending_key_v1", {"id": key})
+    shown = "select severity, status, owner_id::text from app.alerts where kind = 'key.ending'"
+
+    def ends_in(days: str, used: str = "1 day") -> bool:
+        for table in ("api_keys", "key_uses"):
+            world.root.execute(f"alter table app.{table} disable trigger user".encode())
+        world.root.execute("update app.api_keys set expires_at = now() + %s::interval where id = %s", (days, key))
+        use = "insert into app.key_uses values (%s, %s, 'production', now() - %s::interval) on conflict"
+        world.root.execute(
+            f"{use} (tenant_id, key_id) do update set used_at = excluded.used_at".encode(), (ACME.id, key, used)
+        )
+        for table in ("api_keys", "key_uses"):
+            world.root.execute(f"select private.guard_table('app.{table}')".encode())
+        return key in {item["id"] for item in world.value(due)}
+
+    assert [ends_in("13 days", "31 days"), ends_in("15 days"), ends_in("-1 minute")] == [False] * 3
+    assert world.call(*tell) == {"recorded": False}
+    assert ends_in("13 days")
+    assert world.call(*tell) == {"recorded": True}
+    issuer = world.value("select created_by::text from app.api_keys where id = %s", key)
+    assert (world.rows(shown), ends_in("13 days")) == ([("warning", "open", issuer)], False)
+    assert ends_in("47 hours")
+    world.call(*tell)
+    assert (world.rows(shown), ends_in("1 hour")) == ([("critical", "open", issuer)], False)
+    successor = {
+        "id": str(new_id()),
+        "old_id": key,
+        "prefix": "cs_live_x",
+        "secret_hash": "22" * 32,
+        "grace_seconds": 60,
+    }
+    world.call(ACME.user(), "rotate_api_key_v1", successor)
+    assert world.rows(shown) == [("critical", "resolved", issuer)]
+    assert not ends_in("1 hour")
+    assert world.call(*tell) == {"recorded": False}
+    world.call(ACME.user(), "revoke_api_key_v1", {"id": successor["id"]})
+    assert world.call(*tell) == {"recorded": True}  # the last one once more
+    world.call(ACME.user(), "disable_service_account_v1", {"id": ACME.agent})
+    assert {status for _, status, _ in world.rows(shown)} == {"resolved"}
 
 
 def _aged(world: World, table: str, column: str) -> None:
