@@ -99,8 +99,8 @@ def _meanwhile(world: World, claims: Row, function: str, given: Row, loss: tuple
             call = pool.submit(or_refused, lambda: world.call(claims, function, given, connection=waiting))
             _somebody_waits(world)
             taking.commit()
-        # A removal also raises alerts: of channels that the person made.
-        events = [event for event in types_of(world, seen) if event != "alert.raised"]
+        # A removal also raises alerts, of channels that the person made, and hands over those that were theirs.
+        events = [event for event in types_of(world, seen) if not event.startswith("alert.")]
         return call.result(timeout=30) | {"told": events}
 
 
