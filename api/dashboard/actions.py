@@ -9,6 +9,7 @@ from fastapi import BackgroundTasks, Query, Request, Response
 from api.actions import service
 from api.actions.models import Cancellation
 from api.dashboard import people
+from api.dashboard.exception_brief import money
 from api.dashboard.forms import Form, Sent, filled, stepped_up
 from api.dashboard.lists import narrowed, slugs, titles_of
 from api.dashboard.pages import page
@@ -103,7 +104,9 @@ async def _page(
 ) -> Response:
     shown: dict[str, Any] = await service.get(who.principal, action_id)
     contracts, members = await asyncio.gather(tools.contracts_of(who.principal, [shown["tool"]]), people.names(who))
+    contract = contracts.get(shown["tool"])
     return page(
         who, "action.html", request=request, status=problem.status_code if problem else 200, problem=problem,
-        typed=typed, shown=shown, contract=contracts.get(shown["tool"]), members=members,
+        typed=typed, shown=shown, contract=contract, members=members,
+        money=money(contract, shown["args"]),
     )  # fmt: skip
