@@ -219,6 +219,11 @@ def _filters(chosen: dict[str, str], slugs: list[tuple[str, str]]) -> list[dict[
         {"name": "workflow", "label": "Workflow", "value": chosen["workflow"], "options": slugs or [("", "Any")]},
         {"name": "kind", "label": "Kind", "value": chosen["kind"], "options": list(KINDS.items())},
         {"name": "age", "label": "Waits for", "value": chosen["age"], "options": list(AGES.items())},
-        {"name": "sort", "label": "Order", "value": chosen["sort"], "options": list(SORTS.items()),
-         "usual": _usual(chosen["tab"])},
+        {
+            "name": "sort",
+            "label": "Order",
+            "value": chosen["sort"],
+            "options": list(SORTS.items()),
+            "usual": _usual(chosen["tab"]),
+        },
     ]
