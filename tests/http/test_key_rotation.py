@@ -148,7 +148,7 @@ def test_keys_are_rotated_while_connections_are_in_use(world: World, organisatio
 
 
 def test_rotating_releases_each_envelope_and_says_so(world: World, organisation: Organisation) -> None:
-    deploy(world, f"next:{secrets.token_hex(32)},new:{NEW}")
+    deploy(world, f"next:{secrets.token_hex(32)},new:{NEW},old:{OLD}")
     before = world.rows("select count(*) from app.credential_releases where purpose = 'key_rotation'")[0][0]
     assert world.stack.tick("rotate_keys")["rewrapped"] >= len(CONNECTED)
     assert keys_in_use(world) == {"next"}
