@@ -27,7 +27,9 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- What has come to an end that needs a person: whoever answers for the workflow is told, until it goes on. What the client executes itself
--- is told of where its permit ends; that nobody reported on a permit is no news any more once its end is known.
+-- is told of where its permit ends; that nobody reported on a permit is no news any more once its end is known. What failed or expired
+-- after it was authorized is told of, too, unless a person brought that about, or it is a client's own that nobody approved, who is
+-- answered so: nothing was done then, so that it is a warning, and only a person closes it.
 create function private.tell_of_action() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -48,6 +50,14 @@ begin
             jsonb_build_object('tool', new.tool, 'run_id', new.run_id, 'attempts',
                 (select count(*) from app.attempts where tenant_id = new.tenant_id and action_id = new.id)),
             null, private.owner_of_run(new.tenant_id, new.run_id));
+    elsif new.status in ('failed', 'expired') and old.status in ('authorized', 'executing', 'unknown')
+        and coalesce(private.acting(), '') not like 'user:%'
+        and (exists (select from app.approvals where tenant_id = new.tenant_id and action_id = new.id and verdict = 'approve')
+            or exists (select from app.runs where tenant_id = new.tenant_id and id = new.run_id and driven_by = 'loop')) then
+        perform private.raise_alert(new.tenant_id, new.environment, v_kind, 'warning', 'action', new.id::text,
+            case new.status when 'failed' then format('%s was refused, and nothing was done. See why; if it is still wanted, it is proposed anew.', new.tool)
+                else format('%s was authorized and not done: that ended first. If it is still wanted, it is proposed anew.', new.tool) end,
+            jsonb_build_object('tool', new.tool, 'run_id', new.run_id), null, private.owner_of_run(new.tenant_id, new.run_id));
     end if;
     if new.status = 'unknown' and new.connection_id is not null then
         insert into private.lookups (tenant_id, action_id, since, next_at, ended)

@@ -119,15 +119,16 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
         and kind = 'client' and status <> 'failed')
 $$;
 
--- Lets the tenant's own client execute an authorized action, once. Looks again at everything that was decided on, as claim_attempt_v1
--- does. Answers {claimed, ...} of what the permit says, or {claimed: false, reason, status} when the authorization has ended.
+-- Lets the tenant's own client execute an authorized action, once. What it rests on is looked at again where that of claim_attempt_v1 is
+-- (private.look_again): also whether the service account that proposed it has ended, whoever asks for the permit.
+-- Answers {claimed, ...} of what the permit says, or {claimed: false, reason, status} when the authorization has ended.
 -- args: {action_id, attempt_id, permit_seconds}
 create function app.claim_permit_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('actions.propose');
     v_action app.actions;
-    v_contract private.tools_in_force;
+    v_look record;
     v_attempt app.attempts;
     v_seconds integer := least(greatest(coalesce((p_args ->> 'permit_seconds')::integer, 300), 30), 900);
 begin
@@ -144,19 +145,18 @@ begin
         perform private.fail(409, 'permit_issued', 'A permit for this action was issued already; repeat that request under its own Idempotency-Key.');
     elsif v_action.status <> 'authorized' then
         perform private.fail(409, 'not_authorized', format('The action is %s; a permit is given for an authorized one.', v_action.status));
-    elsif v_action.expires_at <= clock_timestamp() then
-        return private.lapse_action(v_action, 'the time to execute it is over');
-    elsif v_action.workflow_version is distinct from (select live_version from app.workflows
-        where tenant_id = v_action.tenant_id and id = v_action.workflow_id) then
-        return private.lapse_action(v_action, 'the workflow has a new version');
     end if;
-    v_contract := private.tool_of(v_action.tenant_id, v_action.tool);
-    if v_contract.version is distinct from v_action.contract_version then
-        return private.lapse_action(v_action, 'the tool has a new contract');
-    elsif private.approvals_for(v_action) < greatest(v_action.required_approvals, private.is_hard_gate(v_action.effect)::integer) then
-        return private.lapse_action(v_action, 'its approvals have expired');
+    v_look := private.look_again(v_action);
+    if v_look.ended is not null then
+        return private.lapse_action(v_action, v_look.ended);
+    elsif v_look.waits = 'kill_switch_engaged' then
+        perform private.fail(409, 'kill_switch_engaged', format('A kill switch covers this: %s',
+            (private.kill_switch_over(v_action.tenant_id, v_action.workflow_id, v_action.connection_id, v_action.tool,
+                case when v_action.proposed_by_kind = 'service' then v_action.proposed_by end)).reason));
+    elsif v_look.waits is distinct from 'external' then
+        perform private.fail(409, 'not_external', 'Countersign executes this tool itself; no permit is needed.');
     end if;
-    -- The guard of actions refuses it while a kill switch covers it.
+    -- The guard of actions looks at kill switches once more, and at whose turn it is.
     update app.actions set status = 'executing', next_attempt_at = null, updated_at = now()
         where tenant_id = v_action.tenant_id and id = v_action.id;
     -- The client may begin for as long as the permit is valid, and has two minutes more to say what came of it.

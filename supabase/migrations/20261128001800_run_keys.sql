@@ -46,6 +46,8 @@ $$;
 
 -- The keys of a run that are due: all of them, or those of classes of data of which nothing in the run is to be kept any more. While
 -- something in it is open none is: what is read to settle it must be kept somehow. (What it read before goes on time all the same.)
+-- What a model was told and answered, and what a loop thought of it, holds what was read, of every class: `prompt` and `payload` go with
+-- the first class that does, once nothing more is thought or proposed in the run.
 create function private.due_run_keys(p_row app.run_keys, out why text, out buckets text[])
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -68,9 +70,11 @@ begin
         where v.tenant_id = v_run.tenant_id and v.workflow_id = v_run.workflow_id and v.version = v_run.workflow_version;
     select greatest(v_run.created_at, max(coalesce(o.finished_at, o.created_at))) into v_last
         from app.observations o where o.tenant_id = v_run.tenant_id and o.run_id = v_run.id;
-    buckets := array(select 'observation:' || c.key from jsonb_each_text(coalesce(v_spec -> 'retention', '{}')) c
-        where v_last <= clock_timestamp() - make_interval(days => c.value::integer) and p_row.keys ? ('observation:' || c.key)
-        order by 1);
+    buckets := array(select b.bucket from jsonb_each_text(coalesce(v_spec -> 'retention', '{}')) c
+        cross join lateral (select 'observation:' || c.key as bucket union all
+            select unnest(array['payload', 'prompt']) where v_run.status not in ('queued', 'running')) b
+        where v_last <= clock_timestamp() - make_interval(days => c.value::integer) and p_row.keys ? b.bucket
+        group by 1 order by 1);
 end
 $$;
 

@@ -15,6 +15,9 @@ create table app.erasures (
     searched_to timestamptz,               -- runs from before this were not looked through; null: all were
     requested_by uuid not null,
     created_at timestamptz not null default now(),
+    -- Runs of which something could not be opened, and in the rest of which nobody was found; more than is named is counted.
+    unread uuid[] not null default '{}' check (cardinality(unread) <= 1000),
+    unread_count integer not null default 0 check (unread_count >= cardinality(unread)),
     primary key (tenant_id, id)
 );
 create index erasures_by_time on app.erasures (tenant_id, created_at desc, id desc);
@@ -258,18 +261,30 @@ create trigger a_refuse_erased_run before insert on app.observations for each ro
 create trigger a_refuse_erased_run before insert on app.actions for each row execute function private.refuse_erased_run();
 create trigger a_refuse_erased_run before insert on app.decisions for each row execute function private.refuse_erased_run();
 
--- Records a request with the runs that it is about. args: {id, subject, reason, searched_to, run_ids}
+-- Records a request with the runs that it is about, and with those that could not be looked through: whoever asked is told of these until a
+-- person has dealt with them. Such a run is erased as any other one. args: {id, subject, reason, searched_to, run_ids, unread?, unread_count?}
 create function app.request_erasure_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('privacy.erase');
     v_id uuid := (p_args ->> 'id')::uuid;
+    v_row app.erasures;
 begin
-    insert into app.erasures (tenant_id, id, subject, reason, searched_to, requested_by)
-        values (v_principal.tenant_id, v_id, p_args ->> 'subject', p_args ->> 'reason', (p_args ->> 'searched_to')::timestamptz, v_principal.id);
+    insert into app.erasures (tenant_id, id, subject, reason, searched_to, requested_by, unread, unread_count)
+        values (v_principal.tenant_id, v_id, p_args ->> 'subject', p_args ->> 'reason', (p_args ->> 'searched_to')::timestamptz, v_principal.id,
+            array(select r.id from app.runs r where r.tenant_id = v_principal.tenant_id
+                and r.id = any (array(select jsonb_array_elements_text(coalesce(p_args -> 'unread', '[]'))::uuid)) order by r.id),
+            coalesce((p_args ->> 'unread_count')::integer, 0))
+        returning * into v_row;
     insert into app.erasure_runs (tenant_id, erasure_id, run_id, environment)
         select r.tenant_id, v_id, r.id, r.environment from app.runs r where r.tenant_id = v_principal.tenant_id and r.erased_at is null
             and r.id = any (array(select jsonb_array_elements_text(p_args -> 'run_ids')::uuid));
+    if v_row.unread_count > 0 then
+        perform private.raise_alert(v_principal.tenant_id, null, 'erasure.unread', 'critical', 'erasure', v_id::text,
+            format('Runs that could not be looked through for somebody who is to be erased: %s. Restore their keys and ask again, or have '
+                'them erased whole.', v_row.unread_count),
+            jsonb_build_object('runs', v_row.unread_count), v_principal.id);
+    end if;
     return jsonb_build_object('id', v_id);
 end
 $$;
