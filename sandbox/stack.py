@@ -5,6 +5,7 @@ lasts in the state directory, so a stopped stack starts again with its data.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import secrets
@@ -40,6 +41,8 @@ MAIL_LINK = "{site_url}/auth/confirm?token_hash={token_hash}&type={type}&next={r
 #: a stack calls by itself.
 SCHEDULED = ("execute_actions", "advance_runs", "expire_exceptions", "refresh_tokens", "purge_expired")
 ALSO_SCHEDULED = ("deliver_notifications",)
+#: Those that a deployment calls every ten minutes or less often; here at the first tick of every sixty.
+SELDOM_SCHEDULED = ("watch", "rotate_keys", "calibrate")
 
 
 class StackError(RuntimeError):
@@ -213,8 +216,10 @@ class Stack:
         raise StackError(f"{name} did not start. Its log ends:\n" + "\n".join(log[-15:]))
 
     def _tick_forever(self) -> None:
+        ticks = itertools.cycle(range(60))
         while not self._stopping.wait(self.schedule):
-            for function in (*SCHEDULED, *ALSO_SCHEDULED):
+            seldom = SELDOM_SCHEDULED if next(ticks) == 0 else ()
+            for function in (*SCHEDULED, *ALSO_SCHEDULED, *seldom):
                 # A scheduler that gets no answer tries again at the next tick.
                 with contextlib.suppress(OSError, ValueError):
                     self.tick(function)
