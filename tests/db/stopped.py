@@ -13,7 +13,7 @@ FINDINGS: list[Row] = [{"check": "kill_switch", "outcome": "deny", "message": "S
 
 def manual(world: World, tenant: Tenant = ACME, **more: Any) -> Action:
     """A note that nothing but a kill switch denied: an item of the manual queue."""
-    by = tenant.service(more.get("environment", "production"))
+    by = more.get("by") or tenant.service(more.get("environment", "production"))
     proposal = world.proposal(tenant, NOTE, outcome="deny", limits=[], **more)
     proposal["decision"] |= {"findings": FINDINGS}
     answer = world.call(by, "record_action_v1", proposal)

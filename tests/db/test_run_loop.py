@@ -7,6 +7,7 @@ import pytest
 
 from api.ids import new_id
 from tests.db import hooks, loops
+from tests.db import stopped as by_hand
 from tests.db.attacks import OWNER, refused_everywhere, standing
 from tests.db.names import ACME, GLOBEX, Row
 from tests.db.world import World, refusal
@@ -140,6 +141,23 @@ def test_who_starts_a_run_approves_nothing_of_it(world: World) -> None:
     assert world.approve(action, "owner2")["status"] == "approved"
 
 
+def test_nor_of_what_somebody_else_has_run_again_for_him(world: World) -> None:
+    """The words are still his; and whoever has it run again, however often, is another who started it."""
+    run: Row = {"id": str(new_id()), "workflow": ACME.slug("production"), "instruction": "Pay.", "subject": None}
+    world.call(ACME.user(), "queue_run_v1", run)
+    for who in ("operator", "owner2"):
+        held = loops.claimed(world, ACME, run["id"])
+        world.call(ACME.system(), "take_run_step_v1", held | {"step": None, "status": "failed", "reason": "no bank"})
+        again = {"id": str(new_id()), "run_id": run["id"], "reason": "the bank is back"}
+        run = world.call(ACME.user(who), "restart_run_v1", again)
+    loops.claimed(world, ACME, run["id"])
+    action = world.payment(by=ACME.system(), run_id=run["id"])
+    for who in ("owner", "owner2"):
+        with world.refuses("own_run"):
+            world.approve(action, who)
+    assert world.approve(action, "approver")["status"] == "approved"
+
+
 def test_with_duties_separated_neither_does_who_made_the_account_that_started_it(world: World) -> None:
     """An account that starts a run by its key has its maker and the keys' issuers behind it, as when it proposes."""
     world.call(ACME.user("owner2"), "update_tenant_v1", {"if_match": None, "separation_of_duties": True})
@@ -253,6 +271,26 @@ def test_what_has_done_something_does_not_run_again(world: World) -> None:
     world.rows("update app.runs set erased_at = now(), instruction = '' where id = %s", other)
     with refusal("run_erased"):
         world.call(ACME.user(), "restart_run_v1", {"id": str(new_id()), "run_id": other, "reason": "again"})
+
+
+@pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "waited"])
+def test_nor_does_what_was_done_by_hand(world: World, stopped: bool) -> None:
+    """Its action is denied or cancelled; and while it waits to be done by hand, it may be at any moment."""
+    run = loops.queued(world, ACME, "production")
+    held = loops.claimed(world, ACME, run)
+    if stopped:
+        world.stop()
+        action = by_hand.manual(world, by=ACME.system(), run_id=run)
+    else:
+        action = world.payment(by=ACME.system(), run_id=run)
+    world.call(ACME.system(), "take_run_step_v1", held | {"step": None, "status": "failed", "reason": "too late"})
+    again: Row = {"id": str(new_id()), "run_id": run, "reason": "again"}
+    with refusal("run_has_acted"):
+        world.call(ACME.user(), "restart_run_v1", again)
+    done = world.call(ACME.user("owner2"), "decide_exception_v1", world.verdict(action, "answer"))
+    assert done["status"] == "answered"
+    with refusal("run_has_acted"):
+        world.call(ACME.user(), "restart_run_v1", again)
 
 
 def hooks_trigger(world: World) -> str:
