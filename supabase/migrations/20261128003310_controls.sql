@@ -1,38 +1,5 @@
 -- The nine controls over the whole organisation: of every live workflow, with what the log holds as evidence and where its chain stands.
 
--- The third: the end of the audit log verifies, and what records and guards is in place. It reads that end alone, and no more
--- than one event too many: without a limit Postgres takes what lies behind the head for a third of the log and reads all of it. Each event is
--- hashed by itself, and only what came of it goes on, not what it says.
-create or replace function private.readiness_3(p_workflow app.workflows, p_version app.workflow_versions)
-returns table (missing text, evidence text)
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    with head as (select seq, hash from app.audit_heads where tenant_id = p_workflow.tenant_id), events as (
-        select e.seq, e.hash, e.own and e.prev_hash = coalesce(lag(e.hash) over w, e.root, e.prev_hash)
-            and e.seq = h.seq - count(*) over () + row_number() over w as holds
-        from head h cross join lateral (
-            select a.seq, a.prev_hash, a.hash, a.hash = sha256(a.prev_hash || convert_to(a.record, 'UTF8')) as own,
-                case when a.seq = 1 then sha256(convert_to(a.tenant_id::text, 'UTF8')) end as root
-            from app.audit_events a where a.tenant_id = p_workflow.tenant_id and a.seq > h.seq - 1000
-            order by a.seq desc limit 1001) e
-        window w as (order by e.seq)
-    )
-    select case when not coalesce(bool_and(holds), false) or count(*) <> (select least(seq, 1000) from head)
-            or max(seq) is distinct from (select seq from head)
-            or (select hash from head) is distinct from (select hash from events order by seq desc limit 1)
-            then 'The audit log does not verify to its head. Call GET /v1/audit/verify, and find out who changed it.' end,
-        format('The last %s events of the audit log verify to its head, event %s.', count(*), max(seq)) from events
-    union all
-    select 'Changes are not recorded, because these triggers are gone or switched off: '
-            || string_agg(relation || '.' || trigger, ', ') || '. Apply the migrations again.',
-        'Every table that holds state records its changes.'
-        from private.guards_off() where trigger = 'zz_audit_change' or relation like 'app.audit%'
-    union all
-    select 'What was written would not stand, because these guards are gone or switched off: '
-            || string_agg(relation || '.' || trigger, ', ') || '. Apply the migrations again.',
-        'The guards of every table are in place and fire for every session.'
-        from private.guards_off() where trigger <> 'zz_audit_change' and relation not like 'app.audit%'
-$$;
-
 -- The fifth: nothing is done on little confidence, what waits for a person ends, and what executes, or drives a loop, has run lately.
 create or replace function private.readiness_5(p_workflow app.workflows, p_version app.workflow_versions)
 returns table (missing text, evidence text)
@@ -98,8 +65,9 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Of each live workflow what readiness_v1 answers, with the end of the log read once, and not for every workflow; how often the log of the last
--- 30 days has what shows that a control is at work, counted up to 1,000; and the head of the chain. At most 100 workflows, the rest is counted.
--- args: {types: [...]}. Answers {tenant, checked_at, since, hard_gates, chain: {seq, hash}, workflows: [...], more, events: {type: count}}.
+-- 30 days has what shows that a control is at work, counted up to 1,000; and the head of the chain, with what the watch over it found last. At
+-- most 100 workflows, the rest is counted. args: {types: [...]}. Answers {tenant, checked_at, since, hard_gates,
+-- chain: {seq, hash, verified_at, verified_to, broken_at, found_at}, workflows: [...], more, events: {type: count}}.
 create function app.controls_v1(p_args jsonb) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -129,7 +97,8 @@ begin
     into v_events from private.text_items(p_args -> 'types') t (type);
     return jsonb_build_object('tenant', (select jsonb_build_object('id', tenant_id, 'name', name) from app.tenants where tenant_id = v_principal.tenant_id),
         'checked_at', clock_timestamp(), 'since', v_since, 'hard_gates', v_hard_gates,
-        'chain', (select jsonb_build_object('seq', seq, 'hash', encode(hash, 'hex')) from app.audit_heads where tenant_id = v_principal.tenant_id),
+        'chain', (select jsonb_build_object('seq', seq, 'hash', encode(hash, 'hex')) || private.watch_of(tenant_id)
+            from app.audit_heads where tenant_id = v_principal.tenant_id),
         'workflows', v_workflows, 'more', greatest(v_live - 100, 0), 'events', coalesce(v_events, '{}'));
 end
 $$;

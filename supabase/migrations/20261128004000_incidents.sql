@@ -107,10 +107,13 @@ begin
 end
 $$;
 
+-- Whoever is to answer for something is a member, and stays one until this is done: who is named while being removed is either named before,
+-- and what was named for them handed over, or refused.
 create function private.require_answerer(p_tenant uuid, p_user uuid) returns void
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    if not exists (select from app.members where tenant_id = p_tenant and user_id = p_user) then
+    perform from app.members where tenant_id = p_tenant and user_id = p_user for key share;
+    if not found then
         perform private.fail(422, 'not_a_member', 'Only a member of this organisation can answer for it.');
     end if;
 end
@@ -135,7 +138,8 @@ $$;
 
 -- open -> acknowledged -> contained -> resolved -> reviewed, forward only. A step before `resolved` may be left out; `reviewed` follows
 -- `resolved` alone, and the review. Whoever took a step, and when, is what the database sees. A critical alert makes an incident critical that
--- was called less; and what a first entry names is there, whoever writes the row.
+-- was called less; what somebody who is no member any more answered for is handed over, whoever does it; and what a first entry names is there,
+-- whoever writes the row.
 create function private.guard_incident() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -169,6 +173,11 @@ begin
     elsif pg_trigger_depth() > 1 and new.severity = 'critical' and old.severity <> 'critical' and new.status = old.status
         and new.owner_id = old.owner_id and old.status in ('open', 'acknowledged', 'contained') then
         return private.stamped_incident(old, new);
+    elsif old.status <> 'reviewed' and new.owner_id <> old.owner_id
+        and (new.status, new.severity) is not distinct from (old.status, old.severity)
+        and not exists (select from app.members where tenant_id = old.tenant_id and user_id = old.owner_id) then
+        perform private.require_answerer(new.tenant_id, new.owner_id);
+        return private.stamped_incident(old, new);
     end if;
     perform private.require_person(case when new.status = 'reviewed' then 'incidents.review' else 'incidents.manage' end, new.tenant_id);
     if new.status = old.status then
@@ -190,7 +199,7 @@ $$;
 
 -- What may change beside the status: who answers for it, until it is reviewed; and how bad it is, until it is resolved, with a reason.
 create function private.guard_incident_change(p_old app.incidents, p_new app.incidents) returns void
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if (p_new.owner_id, p_new.severity) is not distinct from (p_old.owner_id, p_old.severity) then
         perform private.fail(409, 'immutable_column', 'An incident changes by a step, or in who answers for it or how bad it is.');

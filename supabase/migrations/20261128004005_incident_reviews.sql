@@ -78,7 +78,8 @@ end
 $$;
 
 -- A follow-up is closed once, by whoever answers for it or may manage incidents, with what was done; nothing else of it changes, but that
--- a scheduled function notes that it told of its being overdue.
+-- a scheduled function notes that it told of its being overdue, and that it is handed over, whoever does that, when who was to do it is no
+-- member any more.
 create function private.guard_follow_up() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -103,6 +104,14 @@ begin
         new.created_by := private.acting();
         new.created_at := clock_timestamp();
         return new;
+    elsif new.owner_id <> old.owner_id then
+        if old.status <> 'open' or new.status <> 'open' or new.overdue_at is distinct from old.overdue_at
+            or exists (select from app.members where tenant_id = old.tenant_id and user_id = old.owner_id) then
+            perform private.fail(409, 'immutable_column', 'A follow-up is handed over only because whoever was to do it has left.');
+        end if;
+        perform private.require_answerer(new.tenant_id, new.owner_id);
+        new.closed_by := null; new.closed_at := null; new.closing_note := null;
+        return new;
     elsif old.status = 'closed' then
         perform private.fail(409, 'follow_up_closed', 'The follow-up is closed already.');
     elsif new.status = 'open' then
@@ -126,6 +135,7 @@ begin
 end
 $$;
 
+-- The timeline of its incident says that it was added, who does it now, and that it was closed.
 create function private.tell_of_follow_up() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -133,6 +143,10 @@ begin
         insert into app.incident_entries (tenant_id, incident_id, kind, text, after, written_by)
         values (new.tenant_id, new.incident_id, case tg_op when 'INSERT' then 'follow_up_added' else 'follow_up_closed' end,
             coalesce(new.closing_note, new.what), new.id, private.acting());
+    elsif new.owner_id <> old.owner_id then
+        insert into app.incident_entries (tenant_id, incident_id, kind, text, before, after, written_by)
+        values (new.tenant_id, new.incident_id, 'owner_changed', left('Of what is to be done: ' || new.what, 2000), old.owner_id, new.owner_id,
+            private.acting());
     end if;
     return null;
 end
@@ -145,7 +159,7 @@ create trigger incident_reviews_tell after insert on app.incident_reviews
 create trigger incident_follow_ups_guard before insert or update or delete on app.incident_follow_ups
     for each row execute function private.guard_follow_up();
 create trigger incident_follow_ups_keep_columns before update on app.incident_follow_ups
-    for each row execute function private.keep_columns('status', 'overdue_at', 'closed_by', 'closed_at', 'closing_note');
+    for each row execute function private.keep_columns('owner_id', 'status', 'overdue_at', 'closed_by', 'closed_at', 'closing_note');
 create trigger incident_follow_ups_tell after insert or update on app.incident_follow_ups
     for each row execute function private.tell_of_follow_up();
 

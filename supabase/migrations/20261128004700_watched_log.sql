@@ -21,78 +21,6 @@ create index audit_watches_due on private.audit_watches (next_at);
 create index audit_watches_broken on private.audit_watches (found_at) where broken_at is not null;
 revoke all on private.audit_watches from public;
 
--- Recomputes the events after `after`, at most `limit` of them, from the stored hash of the one before; the last part is compared with the
--- head. Signed heads have to fit, also those that lie behind a head that was moved back. Numbers are compared as texts: a record whose
--- number is none is broken, and no error. Answers {ok, after, last, head_seq, head, done, broken_at}.
-create function private.verify_part(p_tenant uuid, p_after bigint, p_limit bigint) returns jsonb
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_head app.audit_heads;
-    v_base bytea;
-    v_end bytea;
-    v_last bigint;
-    v_count bigint;
-    v_broken bigint;
-begin
-    select * into v_head from app.audit_heads where tenant_id = p_tenant;
-    v_base := case when p_after = 0 then sha256(convert_to(p_tenant::text, 'UTF8'))
-        else (select hash from app.audit_events where tenant_id = p_tenant and seq = p_after) end;
-    v_last := least(p_after + p_limit, coalesce(v_head.seq, 0));
-    select count(*), min(e.seq) filter (where e.prev_hash is distinct from e.expected_prev or e.seq <> p_after + e.row_number or not e.own)
-    into v_count, v_broken
-    from (
-        select o.*, row_number() over w as row_number, coalesce(lag(o.hash) over w, v_base) as expected_prev
-        from (select seq, prev_hash, hash,
-                hash = sha256(prev_hash || convert_to(record, 'UTF8')) and record::jsonb ->> 'seq' is not distinct from seq::text as own
-            from app.audit_events where tenant_id = p_tenant and seq > p_after and seq <= v_last) o
-        window w as (order by o.seq)
-    ) e;
-    -- A tenant begins with events, so none at all means that they were removed; what is behind the head came past it.
-    if v_broken is null and (coalesce(v_head.seq, 0) = 0 or (p_after > 0 and v_base is null and p_after <= v_head.seq)
-        or v_count <> greatest(v_last - p_after, 0)) then
-        v_broken := p_after + v_count + 1;
-    end if;
-    if v_broken is null and v_last = v_head.seq then
-        select hash into v_end from app.audit_events where tenant_id = p_tenant and seq = v_head.seq;
-        if v_end is distinct from v_head.hash then
-            v_broken := v_head.seq;
-        elsif exists (select from app.audit_events where tenant_id = p_tenant and seq > v_head.seq) then
-            v_broken := v_head.seq + 1;
-        end if;
-    end if;
-    if v_broken is null then
-        select min(least(c.seq, v_head.seq + 1)) into v_broken from app.audit_checkpoints c
-            where c.tenant_id = p_tenant and c.seq > p_after and (c.seq <= v_last or v_last >= v_head.seq)
-            and not exists (select from app.audit_events e where e.tenant_id = c.tenant_id and e.seq = c.seq and e.hash = c.hash);
-    end if;
-    return jsonb_build_object('ok', v_broken is null, 'after', p_after, 'last', greatest(v_last, p_after), 'head_seq', coalesce(v_head.seq, 0),
-        'head', encode(v_head.hash, 'hex'), 'done', v_last >= coalesce(v_head.seq, 0), 'broken_at', v_broken);
-end
-$$;
-
--- A part of the chain, for whoever may read it. args: {after, limit}
-create or replace function app.verify_audit_part_v1(p_args jsonb) returns jsonb
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.require('audit.read');
-begin
-    return private.verify_part(v_principal.tenant_id, greatest((p_args ->> 'after')::bigint, 0),
-        least(greatest((p_args ->> 'limit')::bigint, 1), 100000));
-end
-$$;
-
--- The whole chain in one part. Answers {ok, events, head, broken_at}.
-create or replace function app.verify_audit_v1(p_args jsonb) returns jsonb
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.require('audit.read');
-    v_whole jsonb := private.verify_part(v_principal.tenant_id, 0, 9000000000000000);
-begin
-    return jsonb_build_object('ok', v_whole -> 'ok', 'head', v_whole -> 'head', 'broken_at', v_whole -> 'broken_at',
-        'events', (select count(*) from app.audit_events where tenant_id = v_principal.tenant_id));
-end
-$$;
-
 -- Logs of any tenant that are to be looked at, those that have waited longest first, each with its newest signed head.
 create function app.claim_audit_watches_v1(p_limit integer) returns jsonb
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -227,7 +155,9 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
             left join private.audit_watches w on w.tenant_id = t.tenant_id where w.broken_at is null))
 $$;
 
--- As it was, and what the watch over the log found: it looks at all of it, and not at its end alone.
+-- The third: the end of the audit log verifies, the watch found nothing in all of it, and what records and guards is in place. Of the log it
+-- reads that end alone, and no more than one event too many: without a limit Postgres takes what lies behind the head for a third of the log
+-- and reads all of it. Each event is hashed by itself, and only what came of it goes on, not what it says.
 create or replace function private.readiness_3(p_workflow app.workflows, p_version app.workflow_versions)
 returns table (missing text, evidence text)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -261,42 +191,6 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
             || string_agg(relation || '.' || trigger, ', ') || '. Apply the migrations again.',
         'The guards of every table are in place and fire for every session.'
         from private.guards_off() where trigger <> 'zz_audit_change' and relation not like 'app.audit%'
-$$;
-
--- As it was; the head of the chain comes with what the watch over it found last. args: {types: [...]}
-create or replace function app.controls_v1(p_args jsonb) returns jsonb
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    v_principal private.principal := private.require('workflows.read');
-    v_since constant text := to_char((now() - interval '30 days') at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
-    v_hard_gates jsonb := private.hard_gates();
-    v_from bigint;
-    v_workflows jsonb;
-    v_live bigint;
-    v_third jsonb;
-    v_events jsonb;
-begin
-    select seq into v_from from app.audit_events where tenant_id = v_principal.tenant_id and at >= v_since order by at limit 1;
-    select count(*) into v_live from app.workflows w where w.tenant_id = v_principal.tenant_id and w.live_version is not null
-        and w.environment = coalesce(private.current_environment(), w.environment);
-    -- The third looks at the tenant's log alone: what it says of one workflow it says of all.
-    select private.control_of(3, w, v) into v_third from app.workflows w
-        join app.workflow_versions v on v.tenant_id = w.tenant_id and v.workflow_id = w.id and v.version = w.live_version
-        where w.tenant_id = v_principal.tenant_id limit 1;
-    select coalesce(jsonb_agg(jsonb_build_object('slug', w.slug, 'title', w.title, 'version', w.live_version, 'status', 'live',
-        'environment', w.environment, 'checked_at', clock_timestamp(), 'hard_gates', v_hard_gates,
-        'controls', private.readiness(w.tenant_id, w.id, w.live_version, v_third)) order by w.environment, w.title, w.slug), '[]')
-    into v_workflows from (select * from app.workflows w where w.tenant_id = v_principal.tenant_id and w.live_version is not null
-        and w.environment = coalesce(private.current_environment(), w.environment) order by w.created_at, w.id limit 100) w;
-    select jsonb_object_agg(t.type, (select count(*) from (select from app.audit_events e where e.tenant_id = v_principal.tenant_id
-        and e.type = t.type and e.seq >= v_from limit 1000) counted))
-    into v_events from private.text_items(p_args -> 'types') t (type);
-    return jsonb_build_object('tenant', (select jsonb_build_object('id', tenant_id, 'name', name) from app.tenants where tenant_id = v_principal.tenant_id),
-        'checked_at', clock_timestamp(), 'since', v_since, 'hard_gates', v_hard_gates,
-        'chain', (select jsonb_build_object('seq', seq, 'hash', encode(hash, 'hex')) || private.watch_of(tenant_id)
-            from app.audit_heads where tenant_id = v_principal.tenant_id),
-        'workflows', v_workflows, 'more', greatest(v_live - 100, 0), 'events', coalesce(v_events, '{}'));
-end
 $$;
 
 revoke all on all functions in schema app, private from public;
