@@ -80,7 +80,8 @@ $$;
 -- A run that failed is a person's: they are told by its alert, and have it run again when what kept it is put right. Its event is taken for
 -- good, so that the provider's own redelivery starts nothing. Queues a run of the live version for the same event and words, once for each
 -- failed run, and closes its alert. Not where the failed one has done anything, or may still: reads and thought are repeated, an effect
--- never is. args: {id, run_id, reason}
+-- never is. Nor where a person has done by hand what the failed run proposed, or is still to: an item of the manual queue, or an exception
+-- that was answered so, whose actions are denied and cancelled as if nothing had been done. args: {id, run_id, reason}
 create function app.restart_run_v1(p_args jsonb) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -104,6 +105,10 @@ begin
     elsif exists (select from app.actions where tenant_id = v_old.tenant_id and run_id = v_old.id
         and status not in ('denied', 'rejected', 'expired', 'cancelled', 'failed', 'superseded')) then
         perform private.fail(409, 'run_has_acted', 'The run has done something, or may still: another one might do it twice. See its actions, and do the rest by hand.');
+    elsif exists (select from app.exceptions e join app.actions a on a.tenant_id = e.tenant_id and a.id = e.action_id
+        where e.tenant_id = v_old.tenant_id and e.run_id = v_old.id and (e.kind = 'manual' and (e.status = 'open'
+            or e.status = 'answered' and e.reproposed_as is null) or e.status = 'answered' and a.status_reason = 'answered by hand')) then
+        perform private.fail(409, 'run_has_acted', 'What the run proposed was done by hand, or waits for that: another one might do it twice. Do the rest by hand.');
     end if;
     select * into v_workflow from app.workflows where tenant_id = v_old.tenant_id and id = v_old.workflow_id;
     select spec -> 'loop' ->> 'instruction' || E'\n\n' into v_told from app.workflow_versions

@@ -1,16 +1,23 @@
 -- Whoever starts a run that is driven here says what it is about, and the system proposes: so he approves nothing of it, as he
 -- approves nothing that he proposes himself.
 
--- Whether this person started the action's run by a call; or, where the tenant separates duties, made the service account that did,
--- or issued a key of it: which of its keys it was is not kept of a run.
+-- Whether this person started the action's run by a call, or a run that it was had run again for: such a run is still that of whoever started
+-- the first one and said what it is about, and who has it run again answers for it, too. Or, where the tenant separates duties, made the
+-- service account that did, or issued a key of it: which of its keys it was is not kept of a run.
 create function private.started_its_run(p_action app.actions, p_user uuid) returns boolean
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select exists (select from app.runs r where r.tenant_id = p_action.tenant_id and r.id = p_action.run_id and r.driven_by = 'loop'
-        and (r.started_by_kind = 'user' and r.started_by = p_user
-            or r.started_by_kind = 'service' and coalesce((private.settings_of(p_action.tenant_id)).separation_of_duties, false)
-                and (exists (select from app.service_accounts where tenant_id = r.tenant_id and id = r.started_by and created_by = p_user)
-                    or exists (select from app.api_keys where tenant_id = r.tenant_id and service_account_id = r.started_by
-                        and created_by = p_user))))
+    with recursive origins as (
+        select r.id, r.started_by_kind, r.started_by, r.trigger_detail from app.runs r
+            where r.tenant_id = p_action.tenant_id and r.id = p_action.run_id and r.driven_by = 'loop'
+        union
+        select r.id, r.started_by_kind, r.started_by, r.trigger_detail from origins o
+            join app.runs r on r.tenant_id = p_action.tenant_id and r.id = (o.trigger_detail ->> 'restarts')::uuid
+    )
+    select exists (select from origins r where r.started_by_kind = 'user' and r.started_by = p_user
+        or r.started_by_kind = 'service' and coalesce((private.settings_of(p_action.tenant_id)).separation_of_duties, false)
+            and (exists (select from app.service_accounts where tenant_id = p_action.tenant_id and id = r.started_by and created_by = p_user)
+                or exists (select from app.api_keys where tenant_id = p_action.tenant_id and service_account_id = r.started_by
+                    and created_by = p_user)))
 $$;
 
 -- How many people have approved exactly this payload and still may: not whoever proposed or edited it, made the proposer, or started its run.
