@@ -18,7 +18,7 @@ async def content_of(answer: "httpx.Response", most: int) -> bytes | None:
 
     Raises what httpx raises while it reads.
     """
-    packing = answer.headers.get("content-encoding", "identity").strip().lower()
+    packing = answer.headers.get("content-encoding", "").strip().lower() or "identity"
     if packing != "identity" and packing not in _PACKED:
         return None
     unpack = None if packing == "identity" else zlib.decompressobj(wbits=_EITHER)

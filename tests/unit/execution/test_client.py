@@ -93,7 +93,7 @@ def test_no_more_than_a_megabyte_is_read(monkeypatch: pytest.MonkeyPatch, status
 @pytest.mark.parametrize(
     ("packing", "times", "body"),
     [("gzip", 1, {"id": "pay_1"}), ("x-gzip", 1, {"id": "pay_1"}), ("gzip, gzip", 2, None), ("br", 0, None),
-     ("gzip", 0, None)],
+     ("gzip", 0, None), ("", 0, {"id": "pay_1"})],
 )  # fmt: skip
 def test_an_answer_is_unpacked_as_it_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, packing: str, times: int, body: Any
