@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from api.ids import new_id
@@ -81,6 +83,23 @@ def test_who_is_named_while_being_removed_is_handed_over_or_refused(world: World
         together(world, [named, acting(world, ACME.user(), "remove_member_v1", {"user_id": gone})])
         assert gone not in dict(_answering(world)["incidents"])
         assert world.value("select count(*) from app.members where user_id = %s and tenant_id = %s", gone, ACME.id) == 0
+
+
+def test_what_is_raised_for_who_is_just_leaving_is_handed_over(world: World) -> None:
+    """Whichever comes first, the alert or the removal, while the transaction of that is still open."""
+    for first, gone in (("alert", OPERATOR), ("removal", ADMIN)):
+        raised, left = alert(ACME, owner_id=gone, subject_id=first), {"user_id": gone}
+        calls = {"alert": (ACME.system(), "raise_alert_v1", raised), "removal": (ACME.user(), "remove_member_v1", left)}
+        [second] = set(calls) - {first}
+        claims, function, args = calls[first]
+        with ThreadPoolExecutor(1) as pool, world.owner.transaction():
+            world.owner.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps(claims),))
+            world.owner.execute(f"select app.{function}(%s)".encode(), (json.dumps(args),))
+            other = pool.submit(together, world, [acting(world, *calls[second])])
+            wait([other], timeout=0.5)
+            world.owner.execute("set constraints all immediate")
+        assert "refused" not in other.result()[0]
+        assert gone not in dict(_answering(world)["alerts"])
 
 
 def test_somebody_answers_for_every_alert(world: World) -> None:
