@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import rfc8785
 
 from api.actions.service import proposal_of, well_formed
@@ -116,6 +117,7 @@ async def rebase(principal: Principal, draft_id: UUID, body: Rebasing, once: Ide
     """
     before = await database().stored(principal, "constitution.draft", once)
     if before is not None:
+        await _replaced(principal, draft_id, before.result)
         return before
     draft, told = await get_draft(principal, draft_id), await preview_rebase(principal, draft_id, body.keep)
     require_decided(draft, told, body.to_version, body.keep, principal.claims["sub"])
@@ -132,9 +134,23 @@ async def rebase(principal: Principal, draft_id: UUID, body: Rebasing, once: Ide
         return await database().call(principal, "update_constitution_draft_v1", args, once)
     # What was handed over does not change: a draft of now takes its place, and only then it is taken back.
     answer = await database().call(principal, "create_constitution_draft_v1", content | {"id": new_id()}, once)
-    args = {"id": draft_id, "reason": f"Brought up to version {told['to_version']}, in draft {answer.result['id']}."}
-    await database().call(principal, "withdraw_constitution_draft_v1", args)
+    await _replaced(principal, draft_id, answer.result)
     return answer
+
+
+async def _replaced(principal: Principal, draft_id: UUID, anew: Row) -> None:
+    """Takes back the draft in review that another stands for; also when that was as far as an earlier request came.
+
+    What was decided or taken back meanwhile stays that: the new draft is there all the same.
+    """
+    if str(draft_id) == str(anew["id"]) or (await get_draft(principal, draft_id))["status"] != "in_review":
+        return
+    args = {"id": draft_id, "reason": f"Brought up to version {anew['base_version']}, in draft {anew['id']}."}
+    try:
+        await database().call(principal, "withdraw_constitution_draft_v1", args)
+    except psycopg.Error as error:
+        if error.sqlstate != "CS409":
+            raise
 
 
 async def submit(principal: Principal, draft_id: UUID, once: Idempotency) -> Answer:

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from api.constitution.diff import meaning
 from api.gate import normalise
 from api.gate.cel import ExpressionError, arguments_named, compile_expression
+from api.gate.checks.constitution import MAX_RULES
 from api.gate.models import Rule, Strict, unseen
 from api.gate.pointer import escape
 
@@ -54,6 +55,8 @@ def parsed(documents: Sequence[Mapping[str, Any]]) -> tuple[list[Rule | None], l
 
 def broken(rules: Sequence[Rule | None]) -> Iterator[Fault]:
     """What keeps rules from being saved, whatever the tools are."""
+    if len(rules) > MAX_RULES:
+        yield _fault("", "/rules", "too_large", f"there are {len(rules)} rules; {MAX_RULES} is the most")
     if sum(len(rule.model_dump_json()) for rule in rules if rule) > MAX_SIZE:
         yield _fault("", "/rules", "too_large", f"all rules together have more than {MAX_SIZE:,} characters")
     seen: set[str] = set()

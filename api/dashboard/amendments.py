@@ -110,9 +110,9 @@ def _wanted(form: Form) -> dict[str, Any]:
     """The bounds of the form: of each currency the end that the verdict leaves open, and the counterparties ticked."""
     amounts: dict[str, tuple[Any, Any]] = {}
     for currency, [*_, typed] in form.starting("most:").items():
-        amounts[currency] = (0, rule_form.minor(typed.replace(",", ""), currency))
+        amounts[currency] = (0, rule_form.minor(typed, currency))
     for currency, [*_, typed] in form.starting("least:").items():
-        amounts[currency] = (rule_form.minor(typed.replace(",", ""), currency), form.text(f"top:{currency}"))
+        amounts[currency] = (rule_form.minor(typed, currency), form.text(f"top:{currency}"))
     return {"amounts": amounts or None, "counterparties": form.all("counterparties") if form.text("several") else None}
 
 

@@ -9,12 +9,13 @@ from api.dashboard import words
 from api.dashboard.exceptions_inbox import stopped
 from api.gate.models import Contract
 from api.gate.pointer import resolve
-from api.gate.worth import amounts
+from api.gate.worth import amounts, totals
 
 #: Of each row, how many values are named; the payload below has them all.
 NAMED = 4
-#: What a grounding says of values that people pinned in the access spec: they are no news to whoever decides.
-_PINNED = "listed in the workflow"
+#: What a grounding says of values that people pinned in the access spec: they are no news to whoever decides. Which of
+#: the recipients that are listed there gets it is news.
+_PINNED = re.compile(r"listed in the workflow(?!.*\.outbound\.recipients$)")
 _OBSERVATION = re.compile(r"observation ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
 
@@ -28,8 +29,9 @@ class Part(NamedTuple):
 class Brief(NamedTuple):
     """What is said of an exception before anything else.
 
-    amounts: as money. parties: accounts and recipients that no person pinned in the workflow. records: what it is
-    about. texts: what would be written or sent. left: how many more of these three there are than are named. unproven:
+    amounts: as money; of many their sums, and how many cannot be read. parties: recipients, and accounts that no person
+    pinned in the workflow. records: what it is about. texts: what would be written or sent. left: how many more of
+    these three there are than are named. unproven:
     fields whose value is in no source that counts; proven: there are values that had to be in one. passages: suspicious
     passages of what was read. after: what happens once it is approved, in sentences.
     """
@@ -49,7 +51,7 @@ class Brief(NamedTuple):
 def brief(shown: dict[str, Any], contract: Contract | None, target: dict[str, Any] | None) -> Brief:
     """The few lines of an exception as `exceptions.service.get` answers it, and of its target where that is known."""
     grounds = shown["decision"]["grounds"]
-    pinned = {_within(each["pointer"]) for each in grounds if str(each["where"]).startswith(_PINNED)}
+    pinned = {_within(each["pointer"]) for each in grounds if _PINNED.match(str(each["where"]))}
     found = {
         "parties": [part for at, part in _parts(contract, shown["args"], "account", "recipient") if at not in pinned],
         "records": [part for at, part in _parts(contract, shown["args"], "object_id") if at not in pinned],
@@ -57,7 +59,7 @@ def brief(shown: dict[str, Any], contract: Contract | None, target: dict[str, An
     }
     unproven = [words.field(each["pointer"]) for each in grounds if each["source"] == "none"]
     return Brief(
-        amounts=list(money(contract, shown["args"]).values())[:NAMED],
+        amounts=list(_worth(contract, shown["args"])),
         left=sum(max(0, len(parts) - NAMED) for parts in found.values()),
         stopped=stopped(shown),
         unproven=list(dict.fromkeys(unproven)),
@@ -78,8 +80,30 @@ def money(contract: Contract | None, args: Any) -> dict[str, str]:
     """Every amount of the payload as people write it, by its pointer."""
     if contract is None or not isinstance(args, dict):
         return {}
-    found = amounts(contract, args)
-    return {each.pointer: formats.money(each.minor, each.currency) for each in found if each.minor is not None}
+    found = [each for each in amounts(contract, args) if each.minor is not None]
+    return {each.pointer: _signed(each.pointer, args) + formats.money(each.minor, each.currency) for each in found}
+
+
+def _worth(contract: Contract | None, args: Any) -> Iterator[str]:
+    """The amounts one by one, or the sum of each currency where they are many: the largest may come last."""
+    if contract is None or not isinstance(args, dict):
+        return
+    told = money(contract, args)
+    if len(told) <= NAMED:
+        yield from told.values()
+    else:
+        sums = [formats.money(minor, currency) for currency, minor in totals(contract, args).items()]
+        yield f"{len(told)} amounts, together {words.sentence(sums[:NAMED])}"
+        if len(sums) > NAMED:
+            yield f"and in {words.count(len(sums) - NAMED, 'more currency', 'more currencies')}"
+    unread = sum(each.minor is None and any(resolve(args, each.pointer)) for each in amounts(contract, args))
+    if unread:
+        yield f"{words.count(unread, 'amount')} that cannot be read as one"
+
+
+def _signed(pointer: str, args: dict[str, Any]) -> str:
+    """The sign of an amount, which the gate counts without one."""
+    return "-" if any(type(value) in (int, float) and value < 0 for _, value in resolve(args, pointer)) else ""
 
 
 def _parts(contract: Contract | None, args: dict[str, Any], *roles: str) -> Iterator[tuple[str, Part]]:

@@ -189,10 +189,13 @@ async def _target(who: Visitor, contract: Contract | None, shown: dict[str, Any]
 
 
 async def _next_one(who: Visitor, shown: dict[str, Any]) -> dict[str, Any] | None:
-    """What waits and ends first, for whoever has decided this one; None while it is open."""
-    if shown["status"] == "open" or not who.may("exceptions.decide"):
+    """What waits for somebody like the visitor and ends first, once they have decided this one; None before."""
+    said = any(each["user_id"] == str(who.user_id) for each in shown["approvals"])
+    if (shown["status"] == "open" and not said) or not who.may("exceptions.decide"):
         return None
-    listed = await service.list_exceptions(who.principal, PageRequest(limit=1, cursor=None), Asked(status="open"))
+    listed = await service.list_exceptions(
+        who.principal, PageRequest(limit=1, cursor=None), Asked(status="open", sort="expires_at", of_others=who.user_id)
+    )
     return next(iter(listed["items"]), None)
 
 

@@ -3,8 +3,9 @@
 What is typed is never corrected: what cannot be read goes into the document as it is, so that validation names it.
 """
 
+import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from api.dashboard import format as formats
@@ -21,6 +22,11 @@ BLANK: dict[str, Any] = {
     "approvals": None, "lifts": [], "bounds": {}, "expires_at": None,
 }  # fmt: skip
 Amounts = dict[str, list[Any]]
+#: An amount as it is typed. A comma is between groups of three only: `12,50` may mean two things, and is refused.
+#: Nor is a power of ten taken, which is as many digits as it says.
+_AMOUNT = re.compile(r"-?(?=\.?[0-9])([0-9]{1,3}(,[0-9]{3})+|[0-9]*)(\.[0-9]*)?")
+#: Characters of an amount, all of which are exact in a Decimal.
+_LONGEST = 24
 
 
 def document(form: Form, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -129,17 +135,18 @@ def _amounts(text: str) -> Amounts:
     found: Amounts = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         currency, _, rest = line.partition(" ")
-        found[currency.upper()] = [minor(part, currency.upper()) for part in rest.replace(",", "").split(" to ")]
+        found[currency.upper()] = [minor(part, currency.upper()) for part in rest.split(" to ")]
     return found
 
 
 def minor(typed: str, currency: str) -> Any:
     """The amount in minor units; what is no exact amount stays as it was typed, and is refused as that."""
-    try:
-        exact = Decimal(typed.strip()).scaleb(digits_of(currency))
-        return int(exact) if exact.is_finite() and exact == exact.to_integral_value() else typed.strip()
-    except (InvalidOperation, ValueError):
-        return typed.strip()
+    text = typed.strip()
+    if len(text) > _LONGEST or not _AMOUNT.fullmatch(text):
+        # So that nothing after this takes it for a whole number of minor units, as it would `+5` and `1_000`.
+        return re.sub(r"[+_]", "?", text) if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    exact = Decimal(text.replace(",", "")).scaleb(digits_of(currency))
+    return int(exact) if exact == exact.to_integral_value() else text
 
 
 def major(amount: Any, currency: str) -> str:

@@ -1,6 +1,7 @@
 """Settings of the tenant: its name and protections, confidence, models, webhooks, and erasure on request."""
 
 import asyncio
+import re
 from typing import Any
 from uuid import UUID
 
@@ -152,12 +153,11 @@ def _number(text: str) -> float | str | None:
 
 def _millionths(text: str) -> int | str:
     """A price of the form in millionths; what is no number is left as it is, for the model to refuse."""
-    from decimal import Decimal, InvalidOperation
+    from decimal import Decimal
 
-    try:
-        return int(Decimal(text.replace(",", ".")) * 1_000_000)
-    except (InvalidOperation, OverflowError, ValueError):
-        return text
+    # Digits alone: a power of ten is as many digits as it says, however short it is.
+    plain = re.fullmatch(r"(?=.)([0-9]{0,12})(?:[.,]([0-9]{1,12}))?", text.strip())
+    return int(Decimal(f"{plain[1]}.{plain[2] or 0}") * 1_000_000) if plain else re.sub(r"[+_]", "?", text)
 
 
 async def _page(

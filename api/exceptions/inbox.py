@@ -37,7 +37,7 @@ def parameters(asked: Asked, principal: Principal) -> dict[str, Any]:
         "status": asked.status, "kind": asked.kind, "class_key": asked.class_key, "severity": asked.severity,
         "workflow": asked.workflow, "nobody": assigned == "none",
         "assigned_to": None if assigned == "none" else assigned, "created_before": asked.created_before,
-        "ids": asked.ids,
+        "ids": asked.ids, "of_others": asked.of_others,
     }  # fmt: skip
 
 

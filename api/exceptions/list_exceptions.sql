@@ -22,6 +22,11 @@ from (
         and (%(assigned_to)s::uuid is null or e.assigned_to = %(assigned_to)s)
         and (%(created_before)s::timestamptz is null or e.created_at < %(created_before)s)
         and (%(ids)s::uuid[] is null or e.id = any (%(ids)s))
+        -- What this person can still answer: neither said yes to already, nor proposed, nor edited.
+        and (%(of_others)s::uuid is null or not exists (select from app.approvals o where o.tenant_id = e.tenant_id
+                and o.action_id = e.action_id and o.user_id = %(of_others)s)
+            and not exists (select from app.actions o where o.tenant_id = e.tenant_id and o.id = e.action_id
+                and %(of_others)s in (o.proposed_by, o.edited_by)))
         and (%(after_id)s::uuid is null or ({key}, e.id) {beyond} (%(after)s, %(after_id)s))
     order by {key} {direction}, e.id {direction}
     limit %(limit)s

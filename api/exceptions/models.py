@@ -19,6 +19,7 @@ class Asked:
 
     status: one of an exception's, or `decided` for every one but `open`. assigned: `me`, `none`, or a member's id.
     sort: newest first, first to end, most severe, or largest amount (in minor units, whichever the currency) first.
+    of_others: only what this person has neither answered, nor proposed, nor edited.
     """
 
     status: str | None = None
@@ -30,6 +31,7 @@ class Asked:
     created_before: datetime | None = None
     sort: Sort = "created_at"
     ids: list[UUID] | None = None
+    of_others: UUID | None = None
 
 
 class Verdict(Strict):

@@ -58,6 +58,30 @@ def test_what_it_takes_to_decide_is_on_the_page(browse: Browsing, shared: Organi
     expect(page.get_by_role("heading", level=1)).to_have_text("Exceptions")
 
 
+def test_the_next_that_waits_is_one_that_the_person_can_still_answer(
+    browse: Browsing, shared: Organisation, agent: Agent
+) -> None:
+    """After the first of two approvals too; and never that one again, which waits for somebody else by now."""
+    large, small = agent.propose(PAY, payment(1_000_000)), unsure(agent)
+    page = browse(shared.approver, address(large))
+    page.get_by_role("button", name="Approve").click()
+    onward = page.get_by_role("link", name="Next that waits")
+    for _ in range(40):
+        expect(onward).not_to_have_attribute("href", address(large))
+        if onward.get_attribute("href") == address(small):
+            break
+        page.goto(str(onward.get_attribute("href")))
+        page.get_by_text("Reject…").click()
+        page.get_by_label("Duplicate").check()
+        page.get_by_role("button", name="Reject", exact=True).click()
+        page.wait_for_url("**done=rejected")
+    expect(onward).to_have_attribute("href", address(small))
+    page.goto(address(small))
+    page.get_by_role("button", name="Approve").click()
+    expect(page.locator("#decide")).to_contain_text("Decided")
+    assert page.locator(f"#decide a[href='{address(large)}']").count() == 0
+
+
 def test_what_matters_is_seen_before_anybody_scrolls(browse: Browsing, shared: Organisation, agent: Agent) -> None:
     """Who wants what, to whom, why it stopped, what is unproven and what a yes does: within the first window."""
     payment_asked, note_asked = agent.propose(PAY, payment(990_000)), unsure(agent, "Call \u202eback " * 30)

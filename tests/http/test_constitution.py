@@ -1,11 +1,13 @@
 """The constitution over HTTP: written by one, read and published by another, compared, restored."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
 from sandbox.organisation import Member, Organisation, ok, once
+from tests.concurrency.patience import eventually
 from tests.http.constitutions import DRAFTS, ask, drafted, in_force, publish, rule, submitted
 from tests.http.integrator import NOTE, Agent, join, new_organisation, note
 from tests.http.problems import problem, unchanged
@@ -143,6 +145,14 @@ def test_an_overtaken_draft_is_brought_up_to_what_is_in_force(
 
     key = once()
     address, body = f"{DRAFTS}/{handed['id']}/rebase", {"to_version": to, "keep": {"both": "theirs"}}
+    # The first request ends between the new draft and taking back the old one: asked again, it goes on from there.
+    waiting = "select pg_cancel_backend(pid) from pg_stat_activity where wait_event_type = 'Lock'"
+    with world.database.connect("superuser") as held, held.transaction(), ThreadPoolExecutor() as pool:
+        held.execute("select from app.constitution_drafts where id = %s for update", [handed["id"]])
+        cut = pool.submit(company.owner.api.post, address, json=body, headers=key)
+        eventually(lambda: cut.done() or world.rows(waiting), "the request waits for nothing", 10)
+    assert cut.result().status_code >= 500
+    assert ok(company.owner.api.get(f"{DRAFTS}/{handed['id']}"))["status"] == "in_review"
     anew = ok(company.owner.api.post(address, json=body, headers=key))
     assert (anew["status"], anew["rules"]) == (
         "draft",
@@ -154,6 +164,16 @@ def test_an_overtaken_draft_is_brought_up_to_what_is_in_force(
     ok(ask(company.owner, anew, "submit"))
     assert ok(ask(company.owner, anew, "publish"))["version"] == to + 1
     publish(company, rules)
+
+
+def test_a_draft_and_what_is_in_force_are_together_no_more_than_may_be(company: Organisation) -> None:
+    base, rules = _now(company)
+    draft = drafted(company.owner, [*rules, *(rule(f"mine-{n}") for n in range(150))], base)
+    publish(company, [*rules, *(rule(f"theirs-{n}") for n in range(150))])
+    refused = problem(_rebased(company.owner, draft, base + 1), 422, "invalid_rules")
+    assert "200 is the most" in refused["errors"][0]["message"]
+    publish(company, rules)
+    ok(ask(company.owner, draft, "withdraw"))
 
 
 def test_the_history_is_listed_without_its_rules(company: Organisation) -> None:

@@ -59,6 +59,34 @@ def test_whom_and_how_much_are_told_and_what_people_pinned_is_not() -> None:
     assert ([part.value for part in told.parties], told.texts, told.left) == ([*"abcd"], [], 2)
 
 
+def test_no_amount_hides_behind_others_and_none_loses_its_sign() -> None:
+    lines = {"/lines/*/n": {"role": "amount", "unit": "minor", "currency": "/currency"}, "/tags": {"role": "recipient"}}
+    several = CONTRACT.model_copy(update={"arguments": type(CONTRACT).model_validate(
+        CONTRACT.model_dump() | {"arguments": lines}).arguments})  # fmt: skip
+
+    def told(*amounts: Any, **args: Any) -> list[str]:
+        args = {"currency": "JPY", "lines": [{"n": each} for each in amounts]} | args
+        return brief(shown(args=args), several, None).amounts
+
+    assert told(1, 2, 3, 4) == ["1 JPY", "2 JPY", "3 JPY", "4 JPY"]
+    assert told(1, 1, 1, 1, 9_000_000) == ["5 amounts, together 9,000,004 JPY"]
+    assert told(-1500, currency="KWD") == ["-1.500 KWD"]
+    assert told(5, "all") == ["5 JPY", "1 amount that cannot be read as one"]
+    assert told(5, currency=None) == ["1 amount that cannot be read as one"]
+    assert told() == []
+
+
+def test_who_of_the_listed_recipients_gets_it_is_told() -> None:
+    arguments = {"/tags": {"role": "recipient"}}
+    one = CONTRACT.model_copy(update={"arguments": type(CONTRACT).model_validate(
+        CONTRACT.model_dump() | {"arguments": arguments}).arguments})  # fmt: skip
+    where = "listed in the workflow, tools.bank.pay.outbound.recipients"
+    grounds = [{"pointer": "/args/tags/0", "source": "trusted_record", "where": where}]
+    decision = {"signals": [], "required_approvals": ASKED, "grounds": grounds}
+    told = brief(shown(args={"tags": ["a@example.com"]}, decision=decision), one, None)
+    assert [part.value for part in told.parties] == ["a@example.com"]
+
+
 def test_where_a_value_comes_from_names_what_was_read() -> None:
     assert place(f"bank.list, observation {SEEN}, /bills/0") == [("bank.list, ", SEEN), (", /bills/0", "")]
     assert place("named there") == [("named there", "")]

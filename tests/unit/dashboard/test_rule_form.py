@@ -48,7 +48,10 @@ def test_what_nobody_changes_stays_as_it_is(rule: dict[str, Any]) -> None:
     assert Rule.model_validate(rule_form.document(typed(rule), rule)) == Rule.model_validate(rule)
 
 
-@pytest.mark.parametrize("amounts", ["EUR", "EUR 1", "EUR x to 2", "EUR 1.005 to 2", "12 to 13", "EUR 1 to 2 to 3"])
+@pytest.mark.parametrize("amounts", [
+    "EUR", "EUR 1", "EUR x to 2", "EUR 1.005 to 2", "12 to 13", "EUR 1 to 2 to 3", "EUR 0 to 12,50", "EUR 0 to +5",
+    "EUR 0 to 1_000", "EUR 0 to 1e5", "EUR 0 to 1e999990", "EUR 0 to 1e999999", "EUR 0 to ٣", "EUR 0 to 1.299,00",
+])  # fmt: skip
 def test_amounts_that_cannot_be_read_are_refused_and_never_guessed(amounts: str) -> None:
     document = rule_form.document(typed(lifting(), amounts=amounts), None)
     assert rule_form.bounds(document)
@@ -73,3 +76,14 @@ def test_a_day_that_is_changed_ends_with_it() -> None:
     assert rule_form.document(typed(rule), rule)["expires_at"] == "2027-01-31T12:30:00Z"
     assert rule_form.document(typed(rule, expires_at="2027-02-01"), rule)["expires_at"] == "2027-02-01T23:59:59Z"
     assert rule_form.document(typed(rule, expires_at=""), rule)["expires_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "currency", "minor"),
+    [("1,299.00", "EUR", 129_900), ("1299", "EUR", 129_900), (".5", "EUR", 50), ("1,000,000", "JPY", 1_000_000),
+     ("1.234", "KWD", 1234), ("-5", "EUR", -500), ("12,50", "EUR", "12,50"), ("1.234", "EUR", "1.234"),
+     ("1" * 40, "EUR", f"{'1' * 24}…")],
+)  # fmt: skip
+def test_a_comma_is_between_thousands_alone(typed: str, currency: str, minor: Any) -> None:
+    """Half of the world writes 12,50 of what the other half writes 12.50: a limit of 1,250 nobody meant."""
+    assert rule_form.minor(typed, currency) == minor
