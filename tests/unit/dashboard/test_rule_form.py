@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from api.constitution.library import library
-from api.dashboard import rule_form
+from api.dashboard import rule_form, settings
 from api.dashboard.forms import Form
 from api.gate.models import Rule
 
@@ -87,3 +87,11 @@ def test_a_day_that_is_changed_ends_with_it() -> None:
 def test_a_comma_is_between_thousands_alone(typed: str, currency: str, minor: Any) -> None:
     """Half of the world writes 12,50 of what the other half writes 12.50: a limit of 1,250 nobody meant."""
     assert rule_form.minor(typed, currency) == minor
+
+
+@pytest.mark.parametrize(
+    ("typed", "millionths"),
+    [("0.25", 250_000), ("3", 3_000_000), ("0,5", 500_000), (".5", 500_000), ("1e999999", "1e999999"), ("1_0", "1?0")],
+)
+def test_a_price_is_digits_and_no_power_of_ten(typed: str, millionths: Any) -> None:
+    assert settings._millionths(typed) == millionths
