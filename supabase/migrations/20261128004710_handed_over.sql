@@ -95,16 +95,20 @@ $$;
 
 -- Raises an alert, or counts it on the one that is not resolved. Somebody answers for every alert: whoever is named, as long as they are a
 -- member; the member whose address the contact is; else, also where the contact has left, the owner who has been there longest. Who was put
--- in charge since stays so when it happens again; what gets worse goes to whoever is named then.
+-- in charge since stays so when it happens again; what gets worse goes to whoever is named then. Whoever is made to answer for it stays until
+-- it stands, so that a removal at the same moment hands it over; who is being removed already is not named: an alert waits for nobody.
 create or replace function private.raise_alert(p_tenant uuid, p_environment text, p_kind text, p_severity text, p_subject_type text, p_subject_id text,
     p_title text, p_detail jsonb default '{}', p_owner uuid default null, p_contact text default null)
 returns uuid language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_id uuid;
     v_detail jsonb := coalesce(p_detail, '{}');
-    v_owner constant uuid := coalesce(
-        (select user_id from app.members where tenant_id = p_tenant and user_id = p_owner),
-        (select user_id from app.members where tenant_id = p_tenant and lower(email) = lower(p_contact) order by user_id limit 1),
+    v_owner uuid := coalesce(
+        (select user_id from app.members where tenant_id = p_tenant and user_id = p_owner for key share skip locked),
+        (select user_id from app.members where tenant_id = p_tenant and lower(email) = lower(p_contact) order by user_id limit 1
+            for key share skip locked),
+        (select user_id from app.members where tenant_id = p_tenant and role = 'owner' order by created_at, user_id limit 1
+            for key share skip locked),
         private.first_owner(p_tenant));
 begin
     if not private.may_be_shown(v_detail) then

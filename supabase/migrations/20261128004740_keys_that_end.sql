@@ -19,7 +19,8 @@ $$;
 create index api_keys_by_end on app.api_keys (expires_at) where revoked_at is null;
 
 -- Keys of any tenant that were used within 30 days, end within 14, are the last of their account, and of which nobody was told that it is
--- so bad, as ids, those that end first first.
+-- so bad, as ids, those that end first first. Of a key that was told of and is the last one again, since what took its place was revoked,
+-- it is told again.
 create function app.claim_ending_keys_v1(p_limit integer) returns jsonb
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select coalesce(jsonb_agg(jsonb_build_object('tenant_id', d.tenant_id, 'id', d.id)), '[]') from (
@@ -27,7 +28,9 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
         where k.revoked_at is null and k.expires_at between clock_timestamp() and clock_timestamp() + interval '14 days'
             and u.used_at > clock_timestamp() - interval '30 days' and private.is_last_key(k) and not exists (select from app.alerts a
                 where a.tenant_id = k.tenant_id and a.kind = 'key.ending' and a.subject_type = 'key' and a.subject_id = k.id::text
-                    and private.severity_rank(a.severity) >= private.severity_rank(private.severity_of_end(k.expires_at)))
+                    and private.severity_rank(a.severity) >= private.severity_rank(private.severity_of_end(k.expires_at))
+                    and (a.status <> 'resolved' or not exists (select from app.api_keys o where o.tenant_id = k.tenant_id
+                        and o.service_account_id = k.service_account_id and o.environment = k.environment and o.revoked_at > a.resolved_at)))
         order by k.expires_at limit p_limit) d
 $$;
 
