@@ -5,11 +5,11 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any, Literal
+from typing import Literal
 
 from api.notifications import mail, messages
 from api.notifications.messages import Told
+from api.providers import retry_after
 from api.providers.egress import UnreachableError, target
 
 #: Seconds that a receiver has to answer.
@@ -84,24 +84,11 @@ async def _post(url: str, body: bytes, headers: dict[str, str], gone: tuple[int,
     return _ended(answer.status_code, answer.headers.get("retry-after"), gone)
 
 
-def _ended(status: int, retry_after: str | None, gone: tuple[int, ...]) -> Ended:
+def _ended(status: int, asked: str | None, gone: tuple[int, ...]) -> Ended:
     if 200 <= status < 300:
         return Ended("delivered")
     if status in gone:
         return Ended("gone", f"It answered {status}: there is nothing there any more.")
     if 300 <= status < 400:
         return Ended("retry", f"It answered {status}; nothing is sent on to another address.")
-    return Ended("retry", f"It answered {status}.", seconds(retry_after))
-
-
-def seconds(value: Any) -> float | None:
-    """`Retry-After` (RFC 9110 section 10.2.3) in seconds; None where there is none to be read."""
-    if not isinstance(value, str):
-        return None
-    try:
-        if value.strip().isdecimal():
-            return float(value)
-        date = parsedate_to_datetime(value)
-        return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError, OverflowError):
-        return None
+    return Ended("retry", f"It answered {status}.", retry_after.seconds(asked))

@@ -11,7 +11,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from api.config import ConfigurationError
-from api.notifications import mail, messages, outgoing, schedule
+from api.notifications import mail, messages, schedule
 from api.notifications.messages import Told
 from api.notifications.outgoing import Ended, _ended, signed
 from api.notifications.service import leads_to
@@ -113,8 +113,9 @@ def test_what_an_answer_means() -> None:
     assert [_ended(status, None, (410,)).outcome for status in (301, 400, 404, 500)] == ["retry"] * 4
     assert _ended(429, "120", (410,)).asked == 120
     later = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
-    assert 3500 < (outgoing.seconds(later) or 0) <= 3600
-    assert [outgoing.seconds(each) for each in (None, "soon", "-1")] == [None, None, None]
+    assert 3500 < (_ended(503, later, (410,)).asked or 0) <= 3600
+    assert [_ended(503, each, (410,)).asked for each in (None, "soon", "-1")] == [None, None, None]
+    assert schedule.pause(1, _ended(503, "9" * 400, (410,)).asked, 0.5) == schedule.LONGEST
 
 
 def test_a_target_shows_nothing_that_opens_it() -> None:
