@@ -15,7 +15,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sandbox import binaries, processes
-from sandbox.state import HOST, free_port, port_is_free, private_dir, secret, write_private
+from sandbox.ports import Reservation
+from sandbox.state import HOST, private_dir, secret, write_private
 
 SUPERUSER = "supabase_admin"
 START_SECONDS = 120.0
@@ -109,7 +110,8 @@ def create(state: Path, durable: bool) -> Cluster:
         home.mkdir(mode=0o700)
         if account is not None:
             os.chown(home, account.pw_uid, account.pw_gid)
-    chosen = Cluster(state, home, free_port(), durable)
+    with Reservation() as port:
+        chosen = Cluster(state, home, port.port, durable)
     chosen.write()
     return chosen
 
@@ -150,20 +152,30 @@ def launch(cluster: Cluster) -> Cluster:
     if cluster.log.exists() and cluster.log.stat().st_size > LOG_BYTES:
         cluster.log.replace(cluster.log.with_suffix(".log.1"))
     for _ in range(5):
-        if not port_is_free(cluster.port):
-            cluster = dataclasses.replace(cluster, port=free_port())
+        port = _held(cluster.port)
+        if port.port != cluster.port:
+            cluster = dataclasses.replace(cluster, port=port.port)
             cluster.write()
         settings = SETTINGS | ({} if cluster.durable else VOLATILE_SETTINGS) | {"port": str(cluster.port)}
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         arguments = ["start", "-D", str(cluster.data_dir), "-l", str(cluster.log), "-o", options]
         wait = ["-w", "-t", str(int(START_SECONDS))]
         begun = cluster.log.stat().st_size if cluster.log.exists() else 0
-        started = _run("pg_ctl", [*arguments, *wait], cluster, START_SECONDS + 10)
+        with port:
+            started = _run("pg_ctl", [*arguments, *wait], cluster, START_SECONDS + 10)
         if started.returncode == 0:
             return cluster
         if "could not bind" not in log_tail(cluster, begun):
             break
     raise PostgresError(f"Postgres did not start: {started.stderr.strip()}\n{log_tail(cluster, begun)}")
+
+
+def _held(port: int) -> Reservation:
+    """`port`, or another when somebody has it."""
+    try:
+        return Reservation(port)
+    except OSError:
+        return Reservation()
 
 
 def log_tail(cluster: Cluster, begin: int = 0) -> str:

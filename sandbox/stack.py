@@ -1,7 +1,7 @@
 """The whole of Countersign on one machine: Postgres, Supabase Auth, a bank, a CRM and the API, each its own process.
 
-Everything listens on 127.0.0.1, on ports that are chosen once and kept. What is started here is stopped here; state
-lasts in the state directory, so a stopped stack starts again with its data.
+Everything listens on 127.0.0.1, on ports that are chosen once, kept, and held while the stack runs (sandbox/ports.py).
+What is started here is stopped here; state lasts in the state directory, so a stopped stack starts again with its data.
 """
 
 import contextlib
@@ -26,7 +26,8 @@ from typing import Self
 from sandbox import bootstrap, external, postgres
 from sandbox.auth import keys
 from sandbox.oauth import clients
-from sandbox.state import CHECKOUT, free_port, port_is_free, private_dir, secret, write_private
+from sandbox.ports import Reservation
+from sandbox.state import CHECKOUT, private_dir, secret, write_private
 from scripts.migrate import migrate
 from scripts.publish_tools import publish
 
@@ -74,16 +75,19 @@ class Stack:
     settings: Mapping[str, str] = field(default_factory=dict)
     access_logs: bool = False
     models: bool = False
-    url: dict[str, str] = field(init=False)
+    url: dict[str, str] = field(init=False, default_factory=dict)
     _processes: dict[str, subprocess.Popen[bytes]] = field(init=False, default_factory=dict)
+    _held: contextlib.ExitStack = field(init=False, default_factory=contextlib.ExitStack)
     _stopping: threading.Event = field(init=False, default_factory=threading.Event)
 
     def __enter__(self) -> Self:
         private_dir(self.state)
         end_leftovers(self.state)
         servers = (*SERVERS, "models") if self.models else SERVERS
-        self.url = {name: f"http://127.0.0.1:{port}" for name, port in _ports(self.state, servers).items()}
         try:
+            for name, port in _ports(self.state, servers).items():
+                self._held.enter_context(port)
+                self.url[name] = f"http://127.0.0.1:{port.port}"
             for name in servers:
                 self.launch(name)
             for name in servers:
@@ -181,6 +185,7 @@ class Stack:
                     process.kill()
                     process.wait()
             self._processes.clear()
+            self._held.close()
 
     def _command(self, name: str) -> list[str]:
         port = self.url[name].rsplit(":", 1)[1]
@@ -225,17 +230,18 @@ class Stack:
                     self.tick(function)
 
 
-def _ports(state: Path, servers: tuple[str, ...]) -> dict[str, int]:
+def _ports(state: Path, servers: tuple[str, ...]) -> dict[str, Reservation]:
     """The ports of this stack, chosen once; chosen anew when somebody else has taken one meanwhile."""
     file = state / "ports.json"
     ports: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
-    if set(ports) != set(servers) or not all(port_is_free(port) for port in ports.values()):
-        chosen: set[int] = set()
-        while len(chosen) < len(servers):
-            chosen.add(free_port())
-        ports = dict(zip(servers, sorted(chosen), strict=True))
-        write_private(file, json.dumps(ports))
-    return ports
+    if set(ports) == set(servers):
+        with contextlib.ExitStack() as taken, contextlib.suppress(OSError):
+            held = {name: taken.enter_context(Reservation(port)) for name, port in ports.items()}
+            taken.pop_all()
+            return held
+    held = {name: Reservation() for name in servers}
+    write_private(file, json.dumps({name: port.port for name, port in held.items()}))
+    return held
 
 
 def end_leftovers(state: Path) -> None:

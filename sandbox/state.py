@@ -1,4 +1,4 @@
-"""Where the local stand-ins keep what must survive them, and how they find a free port.
+"""Where the local stand-ins keep what must survive them.
 
 Everything a stand-in writes (the cluster, keys, passwords, ports) lies below one directory, so that
 removing it is a fresh start and two checkouts share nothing.
@@ -7,7 +7,6 @@ removing it is a fresh start and two checkouts share nothing.
 import contextlib
 import os
 import secrets
-import socket
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -56,23 +55,3 @@ def secret(path: Path) -> str:
             path.hardlink_to(scratch)
         scratch.unlink()
     return path.read_text(encoding="utf-8")
-
-
-def port_is_free(port: int) -> bool:
-    """Whether nothing listens on this TCP port of 127.0.0.1 right now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # Servers bind with SO_REUSEADDR, so lingering connections of a former one do not count as taken.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that is free right now; somebody else may take it before it is used."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -23,7 +23,8 @@ import httpx
 import pytest
 
 from sandbox.organisation import AGENT_SCOPES, ok, once
-from sandbox.state import CHECKOUT, free_port
+from sandbox.ports import Reservation
+from sandbox.state import CHECKOUT
 from tests.concurrency.patience import eventually
 from tests.concurrency.world import World
 
@@ -55,8 +56,9 @@ class Key:
 @pytest.fixture(scope="module")
 def instances(world: World) -> Iterator[list[str]]:
     """The stack's API and others beside it, on the same database: each a process with a memory of its own."""
-    urls = [world.stack.url["api"], *(f"http://127.0.0.1:{free_port()}" for _ in range(INSTANCES - 1))]
     with contextlib.ExitStack() as running:
+        held = [running.enter_context(Reservation()).port for _ in range(INSTANCES - 1)]
+        urls = [world.stack.url["api"], *(f"http://127.0.0.1:{port}" for port in held)]
         for url in urls[1:]:
             process = subprocess.Popen(
                 [

@@ -15,7 +15,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import Envelope, Session
 
-from sandbox.state import free_port
+from sandbox.ports import Reservation
 
 #: What the application is told that lives there; it is rewritten to this machine.
 WEBHOOKS, SLACK = "https://alerts.example", "https://hooks.slack.com"
@@ -94,8 +94,9 @@ def receiving() -> Iterator[Receivers]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    mail = Controller(received, hostname="127.0.0.1", port=free_port())
-    mail.start()
+    with Reservation() as held:
+        mail = Controller(received, hostname="127.0.0.1", port=held.port)
+        mail.start()
     here = f"http://127.0.0.1:{server.server_address[1]}"
     received.settings |= {
         "COUNTERSIGN_PROVIDER_ORIGINS": json.dumps({WEBHOOKS: here, SLACK: here}),

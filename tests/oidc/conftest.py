@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from sandbox.organisation import Organisation, ok
+from sandbox.ports import Reservation
 from sandbox.postgres import Server
-from sandbox.state import CHECKOUT, free_port
+from sandbox.state import CHECKOUT
 from tests.cluster import Database, cloned
 from tests.http.integrator import new_organisation
 from tests.http.world import World, running
@@ -91,15 +92,19 @@ def publish(database: Database, settings: dict[str, str]) -> None:
 
 @pytest.fixture(scope="session")
 def books(cluster: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Books]:
+    with Reservation() as held:
+        yield from _books(cluster, tmp_path_factory.mktemp("state"), held.port)
+
+
+def _books(cluster: Server, state: Path, port: int) -> Iterator[Books]:
     # Characters that mean something in a header or a form: each part has to be encoded.
-    registration = Registration(free_port(), "countersign", f"{secrets.token_urlsafe(16)}:%&+ /=")
+    registration = Registration(port, "countersign", f"{secrets.token_urlsafe(16)}:%&+ /=")
     settings = {
         "COUNTERSIGN_MANIFESTS": str(MANIFESTS),
         "LEDGER_URL": registration.url,
         "LEDGER_CLIENT_ID": registration.client_id,
         "LEDGER_CLIENT_SECRET": registration.client_secret,
     }
-    state = tmp_path_factory.mktemp("state")
     with cloned(cluster) as database:
         publish(database, settings)
         with running(state, database, settings=settings) as world:

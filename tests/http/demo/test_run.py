@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from sandbox import postgres
+from sandbox.ports import is_free
 from sandbox.processes import of_cluster
-from sandbox.state import CHECKOUT, port_is_free
+from sandbox.state import CHECKOUT
 
 SECONDS = 240
 #: What the demo says when each of its servers has answered, and nothing has been done yet.
@@ -174,9 +175,9 @@ def test_what_a_killed_demo_left_is_ended_by_the_next(tmp_path: Path) -> None:
         assert sorted(_alive(tmp_path)) == ["api", "auth", "bank", "crm", "models"]
     # The context's end has removed it.
     deadline = time.monotonic() + 20
-    while not all(port_is_free(port) for port in ports.values()) and time.monotonic() < deadline:
+    while not all(is_free(port) for port in ports.values()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert [name for name, port in ports.items() if not port_is_free(port)] == []
+    assert [name for name, port in ports.items() if not is_free(port)] == []
     assert of_cluster(server.data_dir) == []
     assert not (tmp_path / "demo").exists()
 

@@ -19,7 +19,7 @@ from sandbox.auth.keys import SigningKeys, anon_key, rotate_signing_key, service
 from sandbox.auth.schema import install_schema
 from sandbox.auth.totp import totp
 from sandbox.bootstrap import bootstrap
-from sandbox.state import free_port
+from sandbox.ports import Reservation
 
 from .stack import PASSWORD, ROOT, Person, Stack, running
 
@@ -110,13 +110,14 @@ def test_a_token_ends_when_it_says(database_url: str, tmp_path: Path) -> None:
 
 
 def test_a_public_address_is_what_tokens_and_links_name(database_url: str, tmp_path: Path) -> None:
-    port = free_port()
-    arguments = ("--port", str(port), "--public-url", f"http://localhost:{port}/")
-    with running(tmp_path, database_url, *arguments) as stack:
-        assert stack.url == f"http://localhost:{port}"
-        claims = stack.person().client.auth.get_claims()
-        assert claims is not None
-        assert claims["claims"]["iss"] == f"http://localhost:{port}/auth/v1"
+    with Reservation() as held:
+        url = f"http://localhost:{held.port}"
+        arguments = ("--port", str(held.port), "--public-url", f"{url}/")
+        with running(tmp_path, database_url, *arguments) as stack:
+            assert stack.url == url
+            claims = stack.person().client.auth.get_claims()
+            assert claims is not None
+            assert claims["claims"]["iss"] == f"{url}/auth/v1"
 
 
 def test_a_crash_of_the_database_is_worth_a_retry_and_soon_over(tmp_path: Path) -> None:
