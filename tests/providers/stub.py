@@ -34,6 +34,7 @@ class Stub:
     refusing: it answers the documented refusal where one is documented.
     expected: the only call that may come next; None takes each that is documented.
     filled: what the placeholders of the next call's body stand for.
+    answers: by tool, what its calls are answered with instead of the documented example: another state of the world.
     """
 
     shape: Shape
@@ -42,6 +43,7 @@ class Stub:
     refusing: bool = False
     expected: Call | None = None
     filled: dict[str, str] = field(default_factory=dict)
+    answers: dict[str, Any] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
     grants: list[Grant] = field(default_factory=list)
@@ -205,7 +207,7 @@ class Stub:
     def _done(self, call: Call) -> Response:
         if self.refusing and call.refused is not None:
             return self._refused(call.refused)
-        return _answer(call.status, call.answer)
+        return _answer(call.status, self.answers.get(call.tool or "", call.answer))
 
     def _refused(self, refusal: Refusal) -> Response:
         return _answer(refusal.status, refusal.answer)
