@@ -205,14 +205,16 @@ def left_by(done: dict[str, Any], contract: Contract) -> tuple[Any, dict[str, An
     if after is not None:
         return after["result"], after["args"]
     if before is not None:
-        return left_behind(state.fields, done["args"], before["result"]), before["args"]
+        left = left_behind(contract, done["args"], before["result"])
+        return left, None if left is None else before["args"]
     try:
         args = read_args(state.args, Known(done["args"], names_of(contract), done["result"]))
     except UnmadeError:
         return None, None
     # Without a placeholder of its answer it changed something, and what that was is not known.
     created = any("{result/" in text for text in strings(state.args))
-    return (left_behind(state.fields, done["args"], {}), args) if created else (None, None)
+    left = left_behind(contract, done["args"], {}) if created else None
+    return left, None if left is None else args
 
 
 async def _unchanged(done: dict[str, Any], contract: Contract) -> dict[str, Any]:

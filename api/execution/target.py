@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api.execution.premises import differences
-from api.execution.undo_args import Known, UnmadeError, names_of, read_args
+from api.execution.undo_args import Known, UnmadeError, names_of, places, read_args
 from api.gate.models import Contract
 from api.gate.pointer import resolve
 from api.providers.client import premise_args
@@ -72,18 +72,19 @@ def seen(way: Way, reads: list[dict[str, Any]], observed: int | None) -> Seen:
 
 
 def change(contract: Contract, args: dict[str, Any], now: Any) -> dict[str, Any] | None:
-    """{now, then}: the parts of the state that count, as they are and would be; None where that is not known."""
+    """{now, then}: by argument what the state shows of it, as it is and would be; None where that is not known."""
     if contract.state is None or not isinstance(now, dict):
         return None
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
-    for pattern in contract.state.fields:
-        there, wanted = dict(resolve(now, pattern)), dict(resolve(args, pattern))
-        for pointer in {**there, **wanted}:
-            name = pointer[1:]
-            if pointer in there:
-                before[name] = there[pointer]
-            after[name] = wanted[pointer] if pointer in wanted else there[pointer]
+    known = places(contract)
+    for name, pointer in known.items():
+        for _, value in resolve(now, pointer):
+            before[name] = after[name] = value
+        if name in args:
+            after[name] = args[name]
+    if not known:
+        return None
     return {"now": before, "then": after}
 
 

@@ -72,10 +72,36 @@ def read_args(template: dict[str, Any], known: Known) -> dict[str, Any]:
     return {name: value for name, part in template.items() if (value := _fill(part, known)) is not _ABSENT}
 
 
-def left_behind(fields: list[str], args: dict[str, Any], before: Any) -> dict[str, Any]:
-    """What a change leaves behind by what it was asked for: for when nobody read it. Of fields of the first level."""
-    names = [field[1:] for field in fields]
-    return {name: args.get(name, before.get(name)) for name in names if name in args or name in before}
+def places(contract: Contract) -> dict[str, str]:
+    """By argument: where the state shows what that argument says. What it shows otherwise is not in here.
+
+    An undo by the same tool says it (`email = "{before/properties/email}"`); else it is the member of the same name.
+    """
+    names, fields, undo = names_of(contract), contract.state.fields if contract.state else [], contract.compensate
+    found = {field[1:]: field for field in fields if field[1:] in names}
+    for name, part in undo.args.items() if undo is not None and undo.tool == contract.name else ():
+        whole = PLACEHOLDER.fullmatch(part) if isinstance(part, str) else None
+        pointer = whole[1].removeprefix("before") if whole and whole[1].startswith("before/") else None
+        if pointer in fields and name in names:
+            found[name] = pointer
+    return found
+
+
+def left_behind(contract: Contract, args: dict[str, Any], before: Any) -> dict[str, Any] | None:
+    """What a change leaves behind by what it was asked for: for when nobody read it. None where that cannot be told."""
+    left: dict[str, Any] = {}
+    by_field = {field: name for name, field in places(contract).items()}
+    for field in contract.state.fields if contract.state else []:
+        name = by_field.get(field)
+        if name is None or "/*" in field:
+            return None
+        for _, value in [("", args[name])] if name in args else resolve(before, field):
+            *above, last = field[1:].split("/")
+            parent = left
+            for step in above:
+                parent = parent.setdefault(step, {})
+            parent[last] = value
+    return left
 
 
 _ABSENT = object()

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from api.execution.compensate import left_by
-from api.execution.undo_args import Known, UnmadeError, differences, left_behind, undo_args
+from api.execution.target import change
+from api.execution.undo_args import Known, UnmadeError, differences, left_behind, places, undo_args
+from api.gate.models import Compensation, Contract, State
 from api.providers.manifest import manifests
 
 NAMES = frozenset({"id", "version", "title", "email"})
@@ -68,17 +70,42 @@ def test_differences_are_of_the_fields_that_count() -> None:
     assert differences(["/a"], left, {}) == ["/a"]
 
 
-def test_what_a_change_leaves_behind() -> None:
-    args = {"id": "c1", "title": "New", "email": ""}
-    assert left_behind(["/title", "/email", "/phone"], args, {"title": "Old", "phone": "1", "id": "c1"}) == {
-        "title": "New",
-        "email": "",
-        "phone": "1",
-    }
-
-
 CONTRACTS = {contract.name: contract for contract in manifests()["sandbox_crm"].contracts()}
 READ = {"args": {"contact_id": "c1"}, "result": {"title": "Old", "name": "A"}}
+
+
+def nested(fields: list[str], **put_back: str) -> Contract:
+    """A contract whose state shows its arguments elsewhere and under other names, as most providers do."""
+    update = CONTRACTS["sandbox_crm.contacts.update"]
+    state = State(tool="sandbox_crm.contacts.get", args={"contact_id": "{contact_id}"}, fields=fields)
+    undo = Compensation(tool=update.name, args={"contact_id": "{contact_id}"} | put_back)
+    return update.model_copy(update={"state": state, "compensate": undo})
+
+
+def test_where_an_argument_shows_is_what_the_undo_takes_it_from() -> None:
+    """A state as it would become is told by it, and what a change left behind where nobody read it."""
+    told = nested(["/data/Title", "/data/mail"], title="{before/data/Title}", email="{before/data/mail}")
+    assert places(told) == {"title": "/data/Title", "email": "/data/mail"}
+    args, was = {"contact_id": "c1", "title": "New"}, {"data": {"Title": "Old", "mail": "a@example.test", "id": 1}}
+    shown = change(told, args, was)
+    assert shown == {
+        "now": {"title": "Old", "email": "a@example.test"}, "then": {"title": "New", "email": "a@example.test"},
+    }  # fmt: skip
+    assert left_behind(told, args, was) == {"data": {"Title": "New", "mail": "a@example.test"}}
+
+    # What no argument is known to show in is not said to stay as it is.
+    silent = nested(["/data/Title", "/data/mail"], title="{before/data/Title}")
+    assert change(silent, args, was) == {"now": {"title": "Old"}, "then": {"title": "New"}}
+    assert left_behind(silent, args, was) is None
+    assert change(nested(["/data/mail"]), args, was) is None
+    assert change(nested(["/lines/*/mail"], email="{before/lines/0/mail}"), args, was) is None
+
+
+def test_what_a_change_leaves_behind() -> None:
+    update = CONTRACTS["sandbox_crm.contacts.update"]
+    args = {"contact_id": "c1", "title": "New", "email": ""}
+    was = {"title": "Old", "phone": "1", "id": "c1"}
+    assert left_behind(update, args, was) == {"title": "New", "email": "", "phone": "1"}
 
 
 @pytest.mark.parametrize(
