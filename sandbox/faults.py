@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from hmac import compare_digest
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sandbox import hangs
 from sandbox.oauth.database import Database
 from sandbox.oauth.guard import Db
 from sandbox.oauth.refusals import RefusedError
@@ -45,10 +46,10 @@ class Fault(BaseModel):
     """The next `times` requests of `operation` (`*` for any) go wrong in the way of `kind`.
 
     `rate_limit`: 429 with `Retry-After: retry_after` seconds, no work done. `error`: `status`, no work done.
-    `hang`: wait `seconds` before the work, or with `after` between the work and the answer; the work is done
-    even if the caller has left. `drop_after`: do the work, then drop the TCP connection without an answer.
-    `duplicate`: the request is delivered to the application twice, and the first answer returned.
-    `error_after`: do the work, then answer with `status`.
+    `hang`: wait `seconds`, or until the faults are forgotten, before the work, or with `after` between the work and
+    the answer; the work is done even if the caller has left. `drop_after`: do the work, then drop the TCP
+    connection without an answer. `duplicate`: the request is delivered to the application twice, and the first
+    answer returned. `error_after`: do the work, then answer with `status`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -71,6 +72,12 @@ def take_fault(database: Database, operation: str) -> Fault | None:
             (operation,),
         ).fetchone()
     return None if row is None else Fault.model_validate_json(row["fault"])
+
+
+def forget_faults(database: Database) -> int:
+    """Forgets every fault, also those that are at work; answers how many there were."""
+    with database.write() as connection:
+        return connection.execute("delete from faults").rowcount
 
 
 def admin_routes(admin_token: str, operations: Sequence[str]) -> APIRouter:
@@ -101,10 +108,10 @@ def admin_routes(admin_token: str, operations: Sequence[str]) -> APIRouter:
         return {"faults": waiting}
 
     @router.delete("/_faults")
-    def delete_faults(database: Db) -> dict[str, Any]:
-        with database.write() as connection:
-            cursor = connection.execute("delete from faults")
-        return {"deleted": cursor.rowcount}
+    async def delete_faults(request: Request, database: Db) -> dict[str, Any]:
+        deleted = await run_in_threadpool(forget_faults, database)
+        hangs.of(request.app).end()
+        return {"deleted": deleted}
 
     @router.get("/_log")
     def read_journal(
@@ -190,14 +197,15 @@ class Faults:
         if operation is None:
             await self._app(scope, request.receiver(), send)
             return
+        over = hangs.of(scope["app"]).mark()
         fault = await run_in_threadpool(take_fault, self._database, operation)
         if fault is None:
             for message in (await self._deliver(request, None)).messages:
                 await send(message)
         else:
-            await self._misbehave(request, fault, send)
+            await self._misbehave(request, fault, send, over)
 
-    async def _misbehave(self, request: _Request, fault: Fault, send: Send) -> None:
+    async def _misbehave(self, request: _Request, fault: Fault, send: Send, over: asyncio.Event) -> None:
         scope, receive = request.scope, request.receive
         if fault.kind in ("rate_limit", "error"):
             refusal = _problem(fault.status, "internal_error", "Something went wrong.")
@@ -209,12 +217,12 @@ class Faults:
             await refusal(scope, receive, send)
             return
         if fault.kind == "hang" and not fault.after:
-            await asyncio.sleep(fault.seconds)
+            await hangs.wait(fault.seconds, over)
         answer = await self._deliver(request, fault.kind)
         if fault.kind == "duplicate":
             await self._deliver(request, fault.kind)
         if fault.kind == "hang" and fault.after:
-            await asyncio.sleep(fault.seconds)
+            await hangs.wait(fault.seconds, over)
         if fault.kind == "drop_after":
             self._drop(scope)
             while (await receive())["type"] != "http.disconnect":

@@ -8,6 +8,7 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI
 
 from sandbox import faults
+from sandbox.hangs import Hangs
 from sandbox.oauth import grants, idempotency, people, requests
 from sandbox.oauth.authorize import Authorization
 from sandbox.oauth.clients import client
@@ -76,6 +77,7 @@ def build(kind: Kind, state: Path, public_url: str, redirect_uris: Sequence[str]
     app.state.name = f"sandbox {kind.name}"
     app.state.database = database
     app.state.grants = issued
+    app.state.hangs = Hangs()
     whoami = APIRouter()
     whoami.add_api_route("/v1/whoami", _whoami(kind), methods=["GET"], operation_id="whoami")
     operational = [route for router in (*kind.routers, backchannel, whoami) for route in router.routes]
