@@ -112,11 +112,14 @@ def test_what_people_must_see_is_told_apart() -> None:
         "wise.transfers.fund": "money_movement",
         "xero.bills.create": "pricing",
         "xero.credit_notes.create": "pricing",
+        "xero.credit_notes.delete": "destructive",
         "xero.invoices.approve": "money_movement",
         "xero.invoices.create": "pricing",
+        "xero.invoices.delete": "destructive",
         "xero.invoices.send": "outbound_message",
         "xero.invoices.void": "destructive",
         "xero.payments.create": "money_movement",
+        "xero.payments.delete": "destructive",
     }
 
 
