@@ -92,13 +92,22 @@ def test_no_tool_takes_what_it_does_not_name(name: str) -> None:
 def test_what_people_must_see_is_told_apart() -> None:
     told = {name: contract.effect for name, contract in CONTRACTS.items() if contract.effect not in ("read", "write")}
     assert told == {
+        "gmail.drafts.delete": "destructive",
         "gmail.messages.send": "outbound_message",
         "gmail.messages.send_many": "mass_outbound",
         "hubspot.contacts.archive": "destructive",
+        "hubspot.deals.archive": "destructive",
         "hubspot.deals.reprice": "pricing",
+        "hubspot.notes.archive": "destructive",
+        "hubspot.tickets.archive": "destructive",
+        "pipedrive.activities.delete": "destructive",
+        "pipedrive.deals.delete": "destructive",
         "pipedrive.deals.reprice": "pricing",
+        "pipedrive.notes.delete": "destructive",
         "pipedrive.persons.delete": "destructive",
+        "salesforce.cases.delete": "destructive",
         "salesforce.contacts.delete": "destructive",
+        "salesforce.opportunities.delete": "destructive",
         "salesforce.opportunities.reprice": "pricing",
         "slack.messages.broadcast": "mass_outbound",
         "slack.messages.delete": "destructive",
