@@ -17,8 +17,11 @@ from tests.browser import accessibility, chromium
 from tests.cluster import Database, Run
 
 _RUN = pytest.StashKey[Run]()
-# How fast examples are made says something about the machine, and nothing about what is tested.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How fast examples are made says something about the machine, and nothing about what is tested. The examples are the
+# same in every run, so that what passed before a merge passes after it; `--hypothesis-profile=explore` makes new ones.
+_ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("any machine", _ANY_MACHINE, derandomize=True)
+settings.register_profile("explore", _ANY_MACHINE)
 settings.load_profile("any machine")
 
 # Every HTTP client asks for a context of its own, and reading the certificates for one takes longer than most tests.

@@ -146,10 +146,10 @@ def test_what_is_refused(body: bytes, reason: str) -> None:
     ids=lambda body: repr(body)[:20],
 )
 def test_the_largest_body_takes_no_more_than_seconds(body: bytes) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     with suppress(Problem):
         parse(body)
-    assert time.monotonic() - started < 10
+    assert time.thread_time() - started < 10
 
 
 @given(JSON)

@@ -327,8 +327,8 @@ def test_what_is_kept_of_a_run_is_that_of_its_observations() -> None:
     "text", ["eyJ" * 20_000, "a1" * 30_000, "4" * 60_000, "DE89" * 15_000, "%41" * 20_000, "A " * 30_000]
 )
 def test_hostile_texts_take_no_time(text: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     credentials(text)
     financial(text)
     written({"note": text[:60_000]}, observed({"name": text[:48]}))
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5

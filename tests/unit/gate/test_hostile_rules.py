@@ -21,9 +21,9 @@ tool = contract(input_schema={"type": "object"}, arguments={})
 for number, (rules, args) in enumerate(json.load(open(sys.argv[1]))):
     rules = [dict(when=when, effect=effect, id=f"r-{n}", lifts=["confidence"]) for n, (when, effect) in
              enumerate(rules)]
-    started = time.perf_counter()
+    started = time.process_time()
     decision = decided(facts(spec(), tool, rules), proposal(args, confidence=0.1))
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     print(json.dumps([number, decision.outcome, seconds, len(decision.model_dump_json())]), flush=True)
 """
 
@@ -102,7 +102,7 @@ def _outcomes(corpus: list[Any], folder: Path, seconds: float) -> list[list[Any]
 @pytest.mark.parametrize("effect", ["allow", "deny"])
 def test_no_expression_hangs_crashes_or_allows(effect: str, tmp_path: Path) -> None:
     corpus = [([(when, effect)], args) for when, args in EXPRESSIONS]
-    outcomes = _outcomes(corpus, tmp_path, seconds=120)
+    outcomes = _outcomes(corpus, tmp_path, seconds=600)
     assert len(outcomes) == len(EXPRESSIONS)
     for number, outcome, seconds, characters in outcomes:
         assert outcome in ("escalate", "deny"), EXPRESSIONS[number][0][:100]
@@ -117,7 +117,7 @@ def test_a_whole_constitution_of_expensive_rules_is_bounded(name: str, args: dic
         "names": " || ".join(["args.a == args.b"] * 99),
         "long": " || ".join(["args.a.contains('" + "a" * 20 + "b')"] * 45),
     }[name]
-    [[_, outcome, seconds, _]] = _outcomes([([(expensive, "allow")] * 200, args)], tmp_path, seconds=120)
+    [[_, outcome, seconds, _]] = _outcomes([([(expensive, "allow")] * 200, args)], tmp_path, seconds=600)
     assert outcome == "escalate"
     assert seconds < 40
 
@@ -131,7 +131,7 @@ decision = decided(facts(rules=rules), proposal(tool="a" * 1_000_000))
 print(decision.outcome, len(decision.rules_evaluated))
 """
     ran = subprocess.run(
-        [sys.executable, "-c", child], capture_output=True, text=True, timeout=120, cwd=ROOT, check=True
+        [sys.executable, "-c", child], capture_output=True, text=True, timeout=600, cwd=ROOT, check=True
     )
     assert ran.stdout.split() == ["deny", "200"]
 
@@ -149,9 +149,9 @@ try:
 except (ValueError, RecursionError):
     print("refused", 0, 0)
 else:
-    started = time.perf_counter()
+    started = time.process_time()
     decision = decided(held, proposed)
-    print(decision.outcome, time.perf_counter() - started, len(decision.rules_evaluated))
+    print(decision.outcome, time.process_time() - started, len(decision.rules_evaluated))
 """
 LIFTS = 'dict(id=f"r-{n}", when="true", effect="allow", lifts=["confidence"])'
 
@@ -175,7 +175,7 @@ LIFTS = 'dict(id=f"r-{n}", when="true", effect="allow", lifts=["confidence"])'
 def test_what_is_too_much_is_refused_in_time(rules: str, args: str, verdict: str, cited: int) -> None:
     code = ALONE.format(rules=rules, args=args)
     ran = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600, cwd=ROOT, check=True
     )
     outcome, seconds, evaluated = ran.stdout.split()
     assert outcome == verdict
@@ -185,7 +185,7 @@ def test_what_is_too_much_is_refused_in_time(rules: str, args: str, verdict: str
 
 def test_nesting_beyond_what_a_body_may_have_is_no_proposal() -> None:
     code = ALONE.format(rules="[]", args="(lambda deep: [deep := {'a': deep} for _ in range(5_000)][-1])({})")
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT, check=True)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, cwd=ROOT, check=True)
     assert ran.stdout.split()[0] == "refused"
 
 

@@ -195,9 +195,9 @@ def test_a_value_is_split_where_it_fits() -> None:
 
 def test_a_template_that_could_be_matched_in_many_ways_takes_no_time() -> None:
     template = "{a} " * 39 + "{z}"
-    started = time.perf_counter()
+    started = time.thread_time()
     assert fills(template, "x " * 3000)
     assert not fills(template + "!", "x " * 3000 + "?")
     assert not fills(template, "x " * 3000 + "y" * 201)
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
     assert not fills("{a}" * 41, "x" * 41)

@@ -90,8 +90,8 @@ def test_time_grows_with_the_length_of_a_text_and_no_faster(part: str) -> None:
         detect(text)
         return time.process_time() - started
 
-    short, long = seconds(20_000), seconds(160_000)
-    assert long < 30 * short + 0.2  # eight times as long; a square would be 64 times
+    # Eight times as long; a square would be 64 times, and is so every time, as a collection of garbage is not.
+    assert any(seconds(160_000) < 30 * seconds(20_000) + 0.2 for _ in range(3))
 
 
 def test_redacted_texts_hold_nothing_of_the_sample_and_stay_so() -> None:

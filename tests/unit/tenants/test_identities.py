@@ -83,7 +83,7 @@ def test_silence_is_waited_for_only_so_long(elsewhere: Elsewhere, monkeypatch: p
             return await identities.send_invitation("ada@example.com")
 
     assert asyncio.run(invite()) is False
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25  # what hangs does so for thirty seconds
 
 
 @pytest.mark.parametrize(

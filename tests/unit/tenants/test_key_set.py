@@ -52,7 +52,7 @@ def test_a_key_announced_after_the_last_fetch_is_found(elsewhere: Elsewhere, mon
         elsewhere.says = {JWKS: published("new", "old")}
         began = time.monotonic()
         await keys.find("new")
-        assert time.monotonic() - began < 2  # a pause, and not the floor
+        assert time.monotonic() - began < 15  # a pause, and not the floor, which is twice that
         await keys.find("old")
         assert len(elsewhere.asked) == 2
 

@@ -144,9 +144,9 @@ ENDLESS = {
 @pytest.mark.parametrize("what", ENDLESS)
 def test_what_has_no_end_is_refused_in_no_time(what: str) -> None:
     assert json.dumps(ENDLESS[what])
-    begun = time.perf_counter()
+    begun = time.thread_time()
     assert messages(ENDLESS[what])
-    assert time.perf_counter() - begun < 2
+    assert time.thread_time() - begun < 2
 
 
 def test_ten_levels_are_enough_for_anybody() -> None:

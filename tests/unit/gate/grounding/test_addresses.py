@@ -160,9 +160,9 @@ def test_what_the_contract_does_not_know_is_looked_through(args: Any) -> None:
 )  # fmt: skip
 def test_no_text_takes_long(text: str) -> None:
     hostile = (text * MAX_TEXT)[:MAX_TEXT]
-    started = time.perf_counter()
+    started = time.thread_time()
     scan(hostile)
-    assert time.perf_counter() - started < 3  # 0.1 s where nothing else runs
+    assert time.thread_time() - started < 3  # 0.1 s where nothing else runs
 
 
 @pytest.mark.parametrize("filler", ["a@b.co ", "x@", "DE89 3704 0044 0532 0130 01 ", "see www.x.co "])

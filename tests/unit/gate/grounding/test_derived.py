@@ -86,9 +86,9 @@ def test_deriving_is_bounded_by_the_number_of_amounts() -> None:
     held = world("Pay the difference in EUR", *read)
     args = {"lines": [{"count": n} for n in range(7, 57)], "amount": 5, "currency": "EUR"}
     objections(args, held)
-    started = time.perf_counter()
+    started = time.thread_time()
     objections(args, held)
-    assert time.perf_counter() - started < 5  # 0.3 s where nothing else runs
+    assert time.thread_time() - started < 5  # 0.3 s where nothing else runs
 
 
 @pytest.mark.parametrize(

@@ -128,9 +128,9 @@ def test_any_answer_can_be_indexed(result: Any) -> None:
 def test_an_answer_is_indexed_as_far_as_it_is_bounded() -> None:
     large = observation({"ids": [f"x-{n}" for n in range(MAX_LEAVES + 50)]})
     held = world("Update it", large)
-    started = time.perf_counter()
+    started = time.thread_time()
     assert objections({"ticket_id": "x-5"}, held) == []
-    assert time.perf_counter() - started < 10  # 0.5 s where nothing else runs
+    assert time.thread_time() - started < 10  # 0.5 s where nothing else runs
     assert len(objections({"ticket_id": f"x-{MAX_LEAVES + 40}"}, held)) == 1
     assert objections({"ticket_id": "y-1"}, world("Update it", large, observation({"id": "y-1"}, number=1))) == []
 
@@ -157,11 +157,11 @@ def test_a_deep_answer_is_no_danger() -> None:
 def test_a_hundred_thousand_values_are_refused_at_once(args: dict[str, Any]) -> None:
     held = world("Update it for eve@x.example")
     checked = proposal(args)
-    started = time.perf_counter()
+    started = time.thread_time()
     from api.gate.case import Case
     from api.gate.checks import grounding
 
     found = [f for f in grounding.check(Case(checked, held, NOW)) if f.outcome != "allow"]
-    assert time.perf_counter() - started < 3  # 0.2 s where nothing else runs
+    assert time.thread_time() - started < 3  # 0.2 s where nothing else runs
     assert len(found) == 1
     assert "more than can be looked through" in found[0].message
