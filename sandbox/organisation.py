@@ -59,7 +59,7 @@ def _auth(stack: Stack) -> httpx.Client:
 
 def new_address(name: str) -> str:
     """An address that nobody has."""
-    return f"{name.split()[0].lower()}.{uuid.uuid4().hex[:6]}@brightwater.example"
+    return f"{name.split()[0].lower()}.{uuid.uuid4().hex[:12]}@brightwater.example"
 
 
 def sign_up(stack: Stack, name: str, *, second_factor: bool = True) -> Member:

@@ -30,7 +30,7 @@ from sandbox.binaries import BinariesError
 from sandbox.cluster import START_SECONDS, SUPERUSER, Cluster, PostgresError
 from sandbox.state import CHECKOUT, HOST, private_dir, state_dir
 
-STOP_SECONDS = 60.0
+STOP_SECONDS = 180.0
 STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 __all__ = [
@@ -91,7 +91,7 @@ def start(state: Path, *, durable: bool = True) -> Server:
 def stop(state: Path, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
     """Stop the cluster of `state` and wait for its end; nothing happens when it does not run.
 
-    Raises PostgresError when it does not stop within a minute (mode `smart` waits for its clients).
+    Raises PostgresError when it does not stop within three minutes (mode `smart` waits for its clients).
     """
     with _locked(state):
         cluster = clusters.read(state)

@@ -40,7 +40,7 @@ def wait_for_none(data_dir: Path, seconds: float) -> bool:
     return True
 
 
-def kill_all(data_dir: Path, seconds: float = 10) -> None:
+def kill_all(data_dir: Path, seconds: float = 60) -> None:
     """SIGKILL every process of the cluster, the postmaster first so that it cannot start new ones.
 
     Raises TimeoutError when some outlive the signal for `seconds` (a process stuck in the kernel).

@@ -35,7 +35,7 @@ PROVIDERS = ("bank", "crm")
 SERVERS = ("auth", *PROVIDERS, "api")
 #: Where a tenant of the stack says that the sandbox's models are; the API reaches them on this machine instead.
 MODELS_URL = "https://models.sandbox.example"
-START_SECONDS = 60
+START_SECONDS = 240
 #: The link of the mail templates that docs/deploy.md asks for, in the words of the Auth stand-in.
 MAIL_LINK = "{site_url}/auth/confirm?token_hash={token_hash}&type={type}&next={redirect_to}"
 #: Of the functions that a deployment's scheduler calls (vercel.json), those that readiness waits for, and others that
@@ -212,7 +212,7 @@ class Stack:
                 break
             with contextlib.suppress(OSError):
                 try:
-                    urllib.request.urlopen(self.url[name] + path, timeout=2).close()  # noqa: S310 - loopback
+                    urllib.request.urlopen(self.url[name] + path, timeout=10).close()  # noqa: S310 - loopback
                 except urllib.error.HTTPError:
                     return  # it answers, which is all that is asked
                 return

@@ -95,8 +95,8 @@ class Agent:
 
 
 def settled(api: httpx.Client, action_id: str) -> dict[str, Any]:
-    """Waits (`Prefer: wait`, RFC 7240) until an action has settled or waits for a person; 90 seconds at most."""
-    deadline = time.monotonic() + 90
+    """Waits (`Prefer: wait`, RFC 7240) until an action has settled or waits for a person; four minutes at most."""
+    deadline = time.monotonic() + 240
     action: dict[str, Any] = ok(api.get(f"/v1/actions/{action_id}"))
     while action["status"] not in (*SETTLED, "awaiting_approval") and time.monotonic() < deadline:
         action = ok(api.get(f"/v1/actions/{action_id}", headers={"Prefer": f"wait={WAIT_SECONDS}"}))

@@ -50,7 +50,7 @@ BY_MODEL: dict[str, Any] = {
         "cost_per_run": 1_000_000, "cost_per_day": 10_000_000, "currency": "EUR",
     },
 }  # fmt: skip
-PATIENCE = 90
+PATIENCE = 240
 
 
 class Autopilot:

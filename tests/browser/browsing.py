@@ -19,7 +19,7 @@ from tests.http.world import World
 SCREENSHOTS = CHECKOUT / "build" / "screenshots"
 WIDE, NARROW = 1280, 360
 #: Milliseconds that a page may take on a busy machine.
-PATIENCE = 15_000
+PATIENCE = 60_000
 #: The zone of the people in these tests, which is not the server's.
 ZONE = "Europe/Amsterdam"
 # A browser says this of every answer that is a refusal; those are looked at one by one instead (`_on_response`).

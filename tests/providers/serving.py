@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from sandbox.state import HOST
 from tests.providers.stub import Stub
 
-START_SECONDS = 30
+START_SECONDS = 120
 #: Where requests to a provider's real addresses would have to go: nothing listens there.
 NOWHERE = "http://127.0.0.1:9"
 

@@ -185,7 +185,9 @@ def test_what_is_too_much_is_refused_in_time(rules: str, args: str, verdict: str
 
 def test_nesting_beyond_what_a_body_may_have_is_no_proposal() -> None:
     code = ALONE.format(rules="[]", args="(lambda deep: [deep := {'a': deep} for _ in range(5_000)][-1])({})")
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, cwd=ROOT, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600, cwd=ROOT, check=True
+    )
     assert ran.stdout.split()[0] == "refused"
 
 
