@@ -1,7 +1,7 @@
 """Three providers with quirks, through the real API: connect, observe, act, disconnect, and what must not connect."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +14,13 @@ from api.providers.manifest import manifests
 from sandbox.organisation import Organisation, ok
 from sandbox.postgres import Server
 from tests.cluster import cloned
-from tests.http.integrator import Agent, decide, issue_key, new_organisation
+from tests.http.integrator import Agent, decide, issue_key, new_organisation, objections
+from tests.http.test_compensation import compensate, read_again
 from tests.http.test_connections import changed, is_a_page, status
 from tests.http.world import World, running
 from tests.providers import shapes
 from tests.providers.exercise import CLIENT
+from tests.providers.moves import changed as moved_to
 from tests.providers.serving import NOWHERE, Served, serving
 from tests.providers.shapes import Call
 from tests.providers.stub import Stub
@@ -103,24 +105,27 @@ def calls(outside: Outside, name: str) -> tuple[Call, Call]:
     return shape.calls_of(reads)[0], shape.calls_of(writes)[0]
 
 
-def at_work(outside: Outside, organisation: Organisation, name: str) -> Agent:
+def at_work(
+    outside: Outside, organisation: Organisation, name: str, reads: Sequence[str] = (), writes: Sequence[str] = ()
+) -> Agent:
     """Connected for reading and writing, with a live workflow and an agent in a run of it."""
     for access in ("read", "write"):
         outside.connect(organisation, name, access)
-    read, write = (f"{name}.{tool}" for tool in TOOLS[name])
-    everything = [f"/{member}" for member in calls(outside, name)[0].answer]
+    shape = outside.served[name].stub.shape
+    read, write = reads or TOOLS[name][:1], writes or TOOLS[name][1:]
+    everything = {tool: [f"/{member}" for member in shape.calls_of(tool)[0].answer] for tool in read}
     classes = {c for contract in manifests()[name].contracts() for c in contract.output.data_classes.values()}
+    writing = {"access": "write", "data_classes": sorted(classes | {"internal"})}
     spec = {
         "purpose": "Keep two systems in step",
         "owner": organisation.owner.email,
         "escalation_contact": organisation.approver.email,
         "stage": "supervised",
         "connections": organisation.bindings(),
-        "tools": {
-            read: {"access": "read", "read_fields": everything},
-            write: {"access": "write", "data_classes": sorted(classes | {"internal"})},
-        },
+        "tools": {f"{name}.{tool}": {"access": "read", "read_fields": everything[tool]} for tool in read}
+        | {f"{name}.{tool}": writing for tool in write},
         "value_max": {"USD": 500000},
+        "counterparty_approvals": 1,
         "data_classes": sorted(classes | {"internal", "public"}),
     }
     organisation.go_live("in-step", "In step", spec, "production")
@@ -135,8 +140,14 @@ def act(outside: Outside, organisation: Organisation, agent: Agent, name: str) -
     read, write = calls(outside, name)
     seen = agent.observe(f"{name}.{read.tool}", args=read.args)
     action = agent.propose(f"{name}.{write.tool}", write.args, evidence=[{"observation_id": seen["id"]}])
-    stub = outside.served[name].stub
-    stub.filled = {"@idempotency_key": f"cs_{action['id']}", "@idempotency_uuid": action["id"]}
+    return approved(outside, organisation, agent, name, action)
+
+
+def approved(
+    outside: Outside, organisation: Organisation, agent: Agent, name: str, action: dict[str, Any]
+) -> dict[str, Any]:
+    """What becomes of an action that waits for a person, and is approved."""
+    outside.served[name].stub.filled = {"@idempotency_key": f"cs_{action['id']}", "@idempotency_uuid": action["id"]}
     assert action["status"] == "awaiting_approval", action["decision"]
     ok(decide(organisation.approver, action))
     return agent.settled(action["id"])
@@ -158,6 +169,50 @@ def test_connect_observe_act_and_disconnect(outside: Outside, newcomer: Organisa
     first = "unsupported" if how is None else "shared" if how.ends == "grant" else "confirmed"
     assert ended == [first, "unsupported" if how is None else "confirmed"]  # the last of them ends what they share
     assert [grant.revoked for grant in stub.grants[-2:]] == [state == "confirmed" for state in ended]
+    assert stub.complaints == []
+
+
+def test_a_bill_that_moves_before_its_payment_is_decided_again_and_the_payment_is_undone(
+    outside: Outside, newcomer: Organisation
+) -> None:
+    stub, before = outside.stub("quickbooks"), len(outside.stub("quickbooks").urls)
+    reads, writes = ("bills.get", "bill_payments.get"), ("bill_payments.create", "bill_payments.void")
+    agent = at_work(outside, newcomer, "quickbooks", reads, writes)
+    bill, payment = (stub.shape.calls_of(tool)[0] for tool in ("bills.get", "bill_payments.create"))
+
+    def sent() -> list[str]:
+        return [
+            url.partition("?")[2].split("&requestid")[0]
+            for url in stub.urls[before:]
+            if "POST " in url and "/billp" in url
+        ]
+
+    seen = agent.observe("quickbooks.bills.get", args=bill.args)
+    action = agent.propose("quickbooks.bill_payments.create", payment.args, evidence=[{"observation_id": seen["id"]}])
+    # Somebody pays a part of the bill while this waits for its approval.
+    stub.answers["bills.get"] = moved_to(bill.answer, "/Bill/Balance")
+    try:
+        assert approved(outside, newcomer, agent, "quickbooks", action)["status"] == "superseded"
+        assert sent() == []
+        trace = [agent.action(one["id"]) for one in ok(agent.api.get(f"/v1/runs/{agent.run_id}"))["actions"]]
+        again = next(one for one in trace if one["supersedes"] == action["id"])
+        assert objections(again)["stale_world"] == "escalate"
+        assert [(part["tool"], part["pointer"]) for part in again["moved"]] == [
+            ("quickbooks.bills.get", "/Bill/Balance")
+        ]
+        # Whoever approves it now, approves it with that.
+        assert approved(outside, newcomer, agent, "quickbooks", again)["status"] == "succeeded"
+    finally:
+        stub.answers.clear()
+    read_again(agent, again["id"])
+    undo = ok(compensate(newcomer.owner.api, again["id"]))
+    assert undo["compensates"] == again["id"]
+    shown = agent.action(undo["id"])
+    assert (shown["tool"], shown["args"]) == ("quickbooks.bill_payments.void", {"payment_id": "118", "sync_token": "0"})
+    assert objections(shown)["hard_gate"] == "escalate"
+    assert approved(outside, newcomer, agent, "quickbooks", undo)["status"] == "succeeded"
+    assert len(sent()) == 2
+    assert "include=void" in sent()[1]
     assert stub.complaints == []
 
 
