@@ -7,10 +7,11 @@ is refused here.
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 from sandbox import postgres
 from sandbox.postgres import Server
@@ -21,6 +22,8 @@ FOLDER = Path(__file__).resolve().parent / "supabase"
 LOGINS = ("postgres", "authenticator", "supabase_auth_admin")
 # Held while bootstrapping: the databases share their roles and the files that cluster.sql writes.
 BOOTSTRAP_LOCK = 0x5355504142415345
+#: How long the last sessions of a database may take to end. Postgres itself waits for five seconds, each time.
+LEAVING_SECONDS = 120
 
 
 def bootstrap(server: Server) -> None:
@@ -64,7 +67,7 @@ def create_database(server: Server, name: str, template: str | None = None) -> N
         sql.Identifier(name), sql.Identifier(template or "template1")
     )
     with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute(create)
+        when_all_have_left(connection, create)
     with psycopg.connect(server.url(name), autocommit=True) as connection:
         _prepare(connection)
 
@@ -72,7 +75,24 @@ def create_database(server: Server, name: str, template: str | None = None) -> N
 def drop_database(server: Server, name: str) -> None:
     """Drop a database, ending the sessions in it; nothing happens when there is none of that name."""
     with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+        when_all_have_left(connection, sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+def when_all_have_left(connection: psycopg.Connection, statement: sql.Composed) -> None:
+    """Executes what Postgres refuses while a session is in the database that it is about.
+
+    Sessions end some time after their client has left, and autovacuum's own when they are told to: later than Postgres
+    waits for them where the machine is busy. Raises psycopg.errors.ObjectInUse when one stays.
+    """
+    deadline = time.monotonic() + LEAVING_SECONDS
+    while True:
+        try:
+            connection.execute(statement)
+        except errors.ObjectInUse:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
 
 
 def enable_login(server: Server, role: str) -> None:

@@ -19,10 +19,11 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg
+from psycopg import sql
 
 from sandbox import postgres
 from sandbox.auth.schema import install_schema
-from sandbox.bootstrap import bootstrap, create_database, drop_database, enable_login
+from sandbox.bootstrap import bootstrap, create_database, drop_database, enable_login, when_all_have_left
 from sandbox.postgres import Server
 from sandbox.state import CHECKOUT
 from scripts.migrate import migrate
@@ -107,7 +108,8 @@ def once(server: Server, name: str, template: str | None, build: Callable[[Datab
         # Every migration that replaces a function leaves its old text behind; hundreds of copies would carry it.
         connection.execute("vacuum full")
     with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute(f'alter database "{scratch}" rename to "{name}"'.encode())
+        rename = sql.SQL("alter database {} rename to {}").format(sql.Identifier(scratch), sql.Identifier(name))
+        when_all_have_left(connection, rename)
 
 
 def shared(server: Server, name: str, template: str, build: Callable[[Database], None]) -> None:
