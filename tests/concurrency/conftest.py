@@ -18,15 +18,11 @@ def databases_of(database: Database) -> Databases:
 
 
 @pytest.fixture(scope="module")
-def world(request: pytest.FixtureRequest, cluster: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A stack that one test module shares, on the run's Postgres; its parts may be killed, but not Postgres.
-
-    A module's SETTINGS, if it has any, are the API's.
-    """
-    settings = getattr(request.module, "SETTINGS", {})
+def world(cluster: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A stack that one test module shares, on the run's Postgres; its parts may be killed, but not Postgres."""
     with (
         cloned(cluster) as database,
-        running(tmp_path_factory.mktemp("stack"), databases_of(database), database.url("superuser"), settings) as made,
+        running(tmp_path_factory.mktemp("stack"), databases_of(database), database.url("superuser")) as made,
     ):
         yield made
 

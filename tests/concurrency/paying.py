@@ -1,8 +1,9 @@
-"""A process that has payments approved, and executes them at a steady pace against a ledger, until its input ends.
+"""A process that has payments approved, and executes them at a steady pace against a ledger, until it is refused.
 
-Arguments: the database's address, how many payments, how many a second, the ledger, and claims and a proposal to go
-by. The ledger stands for the bank: one line for each payment, written after the sending was granted and at no other
-time. It prints how many were executed, and how many refused by what.
+Arguments: the database's address, how many payments, how many a second, how many refusals, the ledger, and claims and
+a proposal to go by. It goes on until its input has ended and it was refused so often, and keeps so many payments for
+the time after the end of its input. The ledger stands for the bank: one line for each payment, written after the
+sending was granted and at no other time. It prints how many were executed, and how many refused by what.
 """
 
 import json
@@ -69,8 +70,8 @@ class Payer:
         return str(finished["status"])
 
 
-def main(url: str, count: str, rate: str, ledger: str, claims: str, template: str) -> None:
-    """Says `ready` when all are approved, begins with the first line of input, ends with the input."""
+def main(url: str, count: str, rate: str, refusals: str, ledger: str, claims: str, template: str) -> None:
+    """Says `ready` when all are approved, and begins with the first line of input."""
     payer = Payer(url, json.loads(claims), json.loads(template))
     waiting = [payer.approved() for _ in range(int(count))]
     over = threading.Event()
@@ -85,9 +86,11 @@ def main(url: str, count: str, rate: str, ledger: str, claims: str, template: st
     ended: Counter[str] = Counter()
     file = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     due = time.monotonic()
-    while not over.is_set():
+    while not over.is_set() or ended["kill_switch_engaged"] < int(refusals):
         time.sleep(max(0.0, due - time.monotonic()))
         due += 1 / float(rate)
+        if len(waiting) <= int(refusals):
+            over.wait()
         # What is refused stays authorized, and is asked for again.
         action_id = waiting.pop(0)
         how = payer.execute(action_id, file)
@@ -100,4 +103,4 @@ def main(url: str, count: str, rate: str, ledger: str, claims: str, template: st
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:7])
+    main(*sys.argv[1:8])

@@ -19,9 +19,6 @@ from tests.concurrency.world import PAY, World, another
 
 pytestmark = pytest.mark.slow
 
-#: Long, because nothing dies here: an attempt that is repeated would be a mistake of ours.
-SETTINGS = {"COUNTERSIGN_LEASE_SECONDS": "60", "COUNTERSIGN_PROVIDER_TIMEOUT": "20"}
-
 
 @pytest.fixture
 def tenant(world: World) -> Iterator[World]:
@@ -60,12 +57,13 @@ def test_sixty_blocked_actions_hold_up_nobody_and_sixteen_executors_do_each_once
 
 def test_nothing_starts_once_the_kill_switch_has_answered(tenant: World) -> None:
     ids = tenant.park(tenant.payment(600 + i) for i in range(30))
-    tenant.break_next("bank", "payments.create", "hang", times=30, seconds=0.4, after=True)
+    tenant.break_next("bank", "payments.create", "hang", times=30, seconds=300, after=True)
     ticking = threading.Thread(target=tenant.tick, daemon=True)
     ticking.start()
     eventually(lambda: any(tenant.payments(action) for action in ids), "the payments begin")
     switch = tenant.engage("tenant")
     answered = datetime.now(UTC)
+    tenant.mend("bank")
     ticking.join(timeout=60)
     # What was begun but not sent was stopped as well, and goes back to where it waits.
     attempts = [attempt for action in ids for attempt in tenant.attempts(action)]

@@ -6,7 +6,6 @@ The order of a tenant's commits is the order of its audit chain, so most of what
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +16,8 @@ import pytest
 
 from api.ids import new_id
 from sandbox.postgres import Server
-from tests.concurrency.together import acting, bring_back, or_refused, together, types_of
+from tests.concurrency.patience import eventually
+from tests.concurrency.together import acting, bring_back, or_refused, patient, together, types_of
 from tests.db.founding import peopled, world_from
 from tests.db.names import ACME, GLOBEX, NOTE, PAY, Row, soon
 from tests.db.world import Action, World
@@ -44,11 +44,8 @@ def _stop(world: World, scope: str = "tenant", target: str = ACME.id) -> Callabl
 
 def _blocked(world: World, count: int) -> None:
     """Waits until that many sessions of the application wait for a lock."""
-    deadline = time.monotonic() + 20
     waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-    while world.value(waiting) < count:
-        assert time.monotonic() < deadline, "nobody waits"
-        time.sleep(0.01)
+    eventually(lambda: world.value(waiting) >= count, f"{count} wait")
 
 
 # The kill switch.
@@ -57,15 +54,15 @@ def _blocked(world: World, count: int) -> None:
 def test_a_switch_about_to_commit_stops_everyone_who_comes(world: World) -> None:
     """Engaged but not committed when eight claims come: they wait, and see it."""
     actions = [world.note() for _ in range(CONNECTIONS)]
-    with ThreadPoolExecutor(CONNECTIONS) as pool, world.database.connect(autocommit=False) as stopping:
+    with ThreadPoolExecutor(CONNECTIONS) as pool, patient(world.database.connect(autocommit=False)) as stopping:
         _stop(world)(stopping)
         claims: list[Future[Row]] = []
-        connections = [world.database.connect() for _ in actions]
+        connections = [patient(world.database.connect()) for _ in actions]
         for action, connection in zip(actions, connections, strict=True):
             claims.append(pool.submit(_claim(world, action), connection))
         _blocked(world, CONNECTIONS)
         stopping.commit()
-        answers = [claim.result(timeout=30) for claim in claims]
+        answers = [claim.result(timeout=60) for claim in claims]
         for connection in connections:
             connection.close()
     assert [answer["reason"] for answer in answers] == ["kill_switch_engaged"] * CONNECTIONS
@@ -83,9 +80,9 @@ def test_a_switch_and_what_is_proposed_again_do_not_wait_for_each_other(world: W
     propose = acting(world, ACME.system(), "repropose_action_v1", args)
     with (
         ThreadPoolExecutor(2) as pool,
-        world.database.connect("postgres", autocommit=False) as holding,
-        world.database.connect() as first,
-        world.database.connect() as second,
+        patient(world.database.connect("postgres", autocommit=False)) as holding,
+        patient(world.database.connect()) as first,
+        patient(world.database.connect()) as second,
     ):
         holding.execute("select from app.actions where id = %s for update", (action.id,))
         proposing = pool.submit(or_refused, lambda: propose(first))
@@ -93,20 +90,20 @@ def test_a_switch_and_what_is_proposed_again_do_not_wait_for_each_other(world: W
         stopping = pool.submit(or_refused, lambda: _stop(world)(second))
         _blocked(world, 2)
         holding.commit()
-        answers = [proposing.result(timeout=30), stopping.result(timeout=30)]
+        answers = [proposing.result(timeout=60), stopping.result(timeout=60)]
     assert not [answer for answer in answers if "refused" in answer]
     assert world.status(action) == "superseded"
 
 
 def test_a_switch_waits_for_a_claim_about_to_commit_and_says_that_it_is_in_flight(world: World) -> None:
     started, waiting = world.note(), world.note()
-    with ThreadPoolExecutor(1) as pool, world.database.connect(autocommit=False) as claiming:
+    with ThreadPoolExecutor(1) as pool, patient(world.database.connect(autocommit=False)) as claiming:
         assert _claim(world, started)(claiming)["claimed"]
-        with world.database.connect() as connection:
+        with patient(world.database.connect()) as connection:
             stopping = pool.submit(_stop(world), connection)
             _blocked(world, 1)
             claiming.commit()
-            answer = stopping.result(timeout=30)
+            answer = stopping.result(timeout=60)
     assert (answer["in_flight"], answer["stopped"]) == ([started.id], [waiting.id])
     assert world.claim(waiting)["reason"] == "kill_switch_engaged"
 
@@ -132,14 +129,17 @@ def test_nothing_starts_after_the_switch_in_the_order_of_commits(world: World, s
 
 def test_the_owner_s_update_races_the_switch_as_well(world: World) -> None:
     action = world.note()
-    with world.database.connect(autocommit=False) as stopping, world.database.connect("postgres") as owner:
+    with (
+        patient(world.database.connect(autocommit=False)) as stopping,
+        patient(world.database.connect("postgres")) as owner,
+    ):
         _stop(world)(stopping)
         with ThreadPoolExecutor(1) as pool:
             update = "update app.actions set status = 'executing' where id = %s"
             moved = pool.submit(or_refused, lambda: {"rows": owner.execute(update, (action.id,)).rowcount})
             _blocked(world, 1)
             stopping.commit()
-            assert moved.result(timeout=30) == {"refused": "kill_switch_engaged"}
+            assert moved.result(timeout=60) == {"refused": "kill_switch_engaged"}
     assert world.status(action) == "authorized"
 
 
@@ -332,13 +332,13 @@ def test_a_claim_waits_for_tokens_that_are_being_replaced(world: World) -> None:
     """Between the old generation and its destroyed secret there is no moment to read them in."""
     action, connection = world.authorized(), ACME.connection("bank/write")
     tokens = {"connection_id": connection, "replaces": 1, "envelope": "new", "token_expires_at": soon()}
-    with world.database.connect(autocommit=False) as storing, world.database.connect() as claiming:
+    with patient(world.database.connect(autocommit=False)) as storing, patient(world.database.connect()) as claiming:
         acting(world, ACME.system(), "store_credential_v1", tokens)(storing)
         with ThreadPoolExecutor(1) as pool:
             claim = pool.submit(_claim(world, action), claiming)
             _blocked(world, 1)
             storing.commit()
-            credential = claim.result(timeout=30)["credential"]
+            credential = claim.result(timeout=60)["credential"]
     assert (credential["generation"], credential["envelope"]) == (2, "new")
 
 

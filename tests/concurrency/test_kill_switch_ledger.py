@@ -17,6 +17,7 @@ import pytest
 from api.ids import new_id
 from sandbox.postgres import Server
 from sandbox.state import CHECKOUT
+from tests.concurrency.patience import eventually
 from tests.db.founding import peopled, world_from
 from tests.db.names import ACME, PAY, Row
 from tests.db.world import World
@@ -26,8 +27,9 @@ pytestmark = pytest.mark.slow
 PROCESSES = 8
 #: Payments of each process, and how many it begins a second: 200 a second in all.
 PAYMENTS, RATE = 40, 25
-#: Seconds of paying before the switch, and of trying after it.
-BEFORE, AFTER = 1.2, 0.8
+#: Seconds of paying before the switch, at least, and so many payments of all; each process keeps as many as it is
+#: refused REFUSALS times after it.
+BEFORE, PAID, REFUSALS = 1.0, 40, 3
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def world(cluster: Server) -> Iterator[World]:
 def _payers(world: World, ledger: Path) -> list[subprocess.Popen[str]]:
     claims = {"agent": ACME.service(), "person": ACME.user(), "executor": ACME.system()}
     command = [sys.executable, "-m", "tests.concurrency.paying", world.database.url("countersign_api")]
-    command += [str(PAYMENTS), str(RATE), str(ledger), json.dumps(claims)]
+    command += [str(PAYMENTS), str(RATE), str(REFUSALS), str(ledger), json.dumps(claims)]
     command.append(json.dumps(world.proposal(ACME, PAY, limits=[])))
     started = [
         subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -62,7 +64,7 @@ def _begin(payers: list[subprocess.Popen[str]]) -> None:
 def _ended(payers: list[subprocess.Popen[str]]) -> Counter[str]:
     ended: Counter[str] = Counter()
     for process in payers:
-        out, _ = process.communicate("", timeout=60)
+        out, _ = process.communicate("", timeout=120)
         ended.update(json.loads(out))
     return ended
 
@@ -82,9 +84,9 @@ def test_nobody_is_paid_after_the_switch_but_who_was_in_flight(
         _begin(payers)
         began = time.time()
         time.sleep(BEFORE)
+        eventually(lambda: ledger.exists() and len(ledger.read_text().splitlines()) >= PAID, "some are paid")
         switch = _engage(world, scope, ACME.id if scope == "tenant" else ACME.connection("bank/write"))
         committed = time.time()
-        time.sleep(AFTER)
     finally:
         ended = _ended(payers)
     proof = switch["proof"]
@@ -96,7 +98,7 @@ def test_nobody_is_paid_after_the_switch_but_who_was_in_flight(
     with capsys.disabled():
         print(f"\n{scope}: {rate:.0f} payments a second; {len(paid)} paid; {dict(ended)}")  # noqa: T201
     assert rate > 0
-    assert ended["kill_switch_engaged"] > PROCESSES, ended
+    assert ended["kill_switch_engaged"] >= PROCESSES * REFUSALS, ended
 
     attempts = world.rows("select action_id::text, sent_at, finished_at, started_at, status from app.attempts")
     assert [a for a in attempts if a[1] is not None and a[1] > engaged] == []

@@ -20,8 +20,6 @@ from tests.concurrency.world import World
 
 pytestmark = pytest.mark.slow
 
-#: Long, because nothing dies here: an attempt that is repeated would be a mistake of ours.
-SETTINGS = {"COUNTERSIGN_LEASE_SECONDS": "60", "COUNTERSIGN_PROVIDER_TIMEOUT": "20"}
 PROCESSES, ACTIONS = 16, 160
 
 

@@ -14,10 +14,10 @@ from tests.concurrency.world import World
 
 pytestmark = pytest.mark.slow
 
-#: Long, because nothing dies here.
-SETTINGS = {"COUNTERSIGN_LEASE_SECONDS": "60", "COUNTERSIGN_PROVIDER_TIMEOUT": "20"}
 PROCESSES = 4
 NUMBER, SECONDS, NOTES = 20, 4, 30
+#: Seconds that the provider asks for.
+PAUSE = 4
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_four_processes_keep_to_what_one_connection_may(limited: World) -> None:
     ids, start = queue(world, NOTES), world.journal_end("crm")
     with executors(world, PROCESSES):
         world.calm()
-        eventually(lambda: set(world.statuses(ids).values()) == {"succeeded"}, "all of the queue is done", seconds=60)
+        eventually(lambda: set(world.statuses(ids).values()) == {"succeeded"}, "all of the queue is done", seconds=300)
     seen = arrivals(world, start, ids)
     assert len(seen) == NOTES
     times = sorted(at for at, _ in seen)
@@ -65,10 +65,10 @@ def test_four_processes_keep_to_what_one_connection_may(limited: World) -> None:
 
 def test_a_pause_that_the_provider_asks_of_one_process_holds_for_all(world: World) -> None:
     ids, start = queue(world, 12), world.journal_end("crm")
-    world.break_next("crm", "notes.create", "rate_limit", retry_after=3)
+    world.break_next("crm", "notes.create", "rate_limit", retry_after=PAUSE)
     with executors(world, PROCESSES):
         world.calm()
-        eventually(lambda: set(world.statuses(ids).values()) == {"succeeded"}, "all of the queue is done", seconds=60)
+        eventually(lambda: set(world.statuses(ids).values()) == {"succeeded"}, "all of the queue is done", seconds=300)
     [told] = [e for e in world.journal("crm", "notes.create", start) if e["status"] == 429]
     [refused] = [a for i in ids for a in world.attempts(i) if a["status"] == "failed"]
     assert str(told["idempotency_key"]) == refused["idempotency_key"]
@@ -76,8 +76,8 @@ def test_a_pause_that_the_provider_asks_of_one_process_holds_for_all(world: Worl
     waits = [
         (attempt["started_at"] - refused["finished_at"]).total_seconds() for i in ids for attempt in world.attempts(i)
     ]
-    assert not [wait for wait in waits if 0.5 < wait < 3], sorted(waits)
-    assert max(waits) >= 3
+    assert not [wait for wait in waits if PAUSE / 2 < wait < PAUSE], sorted(waits)
+    assert max(waits) >= PAUSE
     assert set(notes_of(world, ids).values()) == {1}
     world.check()
 

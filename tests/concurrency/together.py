@@ -19,12 +19,19 @@ def together(world: World, calls: Sequence[Callable[[psycopg.Connection[Any]], R
     start = Barrier(len(calls))
 
     def run(call: Callable[[psycopg.Connection[Any]], Row]) -> Row:
-        with world.database.connect() as connection:
+        with patient(world.database.connect()) as connection:
             start.wait(timeout=60)
             return or_refused(lambda: call(connection))
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return list(pool.map(run, calls))
+
+
+def patient(connection: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+    """The session, which now waits for locks as long as a busy machine takes, and not only as long as a request may."""
+    names = ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"]
+    connection.execute("select set_config(name, '60s', false) from unnest(%s::text[]) name", (names,))
+    return connection
 
 
 def or_refused(call: Callable[[], Row]) -> Row:

@@ -29,8 +29,10 @@ PAY = "sandbox_bank.payments.create"
 SEND = "sandbox_crm.messages.send"
 NOTE = "sandbox_crm.notes.create"
 FINAL = {"succeeded", "failed", "unknown", "dead_letter", "rejected", "expired", "superseded", "cancelled", "denied"}
-#: Short, so that what a killed function held is soon somebody else's.
-SETTINGS = {"COUNTERSIGN_LEASE_SECONDS": "4", "COUNTERSIGN_PROVIDER_TIMEOUT": "2"}
+#: Seconds of a lease. Long, as a provider's time to answer is: what this machine is slow at is no fault of anybody's.
+#: Where a lease has to be over, its time is made to pass (World.let_pass).
+LEASE = 60
+SETTINGS = {"COUNTERSIGN_LEASE_SECONDS": str(LEASE), "COUNTERSIGN_PROVIDER_TIMEOUT": "20"}
 
 INSTRUCTION = (
     "Pay the bills. Send ada@juniper.example a message about her carpets. Note on con_ada that she was called."
@@ -231,6 +233,16 @@ class World(Outside):
         with contextlib.suppress(psycopg.OperationalError), self.database() as connection:
             self._no_waiting(connection)
 
+    def let_pass(self, ids: Iterable[str], seconds: int = LEASE) -> None:
+        """Lets the attempts at these actions have been made so much earlier; by default their leases are over."""
+        columns = ("started_at", "sent_at", "finished_at", "lease_expires_at")
+        earlier = ", ".join(f"{column} = {column} - make_interval(secs => %(seconds)s)" for column in columns)
+        update = f"update app.attempts set {earlier} where action_id = any (%(ids)s::uuid[])"
+        with self.database() as connection, connection.transaction():
+            connection.execute("alter table app.attempts disable trigger user")
+            connection.execute(update.encode(), {"seconds": seconds, "ids": list(ids)})
+            connection.execute("alter table app.attempts enable trigger user")
+
     def _no_waiting(self, connection: psycopg.Connection[Any]) -> None:
         connection.execute("delete from private.handouts")
         connection.execute(
@@ -309,7 +321,7 @@ def running(
     databases: Databases,
     owner_url: str,
     settings: Mapping[str, str] | None = None,
-    access_seconds: int = 300,
+    access_seconds: int = 3600,
 ) -> Iterator[World]:
     """A stack without a schedule, with one organisation ready to pay."""
     everything = SETTINGS | dict(settings or {})
