@@ -216,6 +216,67 @@ def test_a_bill_that_moves_before_its_payment_is_decided_again_and_the_payment_i
     assert stub.complaints == []
 
 
+@dataclass(frozen=True)
+class Moving:
+    """What a write of a provider looks at, which part of it moves first and which later, and what its undo is."""
+
+    looks: tuple[str, ...]
+    writes: tuple[str, ...]
+    first: str
+    later: str
+    undo: dict[str, str]
+
+
+#: A contact that somebody else changes, and a channel that is shared with another company; what they wrote is undone.
+MOVING = {
+    "salesforce": Moving(
+        ("contacts.get",), ("contacts.update",), "/Phone", "/Title",
+        {"contact_id": "003x00000012345AAA", "title": "Buyer"},
+    ),
+    "slack": Moving(
+        ("channels.get", "messages.thread"), ("messages.post", "messages.delete"), "/channel/is_ext_shared",
+        "/messages/0/text", {"channel_id": "C012AB3CD", "ts": "1503435956.000247"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_what_moved_is_decided_again_and_an_undo_overwrites_no_later_change(
+    outside: Outside, newcomer: Organisation, name: str
+) -> None:
+    stub, moving = outside.stub(name), MOVING[name]
+    agent = at_work(outside, newcomer, name, moving.looks, moving.writes)
+    look, write = stub.shape.calls_of(moving.looks[0])[0], stub.shape.calls_of(moving.writes[0])[0]
+    seen = agent.observe(f"{name}.{look.tool}", args=look.args)
+    action = agent.propose(f"{name}.{write.tool}", write.args, evidence=[{"observation_id": seen["id"]}])
+    state = moving.looks[-1]
+    try:
+        stub.answers[moving.looks[0]] = moved_to(look.answer, moving.first)
+        before = len(stub.urls)
+        assert approved(outside, newcomer, agent, name, action)["status"] == "superseded"
+        assert not [url for url in stub.urls[before:] if url.startswith(f"{write.method} {write.url}")]
+        trace = [agent.action(one["id"]) for one in ok(agent.api.get(f"/v1/runs/{agent.run_id}"))["actions"]]
+        again = next(one for one in trace if one["supersedes"] == action["id"])
+        assert objections(again)["stale_world"] == "escalate"
+        assert [part["pointer"] for part in again["moved"]] == [moving.first]
+        assert approved(outside, newcomer, agent, name, again)["status"] == "succeeded"
+        assert read_again(agent, again["id"])["not_read"] == []
+
+        left = stub.answers.get(state, stub.shape.calls_of(state)[-1].answer)
+        stub.answers[state] = moved_to(left, moving.later)
+        refused = compensate(newcomer.owner.api, again["id"])
+        assert (refused.status_code, refused.json()["code"]) == (409, "changed_since")
+        stub.answers[state] = left
+        undo = ok(compensate(newcomer.owner.api, again["id"]))
+        shown = agent.action(undo["id"])
+        assert (shown["compensates"], shown["tool"]) == (again["id"], f"{name}.{moving.writes[-1]}")
+        assert shown["args"] == moving.undo
+        assert approved(outside, newcomer, agent, name, undo)["status"] == "succeeded"
+    finally:
+        stub.answers.clear()
+    assert stub.complaints == []
+
+
 def test_quickbooks_says_in_the_callback_whose_books_they_are(outside: Outside, newcomer: Organisation) -> None:
     connection_id = outside.connect(newcomer, "quickbooks", "read")
     shown = ok(newcomer.owner.api.get(f"/v1/connections/{connection_id}"))
