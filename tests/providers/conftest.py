@@ -8,7 +8,7 @@ from api.config import settings
 from tests.providers.serving import NOWHERE
 
 # Its assertions are what the tests here are made of: they have to say what they compared.
-pytest.register_assert_rewrite("tests.providers.exercise")
+pytest.register_assert_rewrite("tests.providers.exercise", "tests.providers.moves")
 
 
 @pytest.fixture(autouse=True)

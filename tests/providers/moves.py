@@ -1,10 +1,11 @@
 """What is looked at around a write, and how it is undone, against the provider's stub. Each raises AssertionError."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 from api.execution.premises import differences
-from api.execution.undo_args import Known, names_of, read_args, strings, undo_args
+from api.execution.undo_args import Known, UnmadeError, names_of, read_args, strings, undo_args
 from api.execution.undo_args import differences as state_differences
 from api.gate.models import Contract
 from api.gate.pointer import covers, resolve
@@ -13,6 +14,8 @@ from api.runs.minimise import trusted
 from tests.providers.differences import misfits
 from tests.providers.exercise import FILLED, KEY, Provider, SignedIn, contract_of, no_complaint, run
 from tests.providers.shapes import Call
+
+Make = Callable[[dict[str, Any], Known], dict[str, Any]]
 
 
 class Looking:
@@ -61,6 +64,14 @@ def changed(document: Any, pattern: str) -> Any:
     return other
 
 
+def made(contract: Contract, make: Make, template: dict[str, Any], known: Known) -> dict[str, Any]:
+    """Arguments out of what is known: the trusted parts of the answer are all that is kept of it."""
+    try:
+        return make(template, known)
+    except UnmadeError as error:
+        raise AssertionError(f"{contract.name}: {error}") from None
+
+
 def check_premises(looking: Looking, contract: Contract, call: Call) -> None:
     """What a write rests on can be read with its own arguments; what moves of it is noticed, and nothing else."""
     for premise in contract.rests_on:
@@ -81,7 +92,7 @@ def check_state(looking: Looking, contract: Contract, call: Call) -> Any:
     if contract.state is None:
         return None
     known = Known(call.args, names_of(contract), trusted(contract, call.answer))
-    args = read_args(contract.state.args, known)
+    args = made(contract, read_args, contract.state.args, known)
     state = looking.call(contract.state.tool, args)
     for field in contract.state.fields:
         where = f"{contract.name} changes {contract.state.tool} {field}"
@@ -96,7 +107,8 @@ def check_undo(looking: Looking, contract: Contract, call: Call, state: Any) -> 
     if contract.compensate is None:
         return
     kept = trusted(contract, call.answer)
-    args = undo_args(contract.compensate.args, Known(call.args, names_of(contract), kept, state, state))
+    known = Known(call.args, names_of(contract), kept, state, state)
+    args = made(contract, undo_args, contract.compensate.args, known)
     looking.call(contract.compensate.tool, args)
     undo = looking.contract(contract.compensate.tool)
     if undo.state is None or not any(text.startswith("{before/") for text in strings(contract.compensate.args)):

@@ -9,7 +9,7 @@ import pytest
 
 from api.providers import client
 from api.providers.manifest import load
-from tests.providers import exercise, facts, shapes
+from tests.providers import exercise, facts, moves, shapes
 from tests.providers.exercise import Provider, running, settings_of
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -46,6 +46,7 @@ def every_check(provider: Provider) -> None:
         exercise.check_labels(provider, tool.name)
         if tool.read_back is not None:
             exercise.check_read_back(provider, tool.name)
+    check_moves(provider)
     exercise.check_revocation(provider)
 
 
@@ -73,6 +74,10 @@ def check_labels(tool: str) -> Check:
 
 def check_read_back(provider: Provider) -> None:
     exercise.check_read_back(provider, "bills.create")
+
+
+def check_moves(provider: Provider) -> None:
+    moves.check_all(moves.Looking(provider, exercise.sign_in(provider)))
 
 
 def check_facts(provider: Provider) -> None:
@@ -123,6 +128,15 @@ MISTAKES: list[tuple[str, str, str, Check, str]] = [
     ("northstar", 'found = "/bills/*/request"', 'found = "/items/*/request"', check_read_back, "nothing is at"),
     ("northstar", 'equals = "{idempotency_uuid}"', 'equals = "{idempotency_key} "', check_read_back, "ours is not"),
     ("northstar", 'args = { state = "open" }', 'args = { state = "unpaid" }', check_read_back, "unpaid"),
+    ("northstar", "args = { state = 'open' }", "args = { state = 'unpaid' }", check_moves, "unpaid"),
+    ("northstar", 'same = ["/bills/*/number"]', 'same = ["/bills/*/version"]', check_moves, "version: nothing is"),
+    ("northstar", 'fields = ["/state", "/amount"]', 'fields = ["/state", "/total"]', check_moves, "total: nothing is"),
+    ("northstar", 'fields = ["/state"]', 'fields = ["/due"]', check_moves, "compares what northstar.bills.create does"),
+    ("northstar", 'method = "DELETE"', 'method = "PUT"', check_moves, "not documented"),
+    ("northstar", 'state = "{now/state}"', 'state = "paid"', check_moves, "expected"),
+    ("northstar", 'bill = "{result/id}", state', 'bill = "{result/nr}", state', check_moves, "result/nr"),
+    ("northstar", '"/id" = "trusted" }\ndata_classes = { "/amount"', '"/no" = "trusted" }\ndata_classes = { "/amount"',
+     check_moves, "result/id"),
 ]  # fmt: skip
 
 
