@@ -4,7 +4,6 @@
 `admin_token(state)`. The same conversation gets the same answer, but for its ids.
 """
 
-import asyncio
 import json
 from hmac import compare_digest
 from pathlib import Path
@@ -15,6 +14,7 @@ from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from sandbox import hangs
 from sandbox.models import anthropic, openai
 from sandbox.models.faults import SCHEMA, Fault, admin_routes, note, take
 from sandbox.models.policy import propose, spoiled
@@ -42,6 +42,7 @@ def create_app(state: Path, public_url: str, redirect_uris: list[str], *, access
     app = FastAPI(title="Sandbox models", openapi_url=None)
     database = Database(state / "sandbox_models.sqlite3", SCHEMA)
     app.state.database, app.state.key, app.state.served = database, api_key(state), 0
+    app.state.hangs = hangs.Hangs()
     app.include_router(admin_routes(database, lambda: admin_token(state)))
 
     @app.post("/v1/messages")
@@ -82,14 +83,17 @@ async def _serve(app: FastAPI, interface: ModuleType, request: Request) -> Respo
     if body["model"] != MODEL:
         return refuse(404, f"model: {body['model']}")
     await run_in_threadpool(note, app.state.database, interface.__name__.rsplit(".", 1)[1], content.decode())
+    over = hangs.of(app).mark()
     fault = await run_in_threadpool(take, app.state.database)
-    if fault is not None and (response := await _misbehave(fault, interface, request, refuse)) is not None:
+    if fault is not None and fault.kind == "hang":
+        await hangs.wait(fault.seconds, over)
+    elif fault is not None and (response := _misbehave(fault, interface, request, refuse)) is not None:
         return response
     answer = _answer(interface, body, number, fault.kind if fault else None, app.state.key)
     return JSONResponse(answer, headers=headers)
 
 
-async def _misbehave(fault: Fault, interface: ModuleType, request: Request, refuse: Any) -> Response | None:
+def _misbehave(fault: Fault, interface: ModuleType, request: Request, refuse: Any) -> Response | None:
     """The answer of a fault of the transport; None for those of the model."""
     pause = {} if fault.retry_after is None else {"retry-after": str(fault.retry_after)}
     if fault.kind == "rate_limit":
@@ -106,8 +110,6 @@ async def _misbehave(fault: Fault, interface: ModuleType, request: Request, refu
         return JSONResponse({"hello": "world"})
     if fault.kind == "oversize":
         return StreamingResponse((b" " * 65_536 for _ in range(_OVERSIZE)), media_type="application/json")
-    if fault.kind == "hang":
-        await asyncio.sleep(fault.seconds)
     if fault.kind == "drop":
         drop_connection(request.scope)
         return Response(status_code=500)

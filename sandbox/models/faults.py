@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 from hmac import compare_digest
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, HTTPException
+from fastapi import APIRouter, Header, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
+from sandbox import hangs
+from sandbox.faults import forget_faults
 from sandbox.oauth.database import Database
 
 SCHEMA = """
@@ -34,7 +37,8 @@ Content = Literal[
 class Fault(BaseModel):
     """The next `times` requests go wrong in the way of `kind`, the oldest fault first.
 
-    retry_after: seconds that a `rate_limit` or `overloaded` names, none when null. seconds: of a `hang`.
+    retry_after: seconds that a `rate_limit` or `overloaded` names, none when null. seconds: of a `hang`, which ends at
+    the latest when the faults are forgotten.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -82,10 +86,11 @@ def admin_routes(database: Database, token: Callable[[], str]) -> APIRouter:
         return fault.model_dump()
 
     @router.delete("/_faults")
-    def delete_faults(x_sandbox_admin: Annotated[str, Header()] = "") -> dict[str, int]:
+    async def delete_faults(request: Request, x_sandbox_admin: Annotated[str, Header()] = "") -> dict[str, int]:
         admit(x_sandbox_admin)
-        with database.write() as connection:
-            return {"deleted": connection.execute("delete from faults").rowcount}
+        deleted = await run_in_threadpool(forget_faults, database)
+        hangs.of(request.app).end()
+        return {"deleted": deleted}
 
     @router.get("/_log")
     def read_journal(after: int = 0, x_sandbox_admin: Annotated[str, Header()] = "") -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -60,13 +60,18 @@ class Thinking:
     def admin(self) -> httpx.Client:
         """A client of the provider's faults and journal."""
         headers = {"X-Sandbox-Admin": admin_token(self.state)}
-        return httpx.Client(base_url=self.url, headers=headers, trust_env=False)
+        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=60)
 
     def fault(self, kind: str, times: int = 1, **more: Any) -> None:
         """The provider's next answers go wrong."""
+        self.well()
+        with self.admin() as client:
+            client.post("/_faults", json={"kind": kind, "times": times} | more).raise_for_status()
+
+    def well(self) -> None:
+        """Nothing goes wrong any more, and what hangs is answered."""
         with self.admin() as client:
             client.delete("/_faults").raise_for_status()
-            client.post("/_faults", json={"kind": kind, "times": times} | more).raise_for_status()
 
     def told(self) -> list[Row]:
         """Every request that arrived at the provider."""
@@ -138,7 +143,7 @@ def spec(kind: str, **changes: Any) -> ModelReasoner:
         "tokens_per_run": 200_000, "tokens_per_day": 2_000_000, "cost_per_run": 10**8, "cost_per_day": 10**9,
         "currency": "EUR",
     }  # fmt: skip
-    declared: Row = {"kind": kind, "provider": kind, "model": MODEL, "max_tokens": 2000, "timeout_seconds": 5}
+    declared: Row = {"kind": kind, "provider": kind, "model": MODEL, "max_tokens": 2000, "timeout_seconds": 60}
     return ModelReasoner.model_validate(declared | {"budget": budget | changes.pop("budget", {})} | changes)
 
 
@@ -149,18 +154,27 @@ def thought(declared: ModelReasoner, ask: Ask, seal: Seal | None = None) -> Thou
     return came
 
 
-def thoughts(declared: ModelReasoner, asks: list[Ask]) -> list[Thought | ReasonerError]:
-    """What comes of several asks at once."""
-    return asyncio.run(_alone(declared, asks, None, errors=True))
+def thoughts(
+    declared: ModelReasoner, asks: list[Ask], left: int, then: Callable[[], None]
+) -> list[Thought | ReasonerError]:
+    """What comes of several asks at once; `then` is called when no more than `left` of them are still waited for."""
+    return asyncio.run(_alone(declared, asks, None, (left, then)))
 
 
-async def _alone(declared: ModelReasoner, asks: list[Ask], seal: Seal | None, *, errors: bool = False) -> list[Any]:
+async def _alone(
+    declared: ModelReasoner, asks: list[Ask], seal: Seal | None, until: tuple[int, Callable[[], None]] | None = None
+) -> list[Any]:
     """Thinks with a pool of its own, which ends with the event loop."""
     principal = Principal(ACME.system("advance_runs"))
     database.cache_clear()
     try:
-        thinking = (think(principal, declared, ask, seal) for ask in asks)
-        found = await asyncio.gather(*thinking, return_exceptions=errors)
+        thinking = [asyncio.ensure_future(think(principal, declared, ask, seal)) for ask in asks]
+        if until is not None:
+            waiting = set(thinking)
+            while len(waiting) > until[0]:
+                _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.to_thread(until[1])
+        found = await asyncio.gather(*thinking, return_exceptions=until is not None)
     finally:
         await database().close()
         database.cache_clear()
