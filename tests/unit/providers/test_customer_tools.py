@@ -175,3 +175,16 @@ def test_what_cannot_be_repeated_can_be_found_again() -> None:
         n for n, c in CONTRACTS.items() if c.access == "write" and c.idempotency != "natural" and not c.read_back
     }
     assert unfindable == {"pipedrive.persons.create"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_write_and_its_looks_fit_into_what_may_come_at_once(name: str) -> None:
+    """Else a write whose looks come too soon after its claim would be put off for ever."""
+    writes = [contract for contract in _manifest(name).contracts() if contract.access == "write"]
+    most = max(1 + len(c.rests_on) + 2 * bool(c.state) for c in writes)
+    for limit in _manifest(name).limits:
+        if limit.seconds > 3600:
+            continue  # counted, and no rate
+        at_once = max(1, limit.requests // 5)  # as private.meter_call
+        pause = limit.seconds / (limit.requests - at_once + 1)
+        assert at_once >= most or pause < 0.2, f"{limit.name}: {most} calls"
