@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, expect
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, Response, expect
 
 from sandbox.auth.totp import totp
 from sandbox.organisation import Member
@@ -25,6 +28,24 @@ ZONE = "Europe/Amsterdam"
 # A browser says this of every answer that is a refusal; those are looked at one by one instead (`_on_response`).
 _STATUS_LINE = "Failed to load resource: the server responded with a status of"
 expect.set_options(timeout=PATIENCE)
+
+
+@contextmanager
+def whole_pages() -> Iterator[None]:
+    """Whoever clicks goes on when the page that came of it is there whole, and its script has run.
+
+    Playwright waits until the new page has begun. What a test then counts, reads at once or presses a key for would
+    depend on how much of it a busy machine had come to.
+    """
+    click = Locator.click
+
+    def clicked(place: Locator, **how: Any) -> None:
+        click(place, **how)
+        place.page.wait_for_load_state()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Locator, "click", clicked)
+        yield
 
 
 @dataclass

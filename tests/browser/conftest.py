@@ -15,7 +15,7 @@ from sandbox.organisation import Organisation
 from sandbox.postgres import Server
 from tests.browser import chromium
 from tests.browser.accessibility import PROPERTY
-from tests.browser.browsing import Browsing, Signed
+from tests.browser.browsing import Browsing, Signed, whole_pages
 from tests.cluster import cloned
 from tests.http.integrator import Agent, access_spec, at_work, new_organisation
 from tests.http.receivers import Receivers, receiving
@@ -25,7 +25,7 @@ from tests.http.world import World, running
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """The system's Chromium, headless."""
-    with chromium.running() as started:
+    with chromium.running() as started, whole_pages():
         yield started
 
 

@@ -51,6 +51,7 @@ def test_what_it_takes_to_decide_is_on_the_page(browse: Browsing, shared: Organi
     expect(page.locator("#decide")).to_contain_text("Decided")
     page.keyboard.press("n")
     expect(page.get_by_role("button", name="Approve")).to_be_visible()
+    page.wait_for_load_state()  # the next key is for this page's script
     page.keyboard.press("r")
     page.get_by_role("button", name="Reject", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("Say why: a reason is needed")
