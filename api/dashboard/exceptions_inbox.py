@@ -17,7 +17,7 @@ from api.dashboard.routing import page_router, problem_of
 from api.dashboard.visitor import Reader, Visitor
 from api.errors import Problem
 from api.exceptions import service
-from api.exceptions.models import Asked, Sort, Verdicts
+from api.exceptions.models import Asked, Recipients, Sort, Verdicts
 from api.execution import service as execution
 from api.gate.models import HARD_GATES
 from api.pagination import PageRequest
@@ -75,10 +75,8 @@ async def show_inbox(request: Request, who: Reader) -> Response:
         created_before=datetime.now(UTC) - timedelta(hours=int(chosen["age"])) if chosen["age"] else None,
     )  # fmt: skip
     cursor = request.query_params.get("cursor")
-    listed, counts, slugs = await asyncio.gather(
-        service.list_exceptions(who.principal, PageRequest(SHOWN, cursor), asked),
-        service.count(who.principal),
-        _workflows(who),
+    (listed, goes_to), counts, slugs = await asyncio.gather(
+        _listed(who, PageRequest(SHOWN, cursor), asked), service.count(who.principal), _workflows(who)
     )
     address = "/exceptions?" + urlencode({"tab": chosen["tab"], "sort": chosen["sort"]} | filters)
     return page(
@@ -86,9 +84,20 @@ async def show_inbox(request: Request, who: Reader) -> Response:
         tabs=[(name, f"/exceptions?tab={tab}", tab == chosen["tab"], counts.get(key or "") if key else None)
               for tab, (_, name, key) in TABS.items()],
         rows=_filters(chosen, slugs), nothing=NOTHING[chosen["tab"]], stopped=stopped, said=said,
+        goes_to=goes_to,
         selectable=[each["id"] for each in listed["items"] if who.may("exceptions.decide") and selectable(each)],
         beginning=cursor is None,
     )  # fmt: skip
+
+
+async def _listed(who: Visitor, wanted: PageRequest, asked: Asked) -> tuple[dict[str, Any], dict[UUID, Recipients]]:
+    """A page of the queue, and whom each of it goes to."""
+    listed = await service.list_exceptions(who.principal, wanted, asked)
+    found = await service.recipients(who.principal, [each["id"] for each in listed["items"]])
+    return listed, {
+        each["id"]: found[each["id"]].told(objection="counterparty" in each["stopped_by"])
+        for each in listed["items"] if each["id"] in found
+    }  # fmt: skip
 
 
 @router.get("/exceptions/count")
@@ -216,7 +225,7 @@ def _filters(chosen: dict[str, str], slugs: list[tuple[str, str]]) -> list[dict[
         {"name": "tab", "type": "hidden", "value": chosen["tab"]},
         {"name": "class", "type": "hidden", "value": chosen["class"]},
         {"name": "severity", "label": "Severity", "value": chosen["severity"], "options": severities},
-        {"name": "workflow", "label": "Workflow", "value": chosen["workflow"], "options": slugs or [("", "Any")]},
+        *([{"name": "workflow", "label": "Workflow", "value": chosen["workflow"], "options": slugs}] if slugs else []),
         {"name": "kind", "label": "Kind", "value": chosen["kind"], "options": list(KINDS.items())},
         {"name": "age", "label": "Waits for", "value": chosen["age"], "options": list(AGES.items())},
         {

@@ -24,6 +24,8 @@ PAGE, WEIGHT = 48_000, 40_000
 #: How many marks of one text say what they mean; those after them only say which character it is.
 EXPLAINED = 12
 _EXCERPT = 160
+#: What a frame says of what is in it.
+MARK = "Untrusted text"
 _UNSEEN = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\ue000-\uf8ff\ufdd0-\ufdef\ufffe\uffff"
@@ -238,15 +240,16 @@ def inline(text: Any, limit: int = 120) -> Markup:
     return spent(Markup('<bdi class="untrusted-line">{}{}</bdi>').format(_marked(line[:end]), more))
 
 
-def block(text: Any, passages: Iterable[Any] = (), source: str = "", more: str = "") -> Markup:
+def block(text: Any, passages: Iterable[Any] = (), source: str = "", more: str = "", mark: str = MARK) -> Markup:
     """The text in a frame that says that it is untrusted and where it is from.
 
-    source: such as `the body of an e-mail`. more: where the rest of what is not shown is found.
+    source: such as `the body of an e-mail`. more: where the rest of what is not shown is found. mark: what the frame
+    says instead of somebody's words who answers for them here, such as a colleague's.
     """
     whole = str(text)
     found = [span for span in spans(passages) if span.start < len(whole)]
     end = _fitting(len(whole), SHOWN, LEAST, lambda end: highlighted(whole, found, 0, end))
-    parts = [_caption(source, found), _body(highlighted(whole, found, 0, min(FIRST, end)))]
+    parts = [_caption(source, found, mark), _body(highlighted(whole, found, 0, min(FIRST, end)))]
     if end > FIRST:
         later = [span for span in found if span.end > FIRST and span.start < end]
         parts.append(
@@ -259,11 +262,13 @@ def block(text: Any, passages: Iterable[Any] = (), source: str = "", more: str =
         )
     if len(whole) > end:
         parts.append(_rest(whole, end, [span for span in found if span.end > end], more))
-    return spent(Markup('<figure class="untrusted">{}</figure>').format(Markup("").join(parts)))
+    kind = "untrusted" if mark == MARK else "untrusted said"
+    return spent(Markup('<figure class="{}">{}</figure>').format(kind, Markup("").join(parts)))
 
 
-def _caption(source: str, found: list[Span]) -> Markup:
-    told = [Markup('<span class="badge badge-warn">Untrusted text</span>')]
+def _caption(source: str, found: list[Span], mark: str) -> Markup:
+    tone = "warn" if mark == MARK else "neutral"
+    told = [Markup('<span class="badge badge-{}">{}</span>').format(tone, mark)]
     if source:
         told.append(Markup("<span>from {}</span>").format(_marked(source[:1].lower() + source[1:200])))
     if found:

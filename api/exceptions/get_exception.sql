@@ -1,5 +1,5 @@
 -- One exception with everything needed to decide it. The observations are those the agent named as evidence.
-select e.id, e.kind, e.kill_switch_id, e.provider_reference, e.reproposed_as, e.status, e.severity, e.summary, e.action_id, e.run_id, w.slug as workflow, a.tool, e.class_key, e.assigned_to, m.name as assigned_name, a.effect, e.decided_at, e.expires_at, e.created_at,
+select e.id, e.kind, e.kill_switch_id, e.provider_reference, e.reproposed_as, e.status, e.severity, e.summary, e.action_id, e.run_id, w.slug as workflow, w.title as workflow_title, a.tool, e.class_key, e.assigned_to, m.name as assigned_name, a.effect, e.decided_at, e.expires_at, e.created_at,
     case when private.currency_of_worth(e.class) is not null then jsonb_build_object('amount', private.worth_of(e.class),
         'currency', private.currency_of_worth(e.class)) end as amount,
     (select coalesce(jsonb_agg(distinct r ->> 'check'), '[]') from jsonb_array_elements(d.reasons) r

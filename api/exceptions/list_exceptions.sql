@@ -1,6 +1,6 @@
 -- The queue after the given key. {key}, {direction} and {beyond} are those of one of the orders that the service knows, and nothing else.
 -- Those of the page are found in that order before anything is looked up for them.
-select e.id, e.kind, e.status, e.severity, e.summary, e.action_id, e.run_id, w.slug as workflow, a.tool, a.effect, a.digest, e.class_key,
+select e.id, e.kind, e.status, e.severity, e.summary, e.action_id, e.run_id, w.slug as workflow, w.title as workflow_title, a.tool, a.effect, a.digest, e.class_key,
     e.assigned_to, m.name as assigned_name, e.expires_at, e.created_at, e.decided_at,
     case when private.currency_of_worth(e.class) is not null then jsonb_build_object('amount', private.worth_of(e.class),
         'currency', private.currency_of_worth(e.class)) end as amount,

@@ -1,6 +1,6 @@
 """The human queue as the API shows it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -32,6 +32,32 @@ class Asked:
     sort: Sort = "created_at"
     ids: list[UUID] | None = None
     of_others: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipients:
+    """Whom one exception goes to. It may be one party in several ways, such as a name and an account.
+
+    known: names of the directory's entries; cooling: those of them that are not trusted yet. unknown: what is not in
+    the directory, as (`account`, `email`, `domain` or `name`, the text). account: one of the accounts is in it. left:
+    how many more ways there are.
+    """
+
+    known: list[str] = field(default_factory=list)
+    cooling: list[str] = field(default_factory=list)
+    unknown: list[tuple[str, str]] = field(default_factory=list)
+    account: bool = False
+    left: int = 0
+
+    def told(self, *, objection: bool) -> "Recipients":
+        """Without a name that the directory spells differently, where it knows the account and the gate did not object.
+
+        objection: whether the check of counterparties is among what stopped it.
+        """
+        if objection or not self.account:
+            return self
+        others = [each for each in self.unknown if each[0] != "name"]
+        return Recipients(self.known, self.cooling, others, self.account, self.left)
 
 
 class Verdict(Strict):

@@ -13,7 +13,8 @@ from api.auth import Principal
 from api.db import Answer, Idempotency, database
 from api.errors import Problem, from_database
 from api.exceptions import inbox
-from api.exceptions.models import Asked, NewComment, Repropose, Verdict, Verdicts
+from api.exceptions.models import Asked, NewComment, Recipients, Repropose, Verdict, Verdicts
+from api.exceptions.recipients import MOST, SIZE, recipients_of
 from api.gate.models import HARD_GATES, Decision, Facts, Outcome, Proposal, Proposer
 from api.ids import new_id
 from api.pagination import PageRequest
@@ -37,6 +38,18 @@ async def list_exceptions(principal: Principal, page: PageRequest, asked: Asked)
         # The statement is put together from words of this module's own, never from a request's.
         rows = await (await connection.execute(statement, parameters)).fetchall()
     return inbox.cut(asked, page, rows)
+
+
+async def recipients(principal: Principal, ids: list[UUID]) -> dict[UUID, Recipients]:
+    """Whom these go to, by what the directory knows now; nothing of those that name nobody, or are erased.
+
+    For people alone: a key is answered tokens instead of values.
+    """
+    if not ids or principal.kind != "user":
+        return {}
+    async with database().tenant_transaction(principal, "exceptions.read") as connection:
+        asked = {"ids": ids, "most": MOST, "size": SIZE}
+        return recipients_of(await (await connection.execute(query("exceptions/recipients"), asked)).fetchall())
 
 
 async def count(principal: Principal) -> dict[str, int]:

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from sandbox.organisation import Organisation, ok, once
 from tests.browser.browsing import Browsing
-from tests.http.integrator import NOTE, PAY, at_work, note, payment
+from tests.http.integrator import NOTE, PAY, at_work, note, payment, vouched_for
 
 
 def test_an_empty_inbox_says_so(browse: Browsing, fresh: Organisation) -> None:
@@ -28,15 +28,18 @@ def test_the_inbox_and_several_decided_together(browse: Browsing, fresh: Organis
         ok(fresh.owner.api.post(place, json=assigned, headers=once()))
         page = browse(fresh.owner, "/exceptions")
         row = page.get_by_role("row").filter(has_text="700.00 EUR")
-        for told in ("Always needs a person", "payee unknown", "left", "you", "pay-vendor-bills"):
+        payee = "to Northwind Paper GmbH, DE94000123450532013000 not in the directory"
+        for told in ("Always needs a person", "payee unknown", payee, "left", "you", "Pay vendor bills"):
             expect(row).to_contain_text(told)
         expect(page.locator("[data-poll]")).to_have_text("4")
         assert row.get_by_role("checkbox").count() == 0
         assert page.get_by_role("checkbox").count() == 3
         browse.look(page, "exceptions")
 
+        vouched_for(fresh, "Northwind Paper GmbH", {"type": "bank_account", "iban": "DE94000123450532013000"})
         page.get_by_role("link", name=re.compile("^Mine")).click()
         expect(page.locator("[data-row]")).to_have_count(1)
+        expect(page.locator("[data-row]")).to_contain_text("to Northwind Paper GmbH cooling off")
         page.keyboard.press("j")
         page.keyboard.press("Enter")
         expect(page).to_have_url(re.compile(paid["exception"]["id"]))

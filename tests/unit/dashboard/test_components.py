@@ -11,6 +11,7 @@ import pytest
 
 from api.dashboard import pages
 from api.errors import Problem
+from api.exceptions.models import Recipients
 from api.gate.models import Finding, Outcome
 from tests.unit.dashboard.payments import ARGS, CONTRACT, SCHEMA
 
@@ -18,6 +19,7 @@ DASHBOARD = Path(__file__).parents[3] / "api/dashboard"
 HOSTILE = "<script>alert(1)</script>\"'\u202e"
 SOON = datetime.now(UTC) + timedelta(minutes=50)
 VISITOR = SimpleNamespace(csrf="token-of-the-session")
+GOES_TO = Recipients([HOSTILE], [HOSTILE], [("name", HOSTILE), ("account", HOSTILE)], left=3)
 FINDINGS = [
     Finding(check="scope", outcome=Outcome.ALLOW, message="Within the spec.", control=1),
     Finding(check="grounding", outcome=Outcome.ESCALATE, message=HOSTILE, control=6, pointer="/args/to_iban"),
@@ -51,6 +53,9 @@ PARTS: dict[str, str] = {
     "copy": render("copy", HOSTILE * 3),
     "person": render("person", {"name": HOSTILE}) + render("person", None) + render("person", {"email": "a@b.example"}),
     "untrusted": render("untrusted", HOSTILE, [(0, 3, "override")], HOSTILE),
+    "said": render("said", HOSTILE, HOSTILE),
+    "tool": render("tool", HOSTILE, {HOSTILE: f"Pay {HOSTILE}"}, "/x") + render("tool", HOSTILE),
+    "recipients": render("recipients", GOES_TO),
     "untrusted_line": render("untrusted_line", HOSTILE),
     "value": render("value", {HOSTILE: HOSTILE, **ARGS}, contract=CONTRACT),
     "diff": render("diff", {HOSTILE: 1}, {HOSTILE: HOSTILE}),
