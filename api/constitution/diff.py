@@ -171,9 +171,10 @@ def _changes_what_it_means(name: str, was: Stored, now: Stored) -> bool:
 
 
 def _added(rule: Stored) -> str:
-    where = ", ".join(_full(rule)["applies_to"])
+    tools = _full(rule)["applies_to"]
+    where = "every tool" if tools == ["*"] else ", ".join(tools)
     if rule["effect"] == "deny":
-        return f"Now refuses, of {where}, whatever is so: {rule['when']}"
+        return f"Now refuses, of {where}, whenever it is so: {rule['when']}"
     if rule["effect"] == "require_approval":
         return f"Now asks for a person, of {where}, whenever it is so: {rule['when']}"
     lifts = ", ".join(_full(rule)["lifts"]) or "nothing"

@@ -12,6 +12,7 @@ from api.amendments.models import Adoption, NewAmendment, Rejection, Status, Wit
 from api.dashboard import rule_form
 from api.dashboard.constitution import colleagues
 from api.dashboard.forms import Form, Sent, filled, stepped_up
+from api.dashboard.lists import titles_of
 from api.dashboard.pages import page
 from api.dashboard.routing import page_router, problem_of, to
 from api.dashboard.visitor import Reader, Visitor
@@ -120,10 +121,12 @@ async def _one(
     request: Request, who: Visitor, amendment_id: UUID, *, typed: Form | None = None, problem: Problem | None = None
 ) -> Response:
     shown, members = await asyncio.gather(service.get(who.principal, amendment_id), colleagues(who))
+    flips = shown["backtest"]["flips"] if shown["backtest"] else []
     return page(
         who, "amendment.html", request=request, status=problem.status_code if problem else 200, problem=problem,
         typed=typed, shown=shown | {"rule": rule_form.whole(shown["rule"])}, members=members,
         own=shown["proposed_by"] == who.user_id, tried=shown["backtest"],
+        titles=await titles_of(who.principal, {flip["tool"] for flip in flips}),
     )  # fmt: skip
 
 

@@ -57,7 +57,11 @@ GROUPS = {
 #: The pages of what events are about, by the kind of subject.
 PAGES = {
     "action": "/actions/{}", "run": "/runs/{}", "exception": "/exceptions/{}", "alert": "/alerts/{}",
-    "amendment": "/amendments/{}", "kill_switch": "/kill-switches/{}",
+    "amendment": "/amendments/{}", "kill_switch": "/kill-switches/{}", "incident": "/incidents/{}",
+    "connection": "/connections/{}", "constitution": "/constitution/versions/{}",
+    "constitution_draft": "/constitution/drafts/{}", "directory_entry": "/directory/{}",
+    "directory_change": "/directory/changes/{}", "service_account": "/team/accounts/{}",
+    "channel": "/settings/channels/{}",
 }  # fmt: skip
 
 

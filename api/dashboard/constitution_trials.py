@@ -11,6 +11,7 @@ from api.constitution import service
 from api.constitution.models import Simulation
 from api.dashboard.constitution_drafts import DRAFTS
 from api.dashboard.forms import Form, Sent, filled
+from api.dashboard.lists import titles_of
 from api.dashboard.pages import page
 from api.dashboard.routing import page_router, problem_of
 from api.dashboard.visitor import Reader, Visitor
@@ -56,7 +57,7 @@ async def backtest(
     flips = sorted(report.flips, key=lambda flip: not flip.contradicts)
     return page(
         who, "constitution_backtest.html", request=request, draft=draft, report=report, flips=flips, cursor=cursor,
-        more=TRIED,
+        more=TRIED, titles=await titles_of(who.principal, {flip.tool for flip in flips}),
     )  # fmt: skip
 
 

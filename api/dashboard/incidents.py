@@ -75,7 +75,7 @@ def _filters(tab: str, only: dict[str, str | None]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [{"name": "tab", "label": "", "value": tab, "type": "hidden"}]
     if tab != "follow-ups":
         rows += [
-            {"name": "severity", "label": "How bad", "value": only["severity"], "options": _severities()},
+            {"name": "severity", "label": "Severity", "value": only["severity"], "options": _severities()},
             {"name": "environment", "label": "Environment", "value": only["environment"],
              "options": words.options("environment")},
         ]  # fmt: skip

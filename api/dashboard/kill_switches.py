@@ -8,10 +8,12 @@ from fastapi import Request, Response
 
 from api.connections import service as connections
 from api.dashboard.forms import Form, Sent, filled, stepped_up
+from api.dashboard.lists import titles_of
 from api.dashboard.pages import page
 from api.dashboard.routing import page_router, problem_of, to
 from api.dashboard.visitor import Reader, Visitor
 from api.errors import Problem
+from api.providers import service as providers
 from api.tenants import service as tenants
 from api.workflows import service
 from api.workflows.models import NewKillSwitch, Release
@@ -88,12 +90,13 @@ async def _one(
     request: Request, who: Visitor, switch_id: UUID, *, typed: Form | None = None, problem: Problem | None = None
 ) -> Response:
     shown, choices = await asyncio.gather(service.outline_kill_switch(who.principal, switch_id, SHOWN), targets(who))
+    tools = {each["tool"] for name, _, _ in PARTS for each in (shown["proof"] or {}).get(name, {}).get("first", [])}
     order = [name for name, _ in STAGES]
     reached = order.index(shown["stage"]) + 1 if shown["stage"] in order else 0
     return page(
         who, "kill_switch.html", request=request, status=problem.status_code if problem else 200, problem=problem,
         typed=typed, shown=shown, parts=PARTS, stages=STAGES, ahead=STAGES[reached:],
-        name_of=_namer(choices),
+        name_of=_namer(choices), titles=await titles_of(who.principal, tools),
     )  # fmt: skip
 
 
@@ -104,27 +107,39 @@ async def targets(who: Visitor) -> list[tuple[str, list[tuple[str, str]]]]:
         connections.list_connections(who.principal) if who.may("connections.read") else _nothing(),
         tenants.list_service_accounts(who.principal) if who.may("service_accounts.read") else _nothing(),
     )
-    tools = sorted({tool for each in flows for tool in each["tools"]})
+    tools = await titles_of(who.principal, {tool for each in flows for tool in each["tools"]})
+    by_title = sorted((title, name) for name, title in tools.items())
+    names = {each.name: each.title for each in providers.list_providers()}
     used = [each for each in bound if each["status"] not in ("revoked", "expired")]
     return [
         ("Everything", [(f"tenant:{who.tenant_id}", f"Everything at {who.tenant_name}")]),
         ("One workflow", [(f"workflow:{each['id']}", f"{each['title']} ({each['environment']})") for each in flows]),
-        ("One connection", [(f"connection:{each['id']}", _connection(each)) for each in used]),
-        ("One tool, in every workflow", [(f"tool:{name}", name) for name in tools]),
+        ("One connection", [(f"connection:{each['id']}", _connection(each, names)) for each in used]),
+        ("One tool, in every workflow", [(f"tool:{name}", _tool(name, title)) for title, name in by_title]),
         ("One service account", [(f"service_account:{each['id']}", each["name"]) for each in accounts]),
     ]
 
 
-def _connection(row: dict[str, Any]) -> str:
+def _tool(name: str, title: str) -> str:
+    return name if title == name else f"{title} ({name})"
+
+
+def _connection(row: dict[str, Any], providers: dict[str, str]) -> str:
     label = (row.get("account") or {}).get("label") or ""
     access = "reading and writing" if row["access"] == "write" else "reading"
-    return " ".join(filter(None, (row["provider"], label and f"({label})", f"for {access}, {row['environment']}")))
+    name = providers.get(row["provider"], row["provider"])
+    return " ".join(filter(None, (name, label and f"({label})", f"for {access}, {row['environment']}")))
 
 
 def _namer(choices: list[tuple[str, list[tuple[str, str]]]]) -> Any:
-    """Answers the name of what a switch stops; '' of what is not there any more."""
+    """Answers the name of what a switch stops: the id of a tool that no workflow uses now, and '' of what is gone."""
     known = {value: name for _, group in choices for value, name in group}
-    return lambda switch: known.get(f"{switch['scope']}:{switch['target']}", "")
+
+    def name_of(switch: dict[str, Any]) -> str:
+        gone = switch["target"] if switch["scope"] == "tool" else ""
+        return known.get(f"{switch['scope']}:{switch['target']}", gone)
+
+    return name_of
 
 
 async def _nothing() -> list[dict[str, Any]]:

@@ -142,7 +142,7 @@ def _charts(numbers: dict[str, Any]) -> dict[str, Any]:
         "verdicts": stacked("Proposed, by what the gate said", labels, [
             of("allowed", "Allowed", "good"), of("escalated", "People asked", "warn"), of("denied", "Denied", "bad")]),
         "ends": stacked("What became of them", labels, [
-            of("succeeded", "Succeeded", "good"), of("failed", "Failed", "neutral"),
+            of("succeeded", "Done", "good"), of("failed", "Failed", "neutral"),
             of("unknown", "Outcome unknown", "warn"),
             of("dead_letter", "Given up", "bad")]),
         "rate": line("People asked, of what was proposed", labels, [

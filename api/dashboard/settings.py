@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from api.confidence import service as confidence
 from api.confidence.models import NewThreshold
 from api.dashboard.forms import Form, Sent, filled, stepped_up
+from api.dashboard.lists import titles_of
 from api.dashboard.pages import page
 from api.dashboard.routing import page_router, problem_of, to
 from api.dashboard.visitor import Reader, Visitor
@@ -172,8 +173,10 @@ async def _page(
         hooks.list_all(who.principal, first),
         workflows.list_workflows(who.principal),
     )
+    tools = {tool for each in flows for tool in each["tools"]} | {each["tool"] for each in thresholds["items"]}
     return page(
         who, "settings.html", request=request, status=problem.status_code if problem else 200, problem=problem,
+        titles=await titles_of(who.principal, tools), called={each["slug"]: each["title"] for each in flows},
         typed=typed, tenant=tenant, thresholds=_in_force(thresholds["items"]), models=models["items"],
         triggers=triggers["items"], workflows=flows, webhook=webhook, erasure=erasure,
     )  # fmt: skip

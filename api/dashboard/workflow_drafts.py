@@ -7,6 +7,7 @@ from fastapi import Request, Response
 
 from api.dashboard import json_places
 from api.dashboard.forms import Form, Sent, filled
+from api.dashboard.lists import titles_of
 from api.dashboard.pages import page
 from api.dashboard.routing import page_router, problem_of, to
 from api.dashboard.visitor import Reader, Visitor
@@ -87,9 +88,10 @@ async def _stage(request: Request, who: Visitor, slug: str, *, problem: Problem 
         service.stage_record(who.principal, slug, DAYS),
         _classes(who, slug),
     )
+    names = {each["tool"] for each in record["tools"]} | {each["class"]["tool"] for each in classes}
     return page(
         who, "workflow_stage.html", request=request, status=problem.status_code if problem else 200, problem=problem,
-        row=rows[0], record=record, classes=classes,
+        row=rows[0], record=record, classes=classes, titles=await titles_of(who.principal, names),
     )  # fmt: skip
 
 

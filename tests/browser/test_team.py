@@ -95,7 +95,7 @@ def test_settings_are_changed_and_a_protection_asks_why(browse: Browsing, fresh:
     look = page.locator("form[action='/settings/erasures']")
     look.get_by_label("Which").fill("nobody@example.com")
     look.get_by_label("Why").fill("Request of today")
-    look.get_by_role("button", name="Look what there is").click()
+    look.get_by_role("button", name="See what there is").click()
     saying(page, "Nothing was found about email n")
     browse.look(page, "settings")
 
