@@ -16,13 +16,20 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from api.config import ConfigurationError
 from api.crash_reports import report
+from api.gate.complaint import said
 from api.gate.pointer import escape
 from api.gate.redaction import redact, redacted
 
 log = logging.getLogger("countersign")
 #: RFC 6750 section 3: what a request whose credential is not accepted is told.
 CHALLENGE = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+#: The setting's name is for whoever runs this, and in the log.
+NOT_CONFIGURED = (
+    "A setting of this deployment is missing or malformed. Whoever runs it finds which one in the log, under this"
+    " request_id, and every setting in docs/deploy.md."
+)
 #: Of what is wrong with a request this much is said: the answer must not be longer than the question.
 MAX_ERRORS = 50
 MAX_POINTER = 300
@@ -54,6 +61,16 @@ class Problem(HTTPException):
         super().__init__(status, detail, headers)
         self.code = code
         self.errors = errors or []
+
+
+class BrokenError(RuntimeError):
+    """What broke on our side and can be named: logged and reported as any crash, and answered 500 under `code`.
+
+    Its own text is for the log. told: what the client reads; it tells whoever runs this what to do, and no value.
+    """
+
+    code = "internal_error"
+    told = "Something failed on our side; it was logged."
 
 
 def from_database(error: psycopg.Error) -> Problem:
@@ -138,7 +155,7 @@ async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     errors = [
         {
             "pointer": "".join(f"/{escape(str(part))}" for part in e["loc"])[:MAX_POINTER],
-            "message": e["msg"][:1000],
+            "message": said(e["msg"])[:1000],
             "kind": e["type"],
         }
         for e in error.errors()[:MAX_ERRORS]
@@ -155,11 +172,19 @@ async def _on_database(request: Request, error: Exception) -> JSONResponse:
 
 
 async def on_crash(request: Request, error: Exception) -> JSONResponse:
-    """Logs and reports what nobody expected, and says nothing of it."""
+    """Answers what nobody expected."""
+    return respond(request, crashed(request, error))
+
+
+def crashed(request: Request, error: Exception) -> Problem:
+    """Logs and reports what nobody expected; the problem says nothing of it, but what it is where that has a name."""
     request_id = getattr(request.state, "request_id", None)
     log.exception("request failed", exc_info=error, extra={"request_id": request_id})
     report(error, request_id)
-    return respond(request, Problem(500, "internal_error", "Something failed on our side; it was logged."))
+    if isinstance(error, ConfigurationError):
+        return Problem(500, "not_configured", NOT_CONFIGURED)
+    known = error if isinstance(error, BrokenError) else BrokenError
+    return Problem(500, known.code, known.told)
 
 
 def install(app: FastAPI) -> None:

@@ -16,6 +16,7 @@ from api.constitution.diff import meaning
 from api.gate import normalise
 from api.gate.cel import ExpressionError, arguments_named, compile_expression
 from api.gate.checks.constitution import MAX_RULES
+from api.gate.complaint import said
 from api.gate.models import Rule, Strict, unseen
 from api.gate.pointer import escape
 
@@ -49,7 +50,7 @@ def parsed(documents: Sequence[Mapping[str, Any]]) -> tuple[list[Rule | None], l
             identity = str(document.get("id", ""))[:63]
             for each in error.errors()[:10]:
                 at = "".join(f"/{escape(str(part))}" for part in each["loc"])[:300]
-                faults.append(_fault(identity, f"/rules/{index}{at}", "invalid", each["msg"][:1000]))
+                faults.append(_fault(identity, f"/rules/{index}{at}", "invalid", said(each["msg"])[:1000]))
     return rules, faults
 
 

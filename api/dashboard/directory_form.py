@@ -109,6 +109,5 @@ def _placed(problem: Problem, places: list[str]) -> list[dict[str, Any]]:
         if found and int(found[1]) < len(places):
             place = places[int(found[1])]
             pointer = f"/{place}/{found[2]}" if found[2] and place.startswith("bank_account/") else f"/{place}"
-        message = error["message"].removeprefix("Value error, ")
-        told.append(error | {"pointer": pointer, "message": message[:1].upper() + message[1:]})
+        told.append(error | {"pointer": pointer})
     return told

@@ -21,6 +21,7 @@ from api.dashboard.session import Session, read
 from api.dashboard.visitor import Visitor
 from api.db import Idempotency
 from api.errors import Problem
+from api.gate.complaint import said
 from api.gate.pointer import escape
 
 MAX_BYTES = 1_000_000
@@ -135,16 +136,10 @@ def filled(model: type[_Model], values: dict[str, Any]) -> _Model:
         return model.model_validate(values)
     except ValidationError as error:
         wrong = [
-            {"pointer": "".join(f"/{escape(str(part))}" for part in each["loc"]), "message": _plain(each["msg"])}
+            {"pointer": "".join(f"/{escape(str(part))}" for part in each["loc"]), "message": said(each["msg"])}
             for each in error.errors(include_url=False, include_input=False)[:50]
         ]
         raise Problem(422, "invalid_request", "Some of this cannot be taken as it is.", wrong) from None
-
-
-def _plain(message: str) -> str:
-    """What a validator of ours says, without what Pydantic puts before it."""
-    said = message.removeprefix("Value error, ")
-    return said[:1].upper() + said[1:]
 
 
 OpenForm = Annotated[Form, Depends(open_form)]

@@ -1,6 +1,5 @@
 """The route class of every page: turns refusals into pages, keeps the session's cookie, and says what a page may do."""
 
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import quote
@@ -12,14 +11,12 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from psycopg_pool import PoolTimeout
 
-from api.crash_reports import report
 from api.dashboard import session
 from api.dashboard.identity import SESSION_ENDED
 from api.dashboard.pages import error_page
 from api.dashboard.visitor import SignInNeededError, TenantNeededError
-from api.errors import Problem, from_database
+from api.errors import Problem, crashed, from_database
 
-log = logging.getLogger("countersign.dashboard")
 #: What a page may load, and from where: our own origin, and nothing that is written into the page itself. A QR code is
 #: the one picture that is not a file.
 POLICY = (
@@ -97,10 +94,7 @@ def _nowhere() -> Problem:
 
 
 async def _crashed(request: Request, error: Exception) -> Response:
-    request_id = request.state.request_id
-    log.exception("page failed", exc_info=error, extra={"request_id": request_id})
-    report(error, request_id)
-    return await error_page(request, Problem(500, "internal_error", "Something failed on our side; it was logged."))
+    return await error_page(request, crashed(request, error))
 
 
 def _wanted(request: Request) -> str:

@@ -13,6 +13,7 @@ import psycopg
 
 from api.auth import Principal, system
 from api.config import settings
+from api.crash_reports import report
 from api.db import database
 from api.errors import Problem, from_database
 from api.execution import premises, prepare
@@ -21,6 +22,7 @@ from api.execution.requested import request_of
 from api.execution.retry import Settlement, health, put_off_by, settle
 from api.gate.models import Contract
 from api.ids import new_id
+from api.privacy.run_keys import SealBrokenError
 from api.providers.client import Lease, Outcome
 from api.runs import service as runs
 from api.runs.minimise import trusted
@@ -104,6 +106,10 @@ async def _prepared(
     except prepare.ChangedError as error:
         ended = Outcome("no", error=str(error))
         return await _finish(executor, contract, claimed, ended, lease, Settlement("failed"))
+    except SealBrokenError as error:
+        log.exception("attempt %s could not be prepared", claimed["attempt_id"])
+        report(error, None)
+        return await _finish(executor, contract, claimed, Outcome("no", error=error.told), lease)
     except (Problem, psycopg.Error) as error:
         problem = error if isinstance(error, Problem) else from_database(error)
         ended = Outcome("no", error=f"It could not be prepared: {problem.detail}")

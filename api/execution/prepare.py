@@ -15,6 +15,7 @@ from api.errors import Problem, from_database
 from api.execution.compensate import described, left_by
 from api.execution.undo_args import Known, UnmadeError, differences, names_of, read_args
 from api.gate.models import Contract
+from api.privacy.run_keys import SealBrokenError
 from api.runs import service as runs
 from api.runs.models import NewObservation
 from api.sql import query
@@ -59,7 +60,7 @@ async def after(executor: Principal, contract: Contract, claimed: dict[str, Any]
     """Reads what the write has left behind. Changes nothing of its outcome: what fails here is only not known."""
     try:
         await _read(executor, contract, claimed, "after", answer)
-    except (Problem, psycopg.Error):
+    except (Problem, SealBrokenError, psycopg.Error):
         log.warning("the state after action %s was not read", claimed["action_id"], exc_info=True)
 
 

@@ -5,12 +5,13 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
-#: The scheduled functions, and for how long each may go without having run well before somebody has to look.
+#: The scheduled functions, and for how long each may go without having run well before somebody has to look: several
+#: turns of its schedule (vercel.json), so that what failed once and is done by the next turn is nobody's concern.
 FUNCTIONS = {
     "execute_actions": timedelta(minutes=15), "advance_runs": timedelta(minutes=15),
     "deliver_notifications": timedelta(minutes=15), "expire_exceptions": timedelta(minutes=30),
     "refresh_tokens": timedelta(minutes=30), "watch": timedelta(hours=1), "rotate_keys": timedelta(hours=3),
-    "purge_expired": timedelta(days=2), "calibrate": timedelta(days=2),
+    "purge_expired": timedelta(hours=6), "calibrate": timedelta(hours=50),
 }  # fmt: skip
 #: How long a log may go without having been verified to its head: a long one takes many parts.
 UNVERIFIED = timedelta(days=2)

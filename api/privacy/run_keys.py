@@ -8,14 +8,18 @@ key-encryption key; both layers name tenant, run and bucket, so that nothing ope
 import base64
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from api.config import settings
+from api.errors import BrokenError
 from api.gate.data_classes import NAMES
 
 Keys = Mapping[str, Any]
 """{tenant_id, run_id, keys: {bucket: {kek, key}}}: as the database keeps them, without those that were destroyed."""
+
+_KEK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 BUCKETS = ("args", "payload", "prompt", *sorted(f"observation:{name}" for name in NAMES))
 
@@ -24,8 +28,17 @@ class KeyGoneError(RuntimeError):
     """The key of this bucket was destroyed, or never made: nothing can be sealed under it any more."""
 
 
-class SealBrokenError(RuntimeError):
-    """What was sealed does not open: another key, another place, or changed bytes."""
+class SealBrokenError(BrokenError):
+    """What was sealed does not open: another key, another place, or changed bytes. Nothing is decided on it."""
+
+    code = "seal_broken"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.told = (
+            f"What was read in this run does not open, so nothing is decided on it: {why} Whoever runs this deployment:"
+            " docs/runbook.md, “When a seal does not open”."
+        )
 
 
 def new(tenant_id: object, run_id: object) -> dict[str, dict[str, str]]:
@@ -63,7 +76,13 @@ def unseal(keys: Keys, bucket: str, sealed: str, bound_to: str) -> Any:
         data = base64.b64decode(sealed, validate=True)
         return json.loads(AESGCM(key).decrypt(data[:12], data[12:], _place(keys, bucket, bound_to)))
     except (InvalidTag, ValueError):
-        raise SealBrokenError("What was sealed in this run does not open.") from None
+        raise SealBrokenError("Its bytes were changed, or belong to another place.") from None
+
+
+def require_open(keys: Keys) -> None:
+    """Raises SealBrokenError when a key of the run does not open."""
+    for bucket in keys["keys"]:
+        _key(keys, bucket)
 
 
 def rewrap(keys: Keys) -> dict[str, dict[str, str]]:
@@ -99,9 +118,19 @@ def _unwrap(wrapped: Mapping[str, str], bound: bytes) -> bytes:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     try:
+        kek = settings().kek.get(wrapped["kek"])
+        if kek is None:
+            raise SealBrokenError(f"The key-encryption key {_named(wrapped['kek'])} is not in COUNTERSIGN_KEK.")
         data = base64.b64decode(wrapped["key"], validate=True)
-        return AESGCM(settings().kek[wrapped["kek"]]).decrypt(data[:12], data[12:], bound)
+        return AESGCM(kek).decrypt(data[:12], data[12:], bound)
     except (InvalidTag, KeyError, TypeError, ValueError):
+        named = _named(wrapped.get("kek") if isinstance(wrapped, dict) else None)
         raise SealBrokenError(
-            "A key of this run does not open with the key-encryption keys that are configured."
+            f"The stored key does not open with the key-encryption key {named}: that is another one under this id, or"
+            " the stored key was changed."
         ) from None
+
+
+def _named(kek_id: object) -> str:
+    """The id of a key-encryption key as it may be told: what is stored in its place may be anything."""
+    return f"“{kek_id}”" if isinstance(kek_id, str) and _KEK_ID.fullmatch(kek_id) else "that it names"

@@ -28,7 +28,8 @@ _DEFAULT_CLASS = "internal"
 async def keys_for(principal: Principal, kept: Mapping[str, Any]) -> Keys:
     """The keys of a run, to seal with: those that it has, or new ones if it never had any.
 
-    kept: {tenant_id, run_id, keys}, as the database tells it. Raises Problem 409 `run_erased` when they are destroyed.
+    kept: {tenant_id, run_id, keys}, as the database tells it. Raises Problem 409 `run_erased` when they are destroyed,
+    SealBrokenError when one does not open: before anything is read that could not be kept.
     """
     found: Mapping[str, Any] = kept
     if kept["keys"] is None:
@@ -37,6 +38,7 @@ async def keys_for(principal: Principal, kept: Mapping[str, Any]) -> Keys:
         found = (await database().call(principal, "keep_run_keys_v1", args)).result
     if not set(run_keys.BUCKETS) <= set(found["keys"]):
         raise Problem(409, "run_erased", "What was read in this run was erased; start a new run.")
+    run_keys.require_open(found)
     return found
 
 

@@ -46,7 +46,7 @@ class NotReplayed(BaseModel):
     """Decisions that cannot be made again.
 
     no_basis: from before what a decision rested on was kept. observations_erased: what was read is erased by now.
-    unreadable: what is stored cannot be read by this version.
+    unreadable: what is stored cannot be read by this version, or its seal does not open.
     """
 
     why: Literal["no_basis", "observations_erased", "unreadable"]

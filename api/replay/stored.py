@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from api.gate.decide import decide
 from api.gate.models import ConstitutionFacts, Decision, DirectoryAnswer, Facts, LimitState, Proposal, RunFacts
+from api.privacy.run_keys import SealBrokenError
 from api.privacy.sealing import opened_run
 
 #: Why a decision cannot be made again: it is from before what it rested on was kept; what was read is erased by now;
@@ -65,7 +66,7 @@ def rows_of(page: dict[str, Any]) -> Iterator[Row]:
     for row in page["decisions"]:
         found: Stored | NotReplayable = NotReplayable(UUID(row["id"]), row["obstacle"] or "unreadable")
         if row["obstacle"] is None:
-            with suppress(KeyError, ValueError):  # which says what it is in that place
+            with suppress(KeyError, ValueError, SealBrokenError):  # which says what it is in that place
                 found = _stored(row, page, facts, runs)
         yield Row(datetime.fromisoformat(row["decided_at"]), UUID(row["id"]), found)
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import uuid
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -94,6 +95,27 @@ def test_a_proposal_of_another_shape(agent: Agent, world: World, changes: dict[s
     with unchanged(world):
         document = problem(agent.api.post("/v1/actions", json=body, headers=once()), 422, "invalid_request")
         assert document["errors"][0]["pointer"].startswith(f"/body/{next(iter(changes))}")
+
+
+def test_a_rule_of_ours_is_told_in_its_own_words(agent: Agent, shared: Organisation, world: World) -> None:
+    """Without what the library that reads bodies puts before them, wherever the rule stands in the body."""
+    id_, digest = str(uuid.UUID(int=0)), "sha256:" + "0" * 64
+    verdict = {"verdict": "reject", "digest": digest}
+    broken = [{"id": "x", "title": "X", "principle": "X.", "applies_to": ["a.b"], "when": "true", "effect": "allow"}]
+    owner = shared.owner.api
+    with unchanged(world):
+        for api, path, body in (
+            (owner, f"/v1/exceptions/{id_}/decision", verdict),
+            (owner, "/v1/constitution/backtest", {"rules": [], "version": 1}),
+            (owner, "/v1/constitution/drafts", {"rules": broken}),
+            (owner, "/v1/risk/score", {"effect": "write", "value": 1}),
+            (agent.api, "/v1/runs", {"workflow": "pay-vendor-bills"}),
+        ):
+            errors = problem(api.post(path, json=body, headers=once()), 422)["errors"]
+            assert errors, path
+            for error in errors:
+                assert "error," not in error["message"], (path, error)
+                assert error["message"][0].isupper(), (path, error)
 
 
 def test_what_was_sent_is_not_sent_back(agent: Agent) -> None:

@@ -3,7 +3,10 @@
 from typing import Any
 
 from sandbox.organisation import Organisation, ok, once
-from tests.http.integrator import NOTE, at_work, note
+from tests.http.emissions import crash_reports
+from tests.http.functions import function
+from tests.http.integrator import NOTE, PAY, at_work, note, payment
+from tests.http.problems import unchanged
 from tests.http.sealed import spoil
 from tests.http.world import World
 
@@ -121,6 +124,34 @@ def test_what_does_not_open_keeps_nobody_from_deciding(fresh: Organisation, worl
         assert ok(api.get(f"{exception}/target"))["compared"] is False
         verdict = {"verdict": "reject", "digest": asked["digest"], "reason": "Nobody can see what this rests on."}
         assert ok(api.post(f"{exception}/decision", json=verdict, headers=once()))["status"] == "rejected"
+
+
+def test_what_does_not_open_is_said_and_nothing_is_decided_on_it(fresh: Organisation, world: World) -> None:
+    """To the agent, and in a crash report: which key it is, what to do, and no value."""
+    auth = {"authorization": f"Bearer {fresh.key}"}
+    with at_work(fresh) as agent, crash_reports() as reports:
+        seen = agent.observe()
+        settings = world.stack.environment() | {"SENTRY_DSN": reports.dsn}
+        named = settings["COUNTERSIGN_KEK"].partition(":")[0]
+
+        def asked(path: str, body: dict[str, Any], **more: str) -> dict[str, Any]:
+            with function("api.index", world, **(settings | more)) as api, unchanged(world):
+                status, said, _ = api.call("POST", path, body, idempotency_key=once()["Idempotency-Key"], **auth)
+            assert (status, said["code"]) == (500, "seal_broken"), said
+            assert "docs/runbook.md" in said["detail"]
+            assert IBAN not in str(said)
+            return dict(said)
+
+        body = agent.proposal(PAY, payment(), evidence=[{"observation_id": seen["id"]}])
+        said = asked("/v1/actions", body, COUNTERSIGN_KEK=f"other:{'07' * 32}")
+        assert f"“{named}” is not in COUNTERSIGN_KEK" in said["detail"]
+        spoil(world, agent.run_id)
+        observations, read = f"/v1/runs/{agent.run_id}/observations", {"tool": "sandbox_crm.messages.list", "args": {}}
+        asked(observations, read)
+        said = asked("/v1/gate/evaluate", body)
+        assert f"does not open with the key-encryption key “{named}”" in said["detail"]
+        assert sum(b"SealBrokenError" in report for report in reports.received) == 3
+        assert IBAN.encode() not in b"".join(reports.received)
 
 
 def test_who_may_not_ask_is_refused(fresh: Organisation) -> None:

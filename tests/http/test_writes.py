@@ -13,6 +13,7 @@ import pytest
 from sandbox.oauth.files import admin_token
 from sandbox.organisation import Organisation, ok
 from tests.http.integrator import PAY, Agent, access_spec, at_work, decide, new_organisation, objections, payment
+from tests.http.sealed import spoil
 from tests.http.world import World
 
 BALANCE, BILLS = "sandbox_bank.accounts.balance", "sandbox_bank.bills.list"
@@ -209,3 +210,13 @@ def test_what_a_run_changed_itself_has_not_moved(agent: Agent, house: Organisati
         ("premise", "succeeded"), ("before", "succeeded"), ("after", "failed"),
     ]  # fmt: skip
     assert contact(world, "con_wren3")["title"] == "Buyer"
+
+
+def test_nothing_is_sent_on_what_does_not_open_any_more(house: Organisation, agent: Agent, world: World) -> None:
+    action = waiting(agent, "INV-2003")
+    spoil(world, agent.run_id)
+    ok(decide(house.approver, action))
+    told = [attempt["error"] for attempt in agent.action(action["id"], wait=5)["attempts"]]
+    assert told
+    assert all("does not open" in error and "docs/runbook.md" in error for error in told)
+    assert (paid(world, action), agent.action(action["id"])["status"]) == (0, "authorized")

@@ -18,7 +18,7 @@ import psycopg
 from api.auth import Principal, system
 from api.config import settings
 from api.db import Answer, Idempotency, database
-from api.errors import Problem
+from api.errors import BrokenError, Problem
 from api.gate.cron import parse
 from api.gate.loop_spec import LoopSpec
 from api.ids import new_id
@@ -114,7 +114,8 @@ async def _broken(held: Held, error: Exception) -> Visit:
     if held.claim["status"] != "running" or not held.overdue:
         raise error
     log.exception("run %s broke until its time was over", held.run_id, exc_info=error)
-    return await _fail(held, "It broke on our side each time until its time was over; that was logged.", None)
+    more = f" {error.told}" if isinstance(error, BrokenError) else ""
+    return await _fail(held, f"It broke on our side each time until its time was over; that was logged.{more}", None)
 
 
 def _lease() -> int:

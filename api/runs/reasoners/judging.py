@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from api.gate.arguments import canonical
 from api.gate.checks.contract import violations
+from api.gate.complaint import said
 from api.gate.models import Contract
 from api.gate.pointer import resolve
 from api.gate.pseudonyms import is_token
@@ -83,7 +84,7 @@ def _one(judged: Judged, use: ToolUse, tools: dict[str, Tool], ask: Ask) -> None
             suggestion = Suggestion.model_validate({"tool": tool.contract.name} | use.input)
             suggestion = suggestion.model_copy(update={"args": canonical(suggestion.args)})
         except ValidationError as error:
-            judged.complaints[use.id] = "\n".join(_said(one) for one in error.errors()[:_MAX_COMPLAINTS])
+            judged.complaints[use.id] = "\n".join(_placed(one) for one in error.errors()[:_MAX_COMPLAINTS])
         except ValueError as error:
             judged.complaints[use.id] = f"/args: {error}"
         else:
@@ -91,8 +92,8 @@ def _one(judged: Judged, use: ToolUse, tools: dict[str, Tool], ask: Ask) -> None
             judged.suggestions.setdefault(same, suggestion)
 
 
-def _said(error: Any) -> str:
-    return f"{''.join(f'/{part}' for part in error['loc'])[:200]}: {error['msg'][:200]}"
+def _placed(error: Any) -> str:
+    return f"{''.join(f'/{part}' for part in error['loc'])[:200]}: {said(error['msg'])[:200]}"
 
 
 def _wrong(given: dict[str, Any], contract: Contract, ask: Ask) -> Iterator[str]:
