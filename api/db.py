@@ -7,6 +7,8 @@ pooler: no prepared statements, no session state, no LISTEN.
 
 import asyncio
 import json
+import logging
+import random
 import select
 import time
 from collections.abc import AsyncIterator
@@ -25,6 +27,11 @@ from api.auth import Principal
 from api.config import settings
 
 Row = dict[str, Any]
+log = logging.getLogger("countersign.db")
+#: SQLSTATEs of a transaction that the server undid whole so that others could go on (serialization, deadlock).
+UNDONE = frozenset({"40001", "40P01"})
+#: How often such a statement is made in all.
+TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +119,9 @@ class Database:
     ) -> Answer:
         """Calls `app.<function>(args)` as the principal, in one statement and one transaction.
 
-        With `idempotency` a connection that was lost before the answer came is tried once more: the database
-        keeps the answer under the key. Raises psycopg.Error; errors.from_database says what it means.
+        What the server undid for the sake of others (a deadlock) is done again, three times at most. With
+        `idempotency` a connection that was lost before the answer came is tried once more: the database keeps the
+        answer under the key. Raises psycopg.Error; errors.from_database says what it means.
         """
         statement = "select app.call_v1(%s, %s, %s, %s, %s) as answer"
         parameters = (
@@ -171,16 +179,23 @@ class Database:
             row = await (await connection.execute(statement, (once.key, once.request))).fetchone()
         return Answer(row["answer"], replayed=True) if row and row["answer"] is not None else None
 
-    async def _execute(self, statement: str, parameters: tuple[Any, ...], *, repeatable: bool) -> Row:
+    async def _execute(
+        self, statement: str, parameters: tuple[Any, ...], *, repeatable: bool, tries: int = TRIES
+    ) -> Row:
         try:
             async with self._connection() as connection:
                 cursor = await connection.execute(statement, parameters)
                 row = await cursor.fetchone()
         except psycopg.OperationalError as error:
+            if error.sqlstate in UNDONE and tries > 1:
+                # The statement is the whole transaction, and nothing outside of the database belongs to it.
+                log.warning("a call of %s was undone and is made again: %s", parameters[1], error.sqlstate)
+                await asyncio.sleep(random.uniform(0.02, 0.2))  # noqa: S311 - it keeps two apart, no more
+                return await self._execute(statement, parameters, repeatable=repeatable, tries=tries - 1)
             lost = error.sqlstate is None or error.sqlstate.startswith(("57P", "08"))
             if not repeatable or not lost or isinstance(error, PoolTimeout):
                 raise
-            return await self._execute(statement, parameters, repeatable=False)
+            return await self._execute(statement, parameters, repeatable=False, tries=tries)
         return row or {}
 
 
