@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from api.certificates import trusted
 from api.notifications import mail, messages
 from api.notifications.messages import Told
 from api.providers import retry_after
@@ -62,14 +63,12 @@ async def _post(url: str, body: bytes, headers: dict[str, str], gone: tuple[int,
     try:
         async with asyncio.timeout(TIMEOUT):
             there = await target(url)
-            sent = headers | {"content-type": "application/json", "user-agent": "Countersign"}
-            sent |= {"host": there.host} if there.host else {}
+            sent = headers | there.headers | {"content-type": "application/json", "user-agent": "Countersign"}
             async with (
-                httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client,
-                client.stream(
-                    "POST", there.url, headers=sent, content=body,
-                    extensions={"sni_hostname": there.host} if there.host else {},
-                ) as answer,
+                httpx.AsyncClient(
+                    timeout=TIMEOUT, follow_redirects=False, trust_env=False, verify=trusted()
+                ) as client,
+                client.stream("POST", there.url, headers=sent, content=body, extensions=there.extensions) as answer,
             ):  # fmt: skip
                 read = 0
                 async for chunk in answer.aiter_raw():

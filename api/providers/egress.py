@@ -24,21 +24,35 @@ class UnreachableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """url: with the address in the place of the name. host: the name, for the Host header and TLS; None: as in url."""
+    """url: with the address in the place of the name. host: the name, for TLS; None: as in url.
+
+    authority: for the Host header, the name with the port where that is not the scheme's own (RFC 9110 section 7.2).
+    """
 
     url: str
-    host: str | None
+    host: str | None = None
+    authority: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a request to `url` says beside its own headers."""
+        return {"host": self.authority} if self.authority else {}
+
+    @property
+    def extensions(self) -> dict[str, str]:
+        """For httpx: the certificate has to be the name's, not the address's."""
+        return {"sni_hostname": self.host} if self.host else {}
 
 
 async def target(url: str) -> Target:
     """Where a call to the address goes. Raises UnreachableError."""
     there = rewritten(url)
     if there != url:
-        return Target(there, None)
+        return Target(there)
     parts = urlsplit(url)
     host = parts.hostname or ""
     try:
-        port = parts.port or 443
+        port = parts.port or (80 if parts.scheme == "http" else 443)
     except ValueError:
         raise UnreachableError(f"The port of {host[:100]} is none; change the address.", private=True) from None
     try:
@@ -48,8 +62,14 @@ async def target(url: str) -> Target:
     addresses = [str(entry[4][0]) for entry in found]
     if not addresses or not all(public(address) for address in addresses):
         raise UnreachableError(f"The name {host[:100]} leads to a private address; nothing was sent.", private=True)
-    literal = f"[{addresses[0]}]" if ":" in addresses[0] else addresses[0]
-    return Target(urlunsplit(parts._replace(netloc=f"{literal}:{port}")), host)
+    own = port == (80 if parts.scheme == "http" else 443)
+    authority = _literal(host) if own else f"{_literal(host)}:{port}"
+    return Target(urlunsplit(parts._replace(netloc=f"{_literal(addresses[0])}:{port}")), host, authority)
+
+
+def _literal(host: str) -> str:
+    """A name or an address as a URL has it (RFC 3986 section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
 
 
 def public(address: str) -> bool:

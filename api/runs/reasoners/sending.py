@@ -50,18 +50,15 @@ async def send(spec: ModelReasoner, base_url: str, key: str, body: bytes) -> End
     except UnreachableError as error:
         kind: ErrorKind = "not_configured" if error.private else "unavailable"
         return Ended("unavailable", str(error), free=True, kind=kind, pause=None if error.private else _PAUSE)
-    headers = interface.headers(key) | {"content-type": "application/json", "accept": "application/json"}
-    headers["accept-encoding"] = ACCEPTED
     # The address was looked at, so it is called and no other; the certificate still has to be the name's.
-    extensions = {"sni_hostname": there.host} if there.host else {}
-    if there.host:
-        headers["host"] = there.host
+    headers = interface.headers(key) | there.headers | {"content-type": "application/json"}
+    headers |= {"accept": "application/json", "accept-encoding": ACCEPTED}
     timeout = httpx.Timeout(spec.timeout_seconds, connect=min(5, spec.timeout_seconds))
     try:
         async with (
             asyncio.timeout(spec.timeout_seconds),
             httpx.AsyncClient(timeout=timeout, follow_redirects=False) as client,
-            client.stream("POST", there.url, headers=headers, content=body, extensions=extensions) as answer,
+            client.stream("POST", there.url, headers=headers, content=body, extensions=there.extensions) as answer,
         ):
             content = await content_of(answer, MAX_ANSWER)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
