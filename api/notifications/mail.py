@@ -1,6 +1,7 @@
 """Sends plain-text mail by the deployment's SMTP server."""
 
 import asyncio
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -13,6 +14,9 @@ from api.config import ConfigurationError, settings
 
 #: Seconds that the server has for one step of a mail, and for all of it: less than a delivery's lease.
 TIMEOUT, LONGEST = 15, 40
+_ATOM, _LABEL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+", r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+#: RFC 5321 section 4.1.2, without what is quoted: a mail can be written to whatever this takes.
+ADDRESS = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(\.{_ATOM})*@{_LABEL}(\.{_LABEL})+")
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 

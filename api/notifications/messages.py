@@ -19,7 +19,8 @@ _ENVIRONMENTS = {"sandbox": "Sandbox", "production": "Production", None: "Both e
 class Told:
     """One thing to tell. id: the same at every try. content: of the alert (private.alert_content). at: RFC 3339.
 
-    origin: where browsers reach the dashboard. tenant, channel: their names.
+    origin: where browsers reach the dashboard. tenant, channel: their names; no channel where owners are mailed that
+    none takes it.
     """
 
     id: str
@@ -74,7 +75,8 @@ def facts(told: Told) -> list[tuple[str, str]]:
 def text(told: Told) -> str:
     """The body of a mail, plain text."""
     lines = [_headline(told), "", *(f"{name}: {value}" for name, value in facts(told)), "", told.link, ""]
-    lines += ["--", f"Told by the channel “{plain(told.channel)}”: {told.origin}/settings/channels"]
+    by = f"Told by the channel “{plain(told.channel)}”" if told.channel else "Mailed to owners, for no channel takes it"
+    lines += ["--", f"{by}: {told.origin}/settings/channels"]
     return "\n".join(lines) + "\n"
 
 

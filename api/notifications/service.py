@@ -23,15 +23,14 @@ from api.notifications.delivery import due as due
 from api.notifications.messages import Told
 from api.notifications.models import ChannelChange, ChannelRotation, Disabling, NewChannel, Verification
 from api.notifications.outgoing import Ended, send
+from api.notifications.owners import tell_owners as tell_owners
+from api.notifications.owners import unheard as unheard
 from api.notifications.rotation import opened, secret_context
 from api.notifications.rotation import rewrap as rewrap
 from api.pagination import PageRequest
 from api.sql import query
 
 MANAGE = "channels.manage"
-_ATOM, _LABEL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+", r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-#: RFC 5321 section 4.1.2, without what is quoted: a mail can be written to whatever this takes.
-_ADDRESS = re.compile(rf"(?=[^@]{{1,64}}@){_ATOM}(\.{_ATOM})*@{_LABEL}(\.{_LABEL})+")
 _SLACK = re.compile(r"https://(hooks\.slack\.com|hooks\.slack-gov\.com)/(services|triggers|workflows)/[A-Za-z0-9/_-]+")
 #: As many deliveries as are shown with their channel.
 SHOWN = 10
@@ -96,7 +95,7 @@ async def rotate(principal: Principal, channel_id: UUID, body: ChannelRotation, 
         return stored
     channel = await get(principal, channel_id)
     if channel["kind"] == "slack":
-        secret = leads_to("slack", body.url.get_secret_value() if body.url else "")[1] or ""
+        secret = leads_to("slack", body.url.get_secret_value() if body.url else "", "/url")[1] or ""
     else:
         secret = _made()
     generation = (channel["secret_generation"] or 1) + 1
@@ -163,8 +162,11 @@ def mails() -> bool:
     return mail.configured()
 
 
-def leads_to(kind: str, target: str) -> tuple[str, str | None]:
-    """What is shown of a target, and the secret that belongs to it: of a webhook a new one. Raises Problem."""
+def leads_to(kind: str, target: str, field: str = "/target") -> tuple[str, str | None]:
+    """What is shown of a target, and the secret that belongs to it: of a webhook a new one.
+
+    Raises Problem 422, which points at the field that the client sent it in.
+    """
     target = target.strip()
     if kind == "email":
         if not mails():
@@ -172,32 +174,34 @@ def leads_to(kind: str, target: str) -> tuple[str, str | None]:
                 409, "mail_not_configured",
                 "This deployment cannot mail: whoever runs it sets SMTP_URL and MAIL_FROM. Take another kind.",
             )  # fmt: skip
-        if not _ADDRESS.fullmatch(target) or len(target) > 254:
-            raise _unfit("Give one mail address, such as on-call@example.com.")
+        if not mail.ADDRESS.fullmatch(target) or len(target) > 254:
+            raise _unfit(field, "Give one mail address, such as on-call@example.com.")
         return target.lower(), None
     if kind == "slack":
         if not _SLACK.fullmatch(target):
-            raise _unfit("Give the URL that Slack shows for an incoming webhook: https://hooks.slack.com/services/...")
+            what = "Give the URL that Slack shows for an incoming webhook: https://hooks.slack.com/services/..."
+            raise _unfit(field, what)
         return urlsplit(target).hostname or "", target
-    _require_https(target)
+    _require_https(target, field)
     return target, _made()
 
 
-def _require_https(target: str) -> None:
+def _require_https(target: str, field: str) -> None:
     try:
         parts = urlsplit(target)
         port = parts.port
     except ValueError:
-        raise _unfit("The address cannot be read; give one such as https://example.com/alerts.") from None
+        raise _unfit(field, "The address cannot be read; give one such as https://example.com/alerts.") from None
     plain = target.isascii() and target.isprintable() and " " not in target
     if parts.scheme != "https" or not parts.hostname or port == 0 or not plain:
-        raise _unfit("Give an address that begins with https://, in ASCII and without spaces.")
+        raise _unfit(field, "Give an address that begins with https://, in ASCII and without spaces.")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment or "?" in target:
-        raise _unfit("Give the address without user, query and fragment: calls are signed, they need no key in it.")
+        what = "Give the address without user, query and fragment: calls are signed, they need no key in it."
+        raise _unfit(field, what)
 
 
-def _unfit(detail: str) -> Problem:
-    what = [{"pointer": "/target", "message": detail}]
+def _unfit(field: str, detail: str) -> Problem:
+    what = [{"pointer": field, "message": detail}]
     return Problem(422, "invalid_target", "This is no place that can be told.", what)
 
 

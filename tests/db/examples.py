@@ -487,6 +487,8 @@ EXAMPLES: dict[str, Callable[[Here], Row]] = {
     "update_constitution_draft_v1": lambda h: constitutions.draft(id=_draft(h, "draft")["id"]) | {"if_match": None},
     "update_tenant_v1": lambda h: {"if_match": None, "name": "mine"},
     "sign_audit_head_v1": lambda h: {"seq": 1, "hash": "00", "signature": "s", "key_id": "k"},
+    "owners_told_v1": lambda h: {"id": h.id("app.alerts")},
+    "tell_owners_v1": lambda h: {"id": h.id("app.alerts", "kind = 'channel.failing'"), "again_seconds": 60},
     "tell_left_kill_switch_v1": lambda h: {"id": h.id("app.kill_switches")},
     "tell_ending_key_v1": lambda h: {"id": h.tenant.key(h.environment)},
     "tell_of_audit_v1": lambda h: {},

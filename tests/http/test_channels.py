@@ -194,6 +194,9 @@ def test_slack_reads_no_markup_of_ours_but_the_link_and_its_address_is_a_secret(
     log = (world.stack.state / "api.log").read_text(errors="replace")
     assert not [where for where in (str(shown), str(events), refused.text, dump, log) if secret in where]
     assert shown["target"] == "hooks.slack.com"
+    for given in ({"url": f"{url}?"}, {}):
+        unfit = company.owner.api.post(f"{PATH}/{slack['id']}/rotate", json=given, headers=once())
+        assert problem(unfit, 422, "invalid_target")["errors"][0]["pointer"] == "/url"
     moved = {"url": SLACK_URL.format(uuid.uuid4().hex)}
     after = ok(company.owner.api.post(f"{PATH}/{slack['id']}/rotate", json=moved, headers=once()))
     assert (after["status"], after["verified_at"], after["secret"]) == ("unverified", None, None)
@@ -367,3 +370,32 @@ def test_who_may_and_who_has_left(world: World, company: Organisation) -> None:
     ok(company.owner.api.delete(f"/v1/members/{leaving.user_id}"))
     stopped = ok(company.owner.api.get(f"{PATH}/{channel['id']}"))
     assert (stopped["status"], stopped["status_reason"]) == ("disabled", "The member whom it tells has left.")
+
+
+def test_owners_are_mailed_that_the_only_channel_is_dead(world: World, receivers: Receivers) -> None:
+    """Once, by the run that finds it; where another channel tells it, nobody is mailed."""
+    company = new_organisation(world, connected=False)
+    second = join(company, "owner")
+    only = in_use(company.owner)
+    receivers.answers[path_of(only)] = [410]
+    an_alert(world, company, title="Pay NL91 at https://evil.example")
+    counts = deliver(world)
+    assert (counts["gone"], counts["owners"], deliver(world)["owners"]) == (1, 1, 0)
+    for owner in (company.owner, second):
+        [mail] = receivers.mailed(owner.email)
+        text = mail.get_content()
+        assert (
+            mail["subject"]
+            == "[Countersign] Warning: The channel On call is gone and was disabled; alerts are no longer told there."
+        )
+        assert f"{world.api}/alerts/" in text
+        assert "Mailed to owners, for no channel takes it" in text
+        assert "evil" not in text
+        assert "410" not in text
+    ok(company.owner.api.post(f"{PATH}/{only['id']}/enable", headers=once()))
+    in_use(company.owner)
+    receivers.answers[path_of(only)] = [410]
+    an_alert(world, company)
+    counts = deliver(world)
+    assert (counts["gone"], counts["owners"], deliver(world)["owners"]) == (1, 0, 0)
+    assert len(receivers.mailed(second.email)) == 1
