@@ -177,9 +177,8 @@ class World(Outside):
         approver = self.organisation.approver.api
         with httpx.Client(base_url=approver.base_url, headers=approver.headers, timeout=60) as line:
             ids = [self.approve(action, line) for action in proposed]
-            # A server takes up a connection's next request when it is done with the last one, its background work
-            # included: this one is answered when every execution has met the switch.
             ok(line.get("/v1/me"))
+        self.quiet()  # every execution in the background has met the switch
         self.release(switch)
         return ids
 
@@ -195,6 +194,21 @@ class World(Outside):
     def reconcile(self, action_id: str, outcome: str | None = None) -> httpx.Response:
         body = {"reason": "looked"} | ({"outcome": outcome} if outcome else {})
         return self.organisation.owner.api.post(f"/v1/actions/{action_id}/reconcile", json=body, headers=once())
+
+    def quiet(self) -> None:
+        """Waits until the API has been doing nothing in the database for a while, in the background neither."""
+        busy = (
+            "select 1 from pg_stat_activity where datname = current_database() and application_name = 'countersign'"
+            " and state <> 'idle'"
+        )
+        still = 0
+
+        def calm() -> bool:
+            nonlocal still
+            still = 0 if self.rows(busy) else still + 1
+            return still == 5
+
+        eventually(calm, "the API comes to rest")
 
     # Time passing.
 
@@ -239,6 +253,8 @@ class World(Outside):
         earlier = ", ".join(f"{column} = {column} - make_interval(secs => %(seconds)s)" for column in columns)
         update = f"update app.attempts set {earlier} where action_id = any (%(ids)s::uuid[])"
         with self.database() as connection, connection.transaction():
+            # Whoever has locked one of the rows ends first: he may want to write to the table, too.
+            connection.execute("lock table app.attempts in access exclusive mode")
             connection.execute("alter table app.attempts disable trigger user")
             connection.execute(update.encode(), {"seconds": seconds, "ids": list(ids)})
             connection.execute("alter table app.attempts enable trigger user")

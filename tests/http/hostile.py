@@ -119,6 +119,10 @@ class Hostile:
         return Answer(200, {"bills": []})
 
 
+#: Longer than anybody waits: a provider that hangs.
+HANGS = 30.0
+
+
 class _Handler(BaseHTTPRequestHandler):
     provider: Hostile
     protocol_version = "HTTP/1.0"
@@ -141,21 +145,25 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.status == 0:
             self.close_connection = True
             return
-        self.send_response(answer.status)
-        for name, value in ({"content-type": "application/json"} | answer.headers).items():
-            self.send_header(name, value)
-        self.end_headers()
         try:
+            self.send_response(answer.status)
+            for name, value in ({"content-type": "application/json"} | answer.headers).items():
+                self.send_header(name, value)
+            self.end_headers()
             for _ in range(answer.times):
                 self.wfile.write(answer.content)
         except OSError:
             pass  # whoever asked has heard enough
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 64  # whoever finds the queue full is not refused, but tries again a second later
+
+
 @contextmanager
 def hostile_provider() -> Iterator[Hostile]:
     provider = Hostile()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"provider": provider}))
+    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"provider": provider}))
     provider.url = f"http://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

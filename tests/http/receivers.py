@@ -95,7 +95,7 @@ def receiving() -> Iterator[Receivers]:
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with Reservation() as held:
-        mail = Controller(received, hostname="127.0.0.1", port=held.port)
+        mail = Controller(received, hostname="127.0.0.1", port=held.port, ready_timeout=60)
         mail.start()
     here = f"http://127.0.0.1:{server.server_address[1]}"
     received.settings |= {

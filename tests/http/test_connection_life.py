@@ -12,7 +12,7 @@ from sandbox.organisation import Organisation, found, ok, once
 from sandbox.postgres import Server
 from tests.cluster import cloned
 from tests.http.alerts import an_alert
-from tests.http.hostile import BILLS, Answer, Hostile, begin, come_back, connect, hostile_provider, reading
+from tests.http.hostile import BILLS, HANGS, Answer, Hostile, begin, come_back, connect, hostile_provider, reading
 from tests.http.integrator import at_work
 from tests.http.problems import problem
 from tests.http.sealed import tokens_of
@@ -27,7 +27,7 @@ def provider() -> Iterator[Hostile]:
 
 @pytest.fixture(scope="module")
 def stack(cluster: Server, provider: Hostile, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    settings = {"SANDBOX_BANK_URL": provider.url, "COUNTERSIGN_PROVIDER_TIMEOUT": "2"}
+    settings = {"SANDBOX_BANK_URL": provider.url}
     with cloned(cluster) as database, running(tmp_path_factory.mktemp("state"), database, settings=settings) as world:
         yield world
 
@@ -267,8 +267,9 @@ def test_a_disconnect_that_the_provider_does_not_confirm_goes_on(
 def test_a_provider_that_never_confirms_is_left_to_a_person(
     organisation: Organisation, connection: str, provider: Hostile, stack: World
 ) -> None:
-    provider.told["revoke"] = Answer(200, b"", delay=4)
-    ok(organisation.owner.api.delete(f"/v1/connections/{connection}"))
+    provider.told["revoke"] = Answer(200, b"", delay=HANGS)
+    with stack.settings(COUNTERSIGN_PROVIDER_TIMEOUT="2"):
+        ok(organisation.owner.api.delete(f"/v1/connections/{connection}"))
     provider.told["revoke"] = Answer(500, b"")
     for attempt in range(2, 9):
         assert told(organisation) == []

@@ -10,7 +10,7 @@ import pytest
 from sandbox.organisation import Organisation, found, ok, once
 from sandbox.postgres import Server
 from tests.cluster import cloned
-from tests.http.hostile import BILLS, Answer, Hostile, begin, come_back, connect, hostile_provider, reading
+from tests.http.hostile import BILLS, HANGS, Answer, Hostile, begin, come_back, connect, hostile_provider, reading
 from tests.http.integrator import Agent, at_work
 from tests.http.sealed import tokens_of
 from tests.http.world import World, running
@@ -24,8 +24,8 @@ def provider() -> Iterator[Hostile]:
 
 @pytest.fixture(scope="module")
 def stack(cluster: Server, provider: Hostile, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A stack whose bank is the hostile provider, and which waits two seconds for it."""
-    settings = {"SANDBOX_BANK_URL": provider.url, "COUNTERSIGN_PROVIDER_TIMEOUT": "2"}
+    """A stack whose bank is the hostile provider."""
+    settings = {"SANDBOX_BANK_URL": provider.url}
     with cloned(cluster) as database, running(tmp_path_factory.mktemp("state"), database, settings=settings) as world:
         yield world
 
@@ -76,7 +76,6 @@ def look(reader: Agent) -> str:
 
 #: What a token endpoint may answer instead of tokens.
 NO_TOKENS: dict[str, Answer] = {
-    "hangs": Answer(200, {"access_token": "late"}, delay=4),
     "hangs up": Answer(0),
     "500": Answer(500, {"error": "server_error"}),
     "500 in HTML": Answer(500, b"<html>Oops</html>", {"content-type": "text/html"}),
@@ -112,7 +111,7 @@ def test_a_sign_in_that_gets_no_tokens_connects_nothing(
     assert [name for name, _ in provider.journal] == ["token"]  # once, and nowhere else
 
 
-@pytest.mark.parametrize("how", [how for how in NO_TOKENS if how not in ("200 MB", "hangs")])
+@pytest.mark.parametrize("how", [how for how in NO_TOKENS if how != "200 MB"])
 def test_a_refresh_that_gets_no_tokens_costs_none(
     how: str, own: Organisation, reader: Agent, provider: Hostile, stack: World
 ) -> None:
@@ -128,11 +127,34 @@ def test_a_refresh_that_gets_no_tokens_costs_none(
     assert look(reader) == "succeeded"
 
 
-def test_a_refresh_that_floods_or_hangs_ends_in_time(reader: Agent, provider: Hostile) -> None:
+def test_a_refresh_that_floods_ends_in_time(reader: Agent, provider: Hostile) -> None:
     provider.end_access()
-    for how in ("200 MB", "hangs"):
-        provider.told["token"] = NO_TOKENS[how]
+    provider.told["token"] = NO_TOKENS["200 MB"]
+    assert look(reader) == "failed"
+    provider.told.clear()
+    assert look(reader) == "succeeded"
+
+
+def test_a_provider_that_hangs_is_not_waited_for(
+    own: Organisation, reader: Agent, provider: Hostile, stack: World
+) -> None:
+    """While signing in, before and after the tokens, and while refreshing; each ends as when nothing came."""
+    connection_id = own.connections["sandbox_bank/read"]
+    kept = tokens_of(stack, connection_id)
+    with stack.settings(COUNTERSIGN_PROVIDER_TIMEOUT="2"):
+        for operation, revoked in (("token", 0), ("whoami", 1)):
+            started = begin(own, provider)
+            provider.told[operation] = Answer(200, {"access_token": "late", "account_id": "late"}, delay=HANGS)
+            page = come_back(own, provider, started)
+            assert (page.status_code, "gave no tokens" in page.text) == (409, operation == "token")
+            assert shown(own, started["id"])["status"] == "revoked"
+            assert len(provider.asked("revoke")) == revoked
+            provider.told.clear()
+        provider.end_access()
+        provider.told["token"] = Answer(200, {"access_token": "late"}, delay=HANGS)
         assert look(reader) == "failed"
+    assert shown(own, connection_id)["status"] == "active"
+    assert tokens_of(stack, connection_id) == kept
     provider.told.clear()
     assert look(reader) == "succeeded"
 
@@ -212,7 +234,6 @@ ACCOUNTS: dict[str, Answer] = {
     "another shape": Answer(200, {"account_id": ["x"], "account_name": {}}),
     "an id that is none": Answer(200, {"account_id": "../../admin", "account_name": "x"}),
     "control characters": Answer(200, {"account_id": "x", "account_name": "Bright\x00water \ud800\x1b[31m"}),
-    "hanging": Answer(200, {}, delay=4),
     "200 MB": Answer(200, b'{"account_id": "' + b"x" * 100_000, times=2000),
     "a redirect": Answer(302, b"", {"location": "/elsewhere/whoami"}),
 }

@@ -1,13 +1,15 @@
 """Stopping with proof, letting go in stages, and the queue of what people do by hand meanwhile, over the API."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from sandbox.organisation import Member, Organisation, ok, once
+from tests.concurrency.patience import eventually
 from tests.http.integrator import NOTE, PAY, Agent, at_work, decide, join, new_organisation, note, payment
 from tests.http.problems import problem, unchanged
 from tests.http.world import World
@@ -35,18 +37,20 @@ def ids(lines: list[dict[str, Any]]) -> list[str]:
     return [line["action_id"] for line in lines]
 
 
-def hang(world: World, provider: str, operation: str, seconds: float) -> None:
-    """The operation's next call is answered so much later."""
+@contextmanager
+def hanging(world: World, provider: str, operation: str, seconds: float = 300) -> Iterator[Callable[[], object]]:
+    """The operation's next call is answered so much later, or when the block ends; yields whether it is there."""
     with world.provider(provider) as client:
         fault = {"operation": operation, "kind": "hang", "seconds": seconds}
         assert client.post("/_faults", json=fault).status_code == 201
+        try:
+            yield lambda: client.get("/_faults").json()["faults"] == []
+        finally:
+            assert client.delete("/_faults").status_code == 200
 
 
 def wait_for(seen: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 15
-    while not seen():
-        assert time.monotonic() < deadline, "it did not come to this"
-        time.sleep(0.05)
+    eventually(seen, "it comes to this")
 
 
 def attempted(world: World, action: dict[str, Any], sent: bool) -> Callable[[], object]:
@@ -63,10 +67,10 @@ def test_the_proof_names_what_was_stopped_and_how_the_rest_ended(fresh: Organisa
         first = engage(fresh, "tool", PAY)
         assert ids(first["proof"]["waiting"]) == [waiting["id"], queued["id"]]
         ok(decide(fresh.approver, queued))
-        hang(world, "crm", "notes.create", 3)
-        leaving = agent.propose(NOTE, note("On its way"))
-        wait_for(attempted(world, leaving, sent=True))
-        switch = engage(fresh)
+        with hanging(world, "crm", "notes.create"):
+            leaving = agent.propose(NOTE, note("On its way"))
+            wait_for(attempted(world, leaving, sent=True))
+            switch = engage(fresh)
         proof = switch["proof"]
         assert (ids(proof["queued"]), ids(proof["waiting"])) == ([queued["id"]], [waiting["id"]])
         assert (proof["leased"], proof["unsettled"]) == ([], [])
@@ -88,14 +92,17 @@ def test_what_was_claimed_and_not_sent_is_stopped_and_runs_after_the_release(fre
         # It rests on a bill that was looked up, which is read again before the payment is sent.
         bill = agent.observe(args={"reference": payment()["reference"]})
         action = agent.propose(PAY, payment(), evidence=[{"observation_id": bill["id"]}])
-        hang(world, "bank", "bills.list", 3)
-        ok(decide(fresh.approver, action))
-        wait_for(attempted(world, action, sent=False))
-        switch = engage(fresh, "connection", fresh.connections["sandbox_bank/write"])
+        with hanging(world, "bank", "bills.list") as asked:
+            ok(decide(fresh.approver, action))
+            wait_for(asked)
+            wait_for(attempted(world, action, sent=False))
+            switch = engage(fresh, "connection", fresh.connections["sandbox_bank/write"])
         (line,) = switch["proof"]["leased"]
         assert (line["action_id"], line["amounts"]) == (action["id"], [{"amount": 1250, "currency": "EUR"}])
         assert switch["proof"]["in_flight"] == []
-        time.sleep(3.5)  # whoever was about to send has looked again by now
+        looked = "select 1 from app.observations where action_id = %s and status <> 'reading'"
+        wait_for(lambda: world.rows(looked, action["id"]))
+        time.sleep(0.5)  # whoever was about to send has asked for leave by now
         world.stack.tick()
         assert agent.action(action["id"])["status"] == "authorized"
         assert world.transfers(action["id"]) == []
@@ -118,9 +125,9 @@ def test_it_is_released_in_stages(fresh: Organisation, world: World) -> None:
         assert {agent.action(draft["id"])["status"] for draft in drafts} == {"authorized"}
         assert [world.notes(draft["id"]) for draft in drafts] == [[], [], []]
         assert ok(release(fresh.owner, switch, "one_at_a_time"))["stage"] == "one_at_a_time"
-        hang(world, "crm", "notes.create", 1)
-        for _ in drafts:
-            world.stack.tick()
+        with hanging(world, "crm", "notes.create", seconds=1):
+            for _ in drafts:
+                world.stack.tick()
         done = [agent.settled(draft["id"]) for draft in drafts]
         assert {action["status"] for action in done} == {"succeeded"}
         spans = sorted((a["started_at"], a["finished_at"]) for action in done for a in action["attempts"])

@@ -33,7 +33,7 @@ def stack(cluster: Server, provider: Hostile, tmp_path_factory: pytest.TempPathF
     text = text.replace('url = "{api}/oauth/revoke"', 'url = "{api}/oauth/revoke"\nends = "grant"')
     (folder / f"{SHARED}.toml").write_text(text)
     settings = {
-        "SANDBOX_BANK_URL": provider.url, "COUNTERSIGN_MANIFESTS": str(folder), "COUNTERSIGN_PROVIDER_TIMEOUT": "2",
+        "SANDBOX_BANK_URL": provider.url, "COUNTERSIGN_MANIFESTS": str(folder),
         "SHARED_BANK_CLIENT_ID": "id", "SHARED_BANK_CLIENT_SECRET": "secret",
     }  # fmt: skip
     with cloned(cluster) as database, running(tmp_path_factory.mktemp("state"), database, settings=settings) as world:

@@ -21,7 +21,7 @@ def provider() -> Iterator[Hostile]:
 
 @pytest.fixture(scope="module")
 def stack(cluster: Server, provider: Hostile, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    settings = {"SANDBOX_BANK_URL": provider.url, "COUNTERSIGN_PROVIDER_TIMEOUT": "2"}
+    settings = {"SANDBOX_BANK_URL": provider.url}
     with cloned(cluster) as database, running(tmp_path_factory.mktemp("state"), database, settings=settings) as world:
         yield world
 

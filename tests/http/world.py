@@ -93,6 +93,21 @@ class World:
             for statement in statements:
                 connection.execute(statement.encode())
 
+    @contextmanager
+    def settings(self, **changed: str) -> Iterator[None]:
+        """Runs the API with other settings for a while."""
+        before = self.stack.settings
+        self._deploy({**before, **changed})
+        try:
+            yield
+        finally:
+            self._deploy(before)
+
+    def _deploy(self, settings: Mapping[str, str]) -> None:
+        self.stack.kill("api")
+        self.stack.settings = settings
+        self.stack.restart("api")
+
     def client(self, token: str | None = None, **headers: str) -> httpx.Client:
         """A client of the API with a bearer token, or without any."""
         if token is not None:
