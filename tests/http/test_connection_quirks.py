@@ -89,7 +89,7 @@ def stack(cluster: Server, provider: Hostile, tmp_path_factory: pytest.TempPathF
     origins = {f"https://{site}quirky.example": provider.url for site in ("", "acme.")}
     settings = {
         "COUNTERSIGN_MANIFESTS": str(folder), "COUNTERSIGN_PROVIDER_ORIGINS": json.dumps(origins),
-        "QUIRKY_CLIENT_ID": "id", "QUIRKY_CLIENT_SECRET": "secret", "COUNTERSIGN_PROVIDER_TIMEOUT": "2",
+        "QUIRKY_CLIENT_ID": "id", "QUIRKY_CLIENT_SECRET": "secret",
     }  # fmt: skip
     with cloned(cluster) as database, running(tmp_path_factory.mktemp("state"), database, settings=settings) as world:
         yield world

@@ -20,6 +20,7 @@ from sandbox.organisation import Organisation, ok, once
 from sandbox.postgres import Server
 from sandbox.state import CHECKOUT
 from tests.cluster import cloned
+from tests.concurrency.patience import eventually
 from tests.http.channels import new_channel
 from tests.http.integrator import CONNECTED, Agent, access_spec, at_work, new_organisation
 from tests.http.model_providers import KEY, registered
@@ -29,6 +30,8 @@ from tests.http.webhook_triggers import PATH as WEBHOOKS
 from tests.http.webhook_triggers import webhook_trigger
 from tests.http.world import World, running
 
+#: How often connections are read before the keys are rotated, and after it.
+READS = 10
 OLD, NEW = secrets.token_hex(32), secrets.token_hex(32)
 SETTINGS: dict[str, str] = {}
 ENVELOPES = (
@@ -40,10 +43,10 @@ ENVELOPES = (
 
 @pytest.fixture(scope="module")
 def world(cluster: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A stack whose access tokens live for a second, so that using a connection means refreshing it."""
+    """A stack whose access tokens live for less than 30 seconds, so that using a connection means refreshing it."""
     SETTINGS["COUNTERSIGN_KEK"] = f"old:{OLD}"
     state = tmp_path_factory.mktemp("state")
-    with cloned(cluster) as database, running(state, database, access_seconds=1, settings=SETTINGS) as started:
+    with cloned(cluster) as database, running(state, database, access_seconds=20, settings=SETTINGS) as started:
         yield started
 
 
@@ -112,19 +115,19 @@ def test_keys_are_rotated_while_connections_are_in_use(world: World, organisatio
 
     with ThreadPoolExecutor(4) as pool:
         readers = [pool.submit(read_on) for _ in range(3)]
-        time.sleep(2)
         try:
+            eventually(lambda: len(seen) >= READS, "connections are in use")
             done = rotate(world)
             runs = [world.stack.tick("rotate_keys") for _ in range(3)]
+            before = len(seen)
+            eventually(lambda: len(seen) >= before + READS, "connections are still in use")
         finally:
-            time.sleep(1.5)
             over.set()
         for reader in readers:
             reader.result()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "old: 0 envelopes, may be removed" in done.stdout
     assert all((run["rewrapped"], run["failed"], run.get("left_old", 0)) == (0, 0, 0) for run in runs)
-    assert len(seen) > 20
     assert set(seen) == {"succeeded"}
     assert keys_in_use(world) == {"new"}
     assert world.rows("select count(*) from vault.secrets where name like 'countersign/%%'") == [(len(CONNECTED),)]

@@ -28,11 +28,14 @@ TOKENS = re.compile(rb"\bs[ar]t_[A-Za-z0-9_-]{20,}")
 
 @pytest.fixture(scope="module")
 def life(cluster: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
-    """A stack on which everything happened; access tokens live so briefly that every use is another generation."""
+    """A stack on which everything happened; access tokens live so briefly that every use is another generation.
+
+    Less than 30 seconds, and long enough to be used on a busy machine.
+    """
     with cloned(cluster) as database, crash_reports() as reports, traffic() as answers:
-        settings = {"COUNTERSIGN_PROVIDER_TIMEOUT": "2", "SENTRY_DSN": reports.dsn}
+        settings = {"SENTRY_DSN": reports.dsn}
         state = tmp_path_factory.mktemp("state")
-        with running(state, database, settings=settings, access_seconds=1, access_logs=True) as world:
+        with running(state, database, settings=settings, access_seconds=20, access_logs=True) as world:
             yield live(world, settings, reports, answers)
 
 
