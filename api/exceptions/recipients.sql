@@ -1,17 +1,22 @@
 -- Whom each of these goes to, by the keys of the directory that its class keeps: what the directory has under each, and the short texts of
 -- its payload, among which are those that the keys were made of. Of many keys the first are looked up; `keys` counts all of them.
-with asked as (
-    select e.id, e.environment, c.key, split_part(c.key, ':', 1) as kind, substr(c.key, strpos(c.key, ':') + 1) as value,
-        jsonb_array_length(e.class -> 'counterparties') as keys, a.payload
+with chosen as materialized (
+    select e.id, e.environment, e.class -> 'counterparties' as keys,
+        -- A payload that is large is not read for a list.
+        (select coalesce(jsonb_agg(v.value), '[]')
+            from app.actions o, jsonb_each(case when octet_length(o.payload) <= %(size)s
+                and jsonb_typeof(o.payload::jsonb -> 'args') = 'object' then o.payload::jsonb -> 'args' end) v
+            where o.tenant_id = e.tenant_id and o.id = e.action_id and jsonb_typeof(v.value) = 'string') as texts
     from app.exceptions e
-    join app.actions a on a.tenant_id = e.tenant_id and a.id = e.action_id
-    cross join lateral jsonb_array_elements_text(e.class -> 'counterparties') with ordinality c (key, place)
-    where e.id = any (%(ids)s::uuid[]) and c.place <= %(most)s
+    where e.id = any (%(ids)s::uuid[])
+), asked as (
+    select c.id, c.environment, c.texts, jsonb_array_length(c.keys) as keys, k.key, split_part(k.key, ':', 1) as kind,
+        substr(k.key, strpos(k.key, ':') + 1) as value
+    from chosen c
+    cross join lateral jsonb_array_elements_text(c.keys) with ordinality k (key, place)
+    where k.place <= %(most)s
 )
-select a.id, a.key, a.keys, n.entries,
-    -- A payload that is large is not read for a list.
-    case when octet_length(a.payload) <= %(size)s then (select coalesce(jsonb_agg(v.value), '[]')
-        from jsonb_each(a.payload::jsonb -> 'args') v where jsonb_typeof(v.value) = 'string') else '[]' end as texts
+select a.id, a.key, a.keys, a.texts, n.entries
 from asked a
 cross join lateral (
     select coalesce(jsonb_agg(jsonb_build_object('name', f.name, 'trusted', f.trusted) order by f.name), '[]') as entries

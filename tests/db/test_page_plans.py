@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from api.auth import Principal
 from api.exceptions import inbox
 from api.exceptions.models import Asked, Sort
+from api.exceptions.recipients import MOST, SIZE
 from api.pagination import PageRequest
 from api.sql import query
 from sandbox.postgres import Server
@@ -87,6 +88,40 @@ def test_a_page_of_what_is_alike_looks_at_that_page(large: World) -> None:
     key = large.value("select class_key from app.exceptions where tenant_id = %s limit 1", ACME.id)
     seen = looked_at(large, "exceptions.read", *queue(Asked(class_key=key)))
     assert max(seen["exceptions"], seen["actions"], seen["decisions"]) <= FEW, seen
+
+
+def test_whom_a_page_goes_to_is_looked_up_by_its_keys(large: World) -> None:
+    """Of a directory of 2,000 entries, each with a domain, the few that the page names."""
+    keys = ["account:iban:DE89370400440532013000", "email:a@vendor-7.example", "name:vendor 8"]
+    with large.root.transaction():
+        # Its own guards refuse what no change was approved for. Nothing else in this module changes these tables.
+        for table in ("directory_entries", "directory_details", "exceptions"):
+            large.root.execute(f"alter table app.{table} disable trigger all".encode())
+        large.root.execute(
+            "insert into app.directory_entries"
+            " (tenant_id, id, environment, kind, name, key, skeleton, version, change_id)"
+            " select %s, gen_random_uuid(), 'production', 'vendor', 'Vendor ' || n, 'vendor ' || n, 'vendor' || n, 1,"
+            " gen_random_uuid() from generate_series(1, 2000) n",
+            (ACME.id,),
+        )
+        large.root.execute(
+            "insert into app.directory_details"
+            " (tenant_id, id, environment, entry_id, type, key, value, trusted_from, change_id)"
+            " select tenant_id, gen_random_uuid(), environment, id, 'domain', replace(key, ' ', '-') || '.example',"
+            " '{}', now(), change_id from app.directory_entries where tenant_id = %s",
+            (ACME.id,),
+        )
+        large.root.execute(
+            "update app.exceptions set class_key = repeat('0', 64), class = jsonb_build_object("
+            "'key', repeat('0', 64), 'counterparties', %s::jsonb) where tenant_id = %s",
+            (json.dumps(keys), ACME.id),
+        )
+    large.root.execute("analyze app.directory_entries, app.directory_details, app.exceptions")
+    ids = [row[0] for row in large.rows("select id from app.exceptions where tenant_id = %s limit 50", ACME.id)]
+    statement, asked = query("exceptions/recipients"), {"ids": ids, "most": MOST, "size": SIZE}
+    seen = looked_at(large, "exceptions.read", statement, asked)
+    assert max(seen["exceptions"], seen["actions"]) <= FEW, seen
+    assert max(seen["directory_entries"], seen["directory_details"]) <= 5 * FEW, seen
 
 
 def test_a_page_of_actions_looks_at_that_page(large: World) -> None:
