@@ -329,7 +329,7 @@ _VOCABULARY: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "alert_kind": {
         "audit.chain_broken": ("The audit log does not verify", "bad"),
-        "incident.owner_left": ("What somebody who has left answered for was handed over", "warn"),
+        "incident.owner_left": ("What somebody who left, or has another role, answered for was handed over", "warn"),
         "key.ending": ("An API key that is in use ends soon", "warn"),
         "kill_switch.left_engaged": ("A kill switch is still engaged", "warn"),
         "retention.failing": ("What is past its time could not be erased", "bad"),
