@@ -52,7 +52,7 @@ QUERYING = {
     # What was read is sealed under the keys that its run has.
     "api.privacy.sealing", "api.privacy.rotation", "api.model_providers.rotation", "api.hooks.rotation",
     # What channels are told is delivered by a scheduled function, and their secrets are wrapped by another.
-    "api.notifications.delivery", "api.notifications.rotation", "api.audit.watch",
+    "api.notifications.delivery", "api.notifications.owners", "api.notifications.rotation", "api.audit.watch",
 }  # fmt: skip
 
 #: Modules of the shared kit that know the database's types.
