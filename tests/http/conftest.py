@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
 from sandbox.organisation import Organisation
 from sandbox.postgres import Server
@@ -10,6 +11,10 @@ from tests.cluster import cloned
 from tests.http.integrator import Agent, access_spec, at_work, new_organisation
 from tests.http.receivers import Receivers, receiving
 from tests.http.world import World, running
+
+# What a client that names no timeout waits, instead of five seconds: a busy machine is not what is tested.
+for _phase in ("connect", "read", "write", "pool"):
+    setattr(DEFAULT_TIMEOUT_CONFIG, _phase, 60.0)
 
 
 @pytest.fixture(scope="session")

@@ -49,11 +49,17 @@ def unchanged(world: World) -> Iterator[None]:
 
 def _wait_for_quiet(world: World) -> None:
     """Waits for executions that an earlier test has set off and not waited for; not for clients to report."""
+    # What the API was about to begin has begun when it answers this.
+    httpx.get(f"{world.api}/v1/health", trust_env=False, timeout=60)
     deadline = time.monotonic() + PATIENCE
     busy = (
         "select exists (select from app.actions where status = 'executing' and connection_id is not null"
         " or status = 'authorized'"
         " and next_attempt_at <= now() and updated_at > now() - interval '3 seconds')"
+        " or exists (select from app.observations where status = 'reading' and action_id is not null"
+        " and lease_expires_at > now())"
+        " or exists (select from pg_stat_activity where datname = current_database()"
+        " and application_name = 'countersign' and state <> 'idle')"
     )
     while world.rows(busy) == [(True,)] and time.monotonic() < deadline:
         time.sleep(0.05)

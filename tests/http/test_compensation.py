@@ -90,7 +90,7 @@ def refused(answer: httpx.Response) -> str:
 def finished(house: Organisation, agent: Agent, world: World) -> dict[str, Any]:
     """The report on undoing the agent's run when it is over; whatever waits for a person meanwhile is approved."""
     path = f"/v1/runs/{agent.run_id}/compensation"
-    for _ in range(40):
+    for _ in range(300):
         report: dict[str, Any] = ok(house.owner.api.get(path))
         if report["status"] == "finished":
             return report
@@ -104,7 +104,7 @@ def finished(house: Organisation, agent: Agent, world: World) -> dict[str, Any]:
 
 def read_again(agent: Agent, action_id: str) -> dict[str, Any]:
     """The action once what it wrote to was read again, which comes after it has succeeded."""
-    for _ in range(50):
+    for _ in range(300):
         shown = agent.action(action_id)
         if not shown["not_read"]:
             return shown

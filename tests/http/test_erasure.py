@@ -60,7 +60,7 @@ def test_a_person_is_erased_on_request(fresh: Organisation, world: World) -> Non
         done = agent.propose(
             NOTE, note(), rationale=f"Asked about {IBAN[:4]} {IBAN[4:]}.", subject={"type": "c", "id": "c9"}
         )
-        assert agent.action(done["id"], wait=10)["status"] == "succeeded"
+        assert agent.settled(done["id"])["status"] == "succeeded"
         with at_work(fresh) as other:
             other.observe("sandbox_crm.messages.list")
         looked = ask(fresh, dry_run=True)

@@ -134,7 +134,8 @@ def test_what_is_overdue_is_told_by_an_alert(world: World, company: Organisation
     with world.database.connect("superuser") as connection:  # the day passes
         for trigger in guards:
             connection.execute(f"alter table app.incident_follow_ups disable trigger {trigger}".encode())
-        connection.execute("update app.incident_follow_ups set due_on = current_date - 1 where id = %s", (left["id"],))
+        yesterday = "update app.incident_follow_ups set due_on = (now() at time zone 'utc')::date - 1 where id = %s"
+        connection.execute(yesterday, (left["id"],))
         for trigger in guards:
             connection.execute(f"alter table app.incident_follow_ups enable always trigger {trigger}".encode())
     assert [world.stack.tick("expire_exceptions")["told"] for _ in range(2)] == [1, 0]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -12,6 +14,7 @@ import pytest
 
 from sandbox.oauth.files import admin_token
 from sandbox.organisation import Organisation, ok
+from tests.concurrency.patience import eventually
 from tests.http.integrator import PAY, Agent, access_spec, at_work, decide, new_organisation, objections, payment
 from tests.http.sealed import spoil
 from tests.http.world import World
@@ -53,6 +56,17 @@ def bank(world: World, statement: str, *values: Any, of: str = "bank") -> list[d
 def break_next(world: World, provider: str, **fault: Any) -> None:
     admin = {"X-Sandbox-Admin": admin_token(world.stack.state, provider)}
     assert httpx.post(f"{world.stack.url[provider]}/_faults", json=fault, headers=admin).status_code == 201
+
+
+@contextmanager
+def frozen_api(world: World) -> Iterator[None]:
+    """Meanwhile the application does nothing at all."""
+    pid = int((world.stack.state / "api.pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def waiting(agent: Agent, reference: str, amount: int = 4100) -> dict[str, Any]:
@@ -134,12 +148,13 @@ def test_what_cannot_be_read_again_is_not_written_on_and_is_tried_later(
     action = waiting(agent, "LE-5521")
     break_next(world, "bank", operation="accounts.balance", kind="error", status=500)
     ok(decide(house.approver, action))
-    for _ in range(60):
-        time.sleep(0.25)
+
+    def ended() -> dict[str, Any] | None:
         world.stack.tick()
-        done = agent.action(action["id"])
-        if done["status"] not in ("authorized", "executing"):
-            break
+        shown = agent.action(action["id"])
+        return None if shown["status"] in ("authorized", "executing") else shown
+
+    done = eventually(ended, "it is tried again")
     assert done["status"] == "succeeded"
     assert done["attempts"][0]["response"]["reached"] == "no"
     assert "could not be read" in done["attempts"][0]["error"]
@@ -193,14 +208,14 @@ def test_what_a_run_changed_itself_has_not_moved(agent: Agent, house: Organisati
     """Also when nobody could read it after the first change: the newest read is the one before it."""
     contact(world, "con_wren3")
     agent.observe(GET, args={"contact_id": "con_wren3"})
-    break_next(world, "crm", operation="contacts.update", kind="hang", seconds=1.5)
+    break_next(world, "crm", operation="contacts.update", kind="hang", seconds=300, after=True)
     first = agent.propose(UPDATE, {"contact_id": "con_wren3", "version": 1, "title": "Clerk"})
     read = "select 1 from app.observations where action_id = %s and purpose = 'before' and status = 'succeeded'"
-    for _ in range(100):
-        if world.rows(read, first["id"]):
-            break
-        time.sleep(0.02)
-    break_next(world, "crm", operation="contacts.get", kind="error", status=500)
+    eventually(lambda: world.rows(read, first["id"]), "it was read before")
+    eventually(lambda: contact(world, "con_wren3")["title"] == "Clerk", "it is written")
+    with frozen_api(world), world.provider("crm") as crm:
+        crm.delete("/_faults").raise_for_status()  # it is answered
+        break_next(world, "crm", operation="contacts.get", kind="error", status=500)
     assert (done := agent.settled(first["id"]))["status"] == "succeeded", done
     second = agent.propose(UPDATE, {"contact_id": "con_wren3", "version": 2, "title": "Buyer"}, confidence=0.1)
     ok(decide(house.approver, second))
@@ -216,7 +231,11 @@ def test_nothing_is_sent_on_what_does_not_open_any_more(house: Organisation, age
     action = waiting(agent, "INV-2003")
     spoil(world, agent.run_id)
     ok(decide(house.approver, action))
-    told = [attempt["error"] for attempt in agent.action(action["id"], wait=5)["attempts"]]
-    assert told
+
+    def tried() -> list[str]:
+        attempts = agent.action(action["id"])["attempts"]
+        return [] if "executing" in {one["status"] for one in attempts} else [one["error"] for one in attempts]
+
+    told = eventually(tried, "it was tried")
     assert all("does not open" in error and "docs/runbook.md" in error for error in told)
     assert (paid(world, action), agent.action(action["id"])["status"]) == (0, "authorized")

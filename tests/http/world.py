@@ -130,7 +130,7 @@ def running(
     database: Database,
     *,
     api: str | None = None,
-    access_seconds: int = 300,
+    access_seconds: int = 3600,
     settings: Mapping[str, str] | None = None,
     access_logs: bool = False,
 ) -> Iterator[World]:

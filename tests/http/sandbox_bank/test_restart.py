@@ -11,13 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sandbox.ports import Reservation
 from tests.http.sandbox_bank.orders import EVERYTHING, balance, pay, payments
 from tests.http.sandbox_oauth.flows import REDIRECT, Sandbox
 
 ROOT = Path(__file__).parents[3]
 
 
-def _start(state: Path, port: int = 0) -> tuple[subprocess.Popen[str], Sandbox]:
+def _start(state: Path, port: int) -> tuple[subprocess.Popen[str], Sandbox]:
     command = [sys.executable, "-m", "sandbox.bank", "--port", str(port), "--state", str(state)]
     process = subprocess.Popen([*command, "--redirect-uri", REDIRECT], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -36,7 +37,12 @@ def _stop(process: subprocess.Popen[str], how: signal.Signals) -> None:
 
 @pytest.mark.slow
 def test_what_was_answered_survives_kill_9(tmp_path: Path) -> None:
-    process, bank = _start(tmp_path)
+    with Reservation() as held:  # so that nobody else has its port while it is away
+        _killed_and_started_again(tmp_path, held.port)
+
+
+def _killed_and_started_again(state: Path, port: int) -> None:
+    process, bank = _start(state, port)
     answered: list[str] = []
     enough = threading.Event()
     try:
@@ -62,7 +68,7 @@ def test_what_was_answered_survives_kill_9(tmp_path: Path) -> None:
     payer.join(60)
     assert not payer.is_alive()
 
-    process, again = _start(tmp_path, int(bank.url.rpartition(":")[2]))
+    process, again = _start(state, port)
     try:
         assert again.url == bank.url
         with httpx.Client(base_url=again.url, headers=headers, timeout=60) as api:
