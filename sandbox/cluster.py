@@ -36,6 +36,9 @@ SETTINGS = {
 # committed is with the kernel, which synchronous_commit=off would not promise.
 VOLATILE_SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "256MB"}
 
+#: The ports of clusters that this process has launched: while one is down, nobody else gets its port by chance.
+_HOLDERS: dict[Path, Reservation] = {}
+
 
 class PostgresError(Exception):
     """The cluster could not be made, started or stopped; the message ends with the tail of its log."""
@@ -161,13 +164,21 @@ def launch(cluster: Cluster) -> Cluster:
         arguments = ["start", "-D", str(cluster.data_dir), "-l", str(cluster.log), "-o", options]
         wait = ["-w", "-t", str(int(START_SECONDS))]
         begun = cluster.log.stat().st_size if cluster.log.exists() else 0
-        with port:
-            started = _run("pg_ctl", [*arguments, *wait], cluster, START_SECONDS + 10)
+        let_go(cluster.state)
+        _HOLDERS[cluster.state] = port
+        started = _run("pg_ctl", [*arguments, *wait], cluster, START_SECONDS + 10)
         if started.returncode == 0:
             return cluster
         if "could not bind" not in log_tail(cluster, begun):
             break
     raise PostgresError(f"Postgres did not start: {started.stderr.strip()}\n{log_tail(cluster, begun)}")
+
+
+def let_go(state: Path) -> None:
+    """Gives up the port of a cluster that this process has launched and will not launch again."""
+    held = _HOLDERS.pop(state, None)
+    if held is not None:
+        held.release()
 
 
 def _held(port: int) -> Reservation:

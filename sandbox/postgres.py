@@ -128,6 +128,7 @@ def destroy(state: Path) -> None:
         if cluster is not None:
             processes.kill_all(cluster.data_dir)
             shutil.rmtree(cluster.home, ignore_errors=True)
+        clusters.let_go(state)
         shutil.rmtree(clusters.folder(state), ignore_errors=True)
 
 
@@ -152,6 +153,7 @@ def ephemeral(*, durable: bool = False) -> Iterator[Server]:
         watcher.communicate(timeout=STOP_SECONDS)
         if watcher.returncode != 0:
             _remove(state)
+        clusters.let_go(state)
 
 
 def _remove(state: Path) -> None:
