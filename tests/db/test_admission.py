@@ -36,7 +36,7 @@ def _tried(world: World, outcome: str = "retry", **how: object) -> Row:
 
 
 def test_no_more_calls_than_the_limit_and_a_held_action_waits_without_a_trace(world: World) -> None:
-    world.owner.execute(LIMIT, (5, 60))
+    world.owner.execute(LIMIT, (5, 3600))
     actions = [world.note() for _ in range(7)]
     assert [world.claim(action)["claimed"] for action in actions[:1]] == [True]
     held = actions[1]
