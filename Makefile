@@ -1,7 +1,7 @@
 # Everything a newcomer needs; the details are in scripts/. Needs Python 3.11 or later and make.
 #     make demo INBOX=folder    the agent reads another folder of .eml files
 #     make demo ARGS=--yes      asks nobody
-#     make test ARGS=tests/db   arguments of pytest
+#     make test ARGS=tests/db   arguments of pytest; --hypothesis-profile=explore tries other examples than every run
 
 .DEFAULT_GOAL := help
 # Hundreds of processes start here: each would compile every module anew.
