@@ -187,7 +187,7 @@ def test_signing_out_everywhere_ends_every_other_browser_with_its_next_click(bro
 
 
 def sign_out(page: Page, button: str = "Sign out") -> None:
-    page.goto("/account")
+    page.goto("/account", wait_until="networkidle")  # the count of exceptions would be refused once it is over
     page.locator("header summary").first.click()
     page.get_by_role("button", name=button, exact=True).click()
     page.wait_for_url("**/sign-in?done=signed_out")
