@@ -129,6 +129,7 @@ def test_the_scheduled_function_runs_what_is_due(world: World, fresh: Organisati
 
 
 def test_the_other_scheduled_function_expires_what_nobody_decided(world: World, agent: Agent) -> None:
+    world.stack.tick("expire_exceptions")  # of what other tests have left
     action = agent.propose(NOTE, note(), confidence=0.1)
     world.end_the_time_of(action["exception"]["id"])
     with function("functions.expire_exceptions", world) as scheduled:
