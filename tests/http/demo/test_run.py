@@ -22,6 +22,8 @@ from sandbox.processes import of_cluster
 from sandbox.state import CHECKOUT
 
 SECONDS = 600
+#: Settings of whoever runs the tests: their database, their mails, and their desktop, on which a page would open.
+NOT_OURS = ("DATABASE_URL", "INBOX", "DISPLAY", "WAYLAND_DISPLAY")
 #: What the demo says when each of its servers has answered, and nothing has been done yet.
 EVERYTHING_RUNS = "Ready after"
 
@@ -29,7 +31,7 @@ EVERYTHING_RUNS = "Ready after"
 @contextmanager
 def _demo(state: Path, *arguments: str, terminal: int | None = None) -> Iterator[subprocess.Popen[str]]:
     """A running demo, at a terminal if there is one; whatever is left of it is removed."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "INBOX")}
+    environment = {name: value for name, value in os.environ.items() if name not in NOT_OURS}
     process = subprocess.Popen(
         [sys.executable, "-m", "sandbox.demo", *arguments],
         cwd=CHECKOUT,
