@@ -246,7 +246,7 @@ class TestTogether:
         for thread in runners:
             thread.start()
         for thread in runners:
-            thread.join(60)
+            thread.join(300)
         assert problems == []
         assert sorted(applied) == [row[0] for row in history(url)]
         assert len(applied) == 12
