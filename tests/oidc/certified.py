@@ -16,7 +16,7 @@ import httpx
 from sandbox.state import HOST
 from tests.oidc.packages import installed, node
 
-START_SECONDS = 30
+START_SECONDS = 60
 #: Sign-in, consent, and the redirects between them.
 STEPS = 12
 
@@ -143,7 +143,7 @@ def serving(registration: Registration, redirect_uri: str, log: Path, *, access_
     finally:
         process.stdin.close()
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 def _await_ready(process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -21,8 +21,9 @@ from tests.http.world import World, running
 from tests.oidc.certified import Certified, Registration, serving, walk
 
 MANIFESTS = Path(__file__).parent / "manifests"
-#: Seconds that an access token lives at the certified server.
-LIFE = 2
+#: Seconds that an access token lives at the certified server: less than 30, so that each use comes with a refresh, and
+#: long enough to be used on a busy machine.
+LIFE = 20
 LIST, CREATE = "ledger.entries.list", "ledger.entries.create"
 
 
@@ -87,7 +88,7 @@ class Books:
 def publish(database: Database, settings: dict[str, str]) -> None:
     """Publishes the private provider's tools, as a deployment does."""
     command = [sys.executable, "-m", "scripts.publish_tools", "--url", database.url("postgres")]
-    subprocess.run(command, cwd=CHECKOUT, env=os.environ | settings, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, cwd=CHECKOUT, env=os.environ | settings, check=True, capture_output=True, timeout=120)
 
 
 @pytest.fixture(scope="session")
