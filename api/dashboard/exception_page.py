@@ -16,7 +16,7 @@ from api.dashboard.routing import page_router, problem_of, to
 from api.dashboard.visitor import Reader, Visitor
 from api.errors import Problem
 from api.exceptions import service
-from api.exceptions.models import Asked, NewComment, Repropose, Verdict
+from api.exceptions.models import Asked, Assignment, NewComment, Repropose, Verdict
 from api.execution import service as execution
 from api.gate.models import Contract
 from api.pagination import PageRequest
@@ -95,10 +95,14 @@ async def edit(request: Request, exception_id: UUID, who: Reader, form: Sent) ->
 
 
 @router.post("/exceptions/{exception_id:uuid}/assign")
-async def assign(exception_id: UUID, who: Reader, form: Sent) -> Response:
-    wanted = form.text("user_id")
-    await service.assign(who.principal, exception_id, UUID(wanted) if wanted else None, form.once)
-    return to(f"/exceptions/{exception_id}?done=assigned")
+async def assign(request: Request, exception_id: UUID, who: Reader, form: Sent) -> Response:
+    """Hands it to a colleague, or back to nobody."""
+    try:
+        wanted = filled(Assignment, {"user_id": form.text("user_id") or None})
+        await service.assign(who.principal, exception_id, wanted.user_id, form.once)
+    except Exception as error:
+        return await _refused(request, who, exception_id, form, error)
+    return to(f"/exceptions/{exception_id}?done={'assigned' if wanted.user_id else 'unassigned'}")
 
 
 @router.post("/exceptions/{exception_id:uuid}/look")

@@ -139,7 +139,9 @@ async def _together(
     listed = await service.list_exceptions(who.principal, PageRequest(SHOWN, None), Asked(ids=ids))
     items = listed["items"]
     if not items:
-        raise Problem(404, "not_found", "Nothing was selected. Go back to the queue, and tick what you want to decide.")
+        raise Problem(
+            422, "nothing_selected", "Nothing was selected. Go back to the queue, and tick what you want to decide."
+        )
     args: dict[UUID, Any] = {}
     refused = False
     if became is None:

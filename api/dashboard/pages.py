@@ -4,7 +4,6 @@ import hashlib
 import uuid
 from datetime import UTC, datetime
 from functools import cache
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +47,7 @@ DONE = {
     "answered": "Recorded as done by hand. Nothing was executed.",
     "edited": "Edited. The new payload went through every check, and waits for somebody else's approval.",
     "assigned": "Handed over.",
+    "unassigned": "It is nobody's now: it waits for whoever takes it.",
     "commented": "Your comment is recorded.",
     "reproposed": "Proposed again, in your name.",
     "looked": "Looked at just now. What is there is below.",
@@ -115,6 +115,14 @@ DONE = {
 }
 
 
+#: What the page of a refusal is called, by the status of its answer.
+TITLES = {
+    400: "That cannot be read", 403: "That was refused", 404: "There is nothing here", 405: "That was refused",
+    409: "Something has changed meanwhile", 413: "That is too large", 415: "That cannot be read",
+    422: "That cannot be done as it is", 429: "That was too much at once", 503: "Nobody answers at the moment",
+}  # fmt: skip
+
+
 @cache
 def environment() -> "Environment":
     """The templates, escaped unless something says that it is markup; an unknown name is an error."""
@@ -160,7 +168,7 @@ def page(who: Person | None, template: str, *, request: Request, status: int = 2
 
 async def error_page(request: Request, problem: Problem) -> HTMLResponse:
     """What a person is told when a page, or what they sent, is refused."""
-    title = HTTPStatus(problem.status_code).phrase
+    title = TITLES.get(problem.status_code, "Something went wrong here")
     answer = page(None, "problem.html", request=request, status=problem.status_code, problem=problem, title=title,
                   signed_in=session.read(request) is not None, request_id=request.state.request_id)  # fmt: skip
     answer.headers.update(problem.headers or {})

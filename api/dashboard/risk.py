@@ -70,7 +70,7 @@ def _chosen(form: Form) -> dict[str, Any]:
         "data_sensitivity": _named(SENSITIVITIES, form.text("data_sensitivity")),
         "autonomy": _named(STAGES, form.text("autonomy")),
         "reversible": form.text("reversible") == "yes",
-        "amount_band": form.text("amount_band") or None,
+        "amount_band": None if form.text("amount_band") in ("", "none") else form.text("amount_band"),
         "mitigations": dict.fromkeys(form.all("mitigations"), True),
     }
 

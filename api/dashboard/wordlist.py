@@ -272,7 +272,7 @@ _VOCABULARY: dict[str, dict[str, tuple[str, ...]]] = {
         "secret": ("Secret", "bad"), "regulated": ("Regulated", "bad"),
     },
     "amount_band": {
-        "none": ("No amount", "neutral"), "quarter": ("Up to a quarter of the ceiling", "neutral"),
+        "none": ("No amount is involved", "neutral"), "quarter": ("Up to a quarter of the ceiling", "neutral"),
         "half": ("Up to half of it", "neutral"), "three_quarters": ("Up to three quarters", "neutral"),
         "ceiling": ("Up to the ceiling", "warn"), "above": ("Above the ceiling", "bad"),
     },

@@ -31,7 +31,7 @@ def test_what_is_connected_is_told_in_plain_words(browse: Browsing, shared: Orga
 
 def test_who_may_not_connect_is_told_so(browse: Browsing, shared: Organisation) -> None:
     page = browse(shared.approver, "/connections")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Forbidden")
+    expect(page.get_by_role("heading", level=1)).to_have_text("That was refused")
     page.goto("/connections/new/sandbox_bank")
     expect(page.locator("main")).to_contain_text("Your role may not connect providers")
 
