@@ -12,6 +12,7 @@ from sandbox.organisation import Organisation, ok, once
 from sandbox.state import CHECKOUT
 from tests.http.integrator import NOTE, PAY, Agent, at_work, decide, issue_key, join, note, payment
 from tests.http.problems import problem, unchanged
+from tests.http.sealed import spoil
 from tests.http.world import World
 
 BACKTEST = "/v1/constitution/backtest"
@@ -190,3 +191,11 @@ def _replay(world: World, tenant: str, *more: str) -> tuple[int, str]:
     )
     assert not done.stderr, done.stderr
     return done.returncode, done.stdout
+
+
+def test_what_does_not_open_is_said_and_ends_no_backtest(
+    fresh: Organisation, history: dict[str, Any], world: World
+) -> None:
+    spoil(world, ok(fresh.owner.api.get(f"/v1/actions/{history['payment']['id']}"))["run_id"])
+    report = tried(fresh)
+    assert (report["examined"], report["not_replayable"]) == (5, [{"why": "unreadable", "count": 2}])
