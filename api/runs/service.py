@@ -25,7 +25,7 @@ from api.ids import new_id
 from api.privacy import sealing
 from api.privacy.run_keys import Keys
 from api.providers import client
-from api.runs import tokens
+from api.runs import tokens, turns
 from api.runs.minimise import label, masked, minimise
 from api.runs.models import NewObservation, NewRun
 from api.sql import query
@@ -145,26 +145,23 @@ async def _observe(
         raise Problem(422, "external_tool", "Your client reads with this tool itself; send its result along.")
     for attempt in range(2):
         connection_id = facts.connection_of(contract)
-        claimed = await database().call(
-            principal,
-            "claim_observation_v1",
-            {
-                "id": read.id,
-                "run_id": run_id,
-                "epoch": facts.epoch,
-                "tool": contract.name,
-                "contract_version": contract.version,
-                "connection_id": connection_id,
-                "args": read.sealed_args(),
-                "lease_seconds": 60,
-                "action_id": serves.action_id if serves else None,
-                "purpose": serves.purpose if serves else None,
-            },
-        )
-        if "credential" in claimed.result:
-            return await _read(principal, read, claimed.result["credential"], once)
-        if claimed.result.get("until"):
-            raise _held(claimed.result)
+        claim = {
+            "id": read.id,
+            "run_id": run_id,
+            "epoch": facts.epoch,
+            "tool": contract.name,
+            "contract_version": contract.version,
+            "connection_id": connection_id,
+            "args": read.sealed_args(),
+            "lease_seconds": 60,
+            "action_id": serves.action_id if serves else None,
+            "purpose": serves.purpose if serves else None,
+        }
+        claimed = await turns.claimed(principal, claim)
+        if "credential" in claimed:
+            return await _read(principal, read, claimed["credential"], once)
+        if claimed.get("until"):
+            raise _held(claimed)
         if attempt == 0:
             facts, _ = await workflow_facts.load(principal, workflow)
             contract, grant = _granted(facts, body)

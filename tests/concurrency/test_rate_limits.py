@@ -99,3 +99,19 @@ def test_a_read_before_a_write_that_has_to_wait_uses_up_no_try(world: World) -> 
     assert world.rows(due, action) == [{"later": True}]
     assert world.settle([action]) == {action: "succeeded"}
     assert [a["put_off"] for a in world.attempts(action)] == [True, False]
+
+
+def test_those_claimed_at_once_do_not_keep_each_other_from_reading_before_they_write(world: World) -> None:
+    """Each of these takes two calls of one account, which takes two at once and then one every half second."""
+    narrow = (
+        "insert into private.provider_limits (provider, name, requests, seconds, per)"
+        " values ('sandbox_crm', 'one_by_one', 10, 5, 'account') returning 1"
+    )
+    ids = world.park(world.message() for _ in range(3))
+    world.rows(narrow)
+    try:
+        world.calm()
+        assert world.settle(ids) == dict.fromkeys(ids, "succeeded")
+    finally:
+        world.rows("delete from private.provider_limits where name = 'one_by_one' returning 1")
+    world.check()
