@@ -21,9 +21,11 @@ def recipients_of(rows: Iterable[Mapping[str, Any]]) -> dict[UUID, Recipients]:
             told.unknown.append((kind, _as_written(row["key"], row["texts"])))
             told.unknown.sort(key=lambda each: each[0] == "account")  # a name says more, and is read first
             continue
-        names = [entry["name"] for entry in row["entries"] if entry["name"] not in told.known]
-        told.known.extend(names)
-        told.cooling.extend(e["name"] for e in row["entries"] if e["name"] in names and not e["trusted"])
+        for entry in row["entries"]:
+            if entry["name"] not in told.known:
+                told.known.append(entry["name"])
+            if not entry["trusted"] and entry["name"] not in told.cooling:  # however long another way is known
+                told.cooling.append(entry["name"])
         if kind == "account":
             found[row["id"]] = Recipients(told.known, told.cooling, told.unknown, True, told.left)
     return found

@@ -46,3 +46,6 @@ def test_bank_details_that_cool_off_are_not_trusted_by_the_name_beside_them() ->
     young = NORTHWIND | {"trusted": False}
     [found] = recipients_of([row(ACCOUNT, young), row("name:northwind paper gmbh", NORTHWIND)]).values()
     assert (found.known, found.cooling) == (["Northwind Paper GmbH"], ["Northwind Paper GmbH"])
+    other = ACCOUNT.replace("NL", "NO")
+    [found] = recipients_of([row(ACCOUNT, NORTHWIND), row(other, young), row(other, young)]).values()
+    assert (found.known, found.cooling) == (["Northwind Paper GmbH"], ["Northwind Paper GmbH"])
