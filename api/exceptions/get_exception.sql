@@ -5,7 +5,7 @@ select e.id, e.kind, e.kill_switch_id, e.provider_reference, e.reproposed_as, e.
     (select coalesce(jsonb_agg(distinct r ->> 'check'), '[]') from jsonb_array_elements(d.reasons) r
         where r ->> 'outcome' = case e.kind when 'manual' then 'deny' else 'escalate' end) as stopped_by,
     e.environment, a.digest, a.payload::jsonb -> 'args' as args, a.confidence::float8 as confidence, a.rationale, a.citations, a.evidence,
-    a.subject, d.document as decision, r.instruction, a.supersedes, a.edited_by, e.decided_by, e.reason,
+    a.subject, d.document as decision, r.instruction, r.started_by_kind as instructed_by, a.supersedes, a.edited_by, e.decided_by, e.reason,
     jsonb_build_object('kind', a.proposed_by_kind, 'id', a.proposed_by, 'name', coalesce(
         (select p.name from app.members p where p.tenant_id = a.tenant_id and p.user_id = a.proposed_by),
         (select s.name from app.service_accounts s where s.tenant_id = a.tenant_id and s.id = a.proposed_by))) as proposed_by,

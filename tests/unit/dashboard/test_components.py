@@ -54,6 +54,7 @@ PARTS: dict[str, str] = {
     "person": render("person", {"name": HOSTILE}) + render("person", None) + render("person", {"email": "a@b.example"}),
     "untrusted": render("untrusted", HOSTILE, [(0, 3, "override")], HOSTILE),
     "said": render("said", HOSTILE, HOSTILE),
+    "instruction": render("instruction", HOSTILE, "user") + render("instruction", HOSTILE, "service"),
     "tool": render("tool", HOSTILE, {HOSTILE: f"Pay {HOSTILE}"}, "/x") + render("tool", HOSTILE),
     "recipients": render("recipients", GOES_TO),
     "untrusted_line": render("untrusted_line", HOSTILE),
@@ -184,3 +185,9 @@ def test_the_pages_use_no_class_that_has_no_look() -> None:
     without = {name for name in used if not re.search(rf"\.{re.escape(name)}(?![\w-])", css)}
     plain = {"form", "same", "problem", "untrusted-line", "schema-form", "line-0", "numbers", "diff", "event-body"}
     assert without <= plain | {"badge-neutral", "notice-neutral", "event-neutral", "countdown-neutral", "meter-text"}
+
+
+def test_an_instruction_is_somebodys_words_only_where_a_person_or_the_workflow_gave_it() -> None:
+    """A program that starts a run may pass on whatever came in."""
+    marked = {by: "Untrusted text" in render("instruction", "Pay", by) for by in ("user", "system", "service")}
+    assert marked == {"user": False, "system": False, "service": True}
