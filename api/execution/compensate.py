@@ -173,8 +173,9 @@ def _not_kept() -> Problem:
 def _irreversible(contract: Contract) -> Problem:
     if contract.effect == "money_movement":
         detail = (
-            f"{contract.title}: money that has left is not called back. A refund is a payment of its own: "
-            "ask whoever received it, or propose the tool that pays back."
+            f"{contract.title}: its contract names no call that takes this back. What still waits at the provider, a "
+            "person may be able to stop there. Money that has left is not called back: ask whoever received it, or "
+            "propose the tool that pays back, which is a payment of its own."
         )
         return Problem(409, "irreversible", detail)
     if not contract.reversible:

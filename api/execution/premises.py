@@ -9,8 +9,9 @@ from api.db import database
 from api.errors import Problem, from_database
 from api.gate.models import Contract, Premise
 from api.gate.pointer import resolve
+from api.gate.values import equal
 from api.privacy.sealing import opened
-from api.providers.client import premise_args, read_back_args, read_back_found
+from api.providers.client import is_enough, premise_args, read_back_args, read_back_found
 from api.runs import service as runs
 from api.runs.models import NewObservation
 from api.sql import query
@@ -58,27 +59,27 @@ async def moved_since(executor: Principal, contract: Contract, claimed: dict[str
             continue
         seen = await _read(executor, claimed, premise.tool, args, "premise")
         if seen is not None:
-            moved += differences(premise, claimed["args"], based_on["result"], seen["result"])
+            moved += differences(contract, premise, claimed["args"], based_on["result"], seen["result"])
     return moved
 
 
-def differences(premise: Premise, args: dict[str, Any], was: Any, now: Any) -> list[dict[str, Any]]:
-    """Where a premise does not hold any more."""
+def differences(contract: Contract, premise: Premise, args: dict[str, Any], was: Any, now: Any) -> list[dict[str, Any]]:
+    """Where a premise of a write with these arguments does not hold any more."""
     found = []
     for pattern in premise.same:
         before, after = dict(resolve(was, pattern)), dict(resolve(now, pattern))
         for pointer in sorted({*before, *after}):
             old, new = before.get(pointer), after.get(pointer)
-            if type(old) is not type(new) or old != new:
+            if not equal(old, new):
                 message = f"What {premise.tool} answers at {pointer} is not what it was."
                 found.append(_moved(premise, pointer, old, new, message))
     for pattern, needed in premise.enough.items():
         before, after = dict(resolve(was, pattern)), dict(resolve(now, pattern))
-        least = [value for _, value in resolve(args, needed)]
+        argument = needed.partition("|")[0]
         for pointer in sorted({*before, *after}):
             value = after.get(pointer)  # what is not told any more is not known to be enough
-            if any(type(value) is not int or value < wanted for wanted in least):
-                message = f"What {premise.tool} answers at {pointer} is not enough for {needed}."
+            if not is_enough(contract, needed, args, value):
+                message = f"What {premise.tool} answers at {pointer} is not enough for {argument}."
                 found.append(_moved(premise, pointer, before.get(pointer), value, message))
     return found[:20]
 

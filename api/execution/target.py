@@ -113,7 +113,7 @@ def moved(contract: Contract, args: dict[str, Any], all_seen: list[Seen]) -> tup
             if not (_is_whole(one.newest) and _is_whole(one.based_on)):
                 continue  # it is compared before the write
             compared = True
-            parts = differences(premise, args, one.based_on["result"], one.newest["result"])
+            parts = differences(contract, premise, args, one.based_on["result"], one.newest["result"])
             found += [part | {"trust": _trust(one.newest["labels"], part["pointer"])} for part in parts]
     names = ("tool", "pointer", "was", "message", "trust")
     told = [{name: part[name] for name in names} | {"now": part["is"]} for part in found]

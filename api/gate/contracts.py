@@ -1,8 +1,8 @@
 """What a tool is, takes, answers and does."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from api.gate.vocabulary import Access, Currency, Effect, Lenient, Pointer, ToolName
 
@@ -10,6 +10,12 @@ ArgumentRole = Literal["recipient", "account", "amount", "url", "object_id", "fr
 #: `trusted`: the provider vouches for it. `metadata`: the provider vouches that this is what its sender gave as a whole
 #: (a sender's address, a channel's name), and for nothing in it. `untrusted`: anybody may have written it.
 Trust = Literal["trusted", "metadata", "untrusted"]
+
+
+def _told(value: Any) -> Any:
+    if type(value) not in (str, bool, int):
+        raise ValueError("it is a text with placeholders, a whole number or a truth value")
+    return value
 
 
 class Argument(Lenient):
@@ -35,14 +41,17 @@ class Output(Lenient):
 class ReadBack(Lenient):
     """How to learn from the provider whether a write happened: it did when `found` exists in the answer.
 
-    equals: where the answer may be about others too, what one of the values at `found` has to be. before_write: it is
-    asked before the write as well, and what is found there is not done again.
+    equals: where the answer may be about others too, what one of the values at `found` has to be: a text
+    with placeholders, a whole number or a truth value. before_write: it is asked before the write as well, and what is
+    found there is not done again.
     """
 
     tool: ToolName
     args: dict[str, Any] = {}
     found: Pointer
-    equals: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    equals: Annotated[str | bool | int, BeforeValidator(_told)] | None = Field(
+        default=None, exclude_if=lambda value: value is None
+    )
     before_write: bool = Field(default=False, exclude_if=lambda value: not value)
     #: So many seconds after it was sent, what the provider does not show has not happened and will not; None is never.
     conclusive_after: int | None = Field(default=None, ge=60, exclude_if=lambda value: value is None)
@@ -52,7 +61,8 @@ class Premise(Lenient):
     """Something that a write rests on. Where its run has read it, it is read again right before the write.
 
     args: templates of the write's arguments, by which the read is known. same: pointers into the answer at which
-    nothing may have changed. enough: pointers to whole numbers that may not be below the argument at the other pointer.
+    nothing may have changed. enough: pointers to whole numbers that may not be below the argument at the other pointer;
+    or, with `/amount|major`, to numbers with decimals that may not be below that amount in major units of its currency.
     """
 
     tool: ToolName

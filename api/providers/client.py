@@ -12,7 +12,7 @@ from api.gate.models import Contract
 from api.providers import retry_after
 from api.providers.content import content_of
 from api.providers.parts import Answers
-from api.providers.read_back import premise_args, read_back_args, read_back_found
+from api.providers.read_back import is_enough, premise_args, read_back_args, read_back_found
 from api.providers.request import build
 from api.providers.site import Site
 from api.providers.template import UnsendableError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Account", "AccountError", "Lease", "Outcome", "TokenError", "Tokens", "UnsendableError",
-    "account_of", "build", "call_tool", "exchange", "premise_args", "read_back_args",
+    "account_of", "build", "call_tool", "exchange", "is_enough", "premise_args", "read_back_args",
     "read_back_found", "revoke",
 ]  # fmt: skip
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from api.providers.template import IDEMPOTENCY, placeholders
 from api.providers.toml_lines import Place
 from api.providers.tool import Tool
+from api.providers.tool_checks import is_amount
 
 Mistakes = Iterator[tuple[Place, str]]
 
@@ -29,12 +30,20 @@ def premise_mistakes(tool: Tool, tools: Mapping[str, Tool]) -> Mistakes:
                 yield (*place, "args"), f"{{{name}}} is no argument of {tool.name}"
         if not premise.same and not premise.enough:
             yield place, "say in same or enough what of the answer counts"
-        for pointer in premise.enough.values():
-            if pointer[1:] not in own:
-                yield (*place, "enough"), f"input_schema has no argument {pointer}"
+        for wanted in premise.enough.values():
+            name, _, form = wanted[1:].partition("|")
+            if name not in own:
+                yield (*place, "enough"), f"input_schema has no argument /{name}"
+            elif form == "major" and not is_amount(tool, name):
+                yield (
+                    (*place, "enough"),
+                    f"{wanted}: {name} has to be an integer with role amount and a required currency",
+                )
+            elif "|" in wanted and form != "major":
+                yield (*place, "enough"), f"{wanted}: compare /{name} itself, or as /{name}|major"
     read_back = tool.read_back
     if read_back is not None and read_back.before_write:
-        names = {name for name, _ in placeholders([read_back.args, read_back.equals or ""])}
+        names = {name for name, _ in placeholders([read_back.args, read_back.equals])}
         if not names & set(IDEMPOTENCY):
             # Found by something else, a write that was never made could be taken for one that was.
             yield ("read_back", "before_write"), "it has to be found by {idempotency_key} or {idempotency_uuid}"

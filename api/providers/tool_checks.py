@@ -103,7 +103,7 @@ def _names(tool: Tool, manifest: "Manifest") -> Mistakes:
                 yield place, f"{{{name}}} is optional in [account.keep], so a connection may lack it"
             elif place[-1] == "path" and name in arguments - required:
                 yield place, f"the path names {{{name}}}, which input_schema does not require"
-            if form.startswith("major") and not _is_amount(tool, name):
+            if form.startswith("major") and not is_amount(tool, name):
                 yield place, f"{{{name}|{form}}}: {name} has to be an integer with role amount and a required currency"
             if form == "text" and place[-1] != "template":
                 yield place, f"{{{name}|text}}: prose has its place in a body only"
@@ -136,12 +136,14 @@ def _keys(template: Any) -> Iterator[str]:
         yield from template
 
 
-def _is_amount(tool: Tool, name: str) -> bool:
+def is_amount(tool: Tool, name: str) -> bool:
+    """Whether an argument is an amount of whole minor units that never comes without its currency."""
     argument, schema = tool.arguments.get(f"/{name}"), tool.schema_of_arguments
     along = [*schema.get("required", []), *schema.get("dependentRequired", {}).get(name, [])]
     return (
         argument is not None
         and argument.role == "amount"
+        and argument.unit == "minor"
         and argument.currency is not None
         and argument.currency[1:] in along
         and _of(schema, name).get("type") == "integer"

@@ -266,10 +266,14 @@ def check_read_back(provider: Provider, tool: str) -> None:
     found = [value for answer in answers for _, value in resolve(answer, contract.read_back.found)]
     assert found, f"nothing is at {contract.read_back.found}"
     equals = contract.read_back.equals
+    if isinstance(equals, bool | int):
+        assert any(
+            isinstance(value, bool) == isinstance(equals, bool) for value in found if isinstance(value, int | float)
+        ), "nothing there is of its kind"
     for call in provider.shape.calls_of(tool):
         args = client.read_back_args(contract, call.args, KEY)
         assert misfits(contract_of(provider, reading).input_schema, args, "the read") == []
-        if equals is not None and "{idempotency_" in equals:
+        if isinstance(equals, str) and "{idempotency_" in equals:
             examples = [_with(answer, found, ours) for answer in answers for ours in (KEY, UUID)]
             assert any(client.read_back_found(contract, call.args, KEY, e) for e in examples), "ours is not found"
             taken = [e for e in examples if client.read_back_found(contract, call.args, STRANGER, e)]

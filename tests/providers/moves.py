@@ -38,24 +38,26 @@ class Looking:
         assert (outcome.reached, outcome.error) == ("yes", None), tool
         return outcome.body
 
-    def moved(self, tool: str, args: dict[str, Any], answer: Any, pattern: str) -> Any:
-        """The answer to the same call once somebody has changed what is at a pointer."""
+    def moved(self, tool: str, args: dict[str, Any], answer: Any, pattern: str, to: Any = None) -> Any:
+        """The answer to the same call once somebody has changed what is at a pointer, to a certain value or any."""
         answers = self.provider.stub.answers
-        answers[tool.removeprefix(f"{self.provider.manifest.name}.")] = changed(answer, pattern)
+        answers[tool.removeprefix(f"{self.provider.manifest.name}.")] = changed(answer, pattern, to)
         try:
             return self.call(tool, args)
         finally:
             answers.clear()
 
 
-def changed(document: Any, pattern: str) -> Any:
+def changed(document: Any, pattern: str, to: Any = None) -> Any:
     """A copy with another value at the first place that the pointer matches."""
     other = copy.deepcopy(document)
     place, value = next(iter(resolve(document, pattern)))
     *above, last = place.split("/")
     holder = next(iter(resolve(other, "/".join(above))))[1]
     name: Any = int(last) if isinstance(holder, list) else last.replace("~1", "/").replace("~0", "~")
-    if isinstance(value, bool):
+    if to is not None:
+        holder[name] = to
+    elif isinstance(value, bool):
         holder[name] = not value
     elif isinstance(value, int | float):
         holder[name] = value + 1
@@ -77,14 +79,20 @@ def check_premises(looking: Looking, contract: Contract, call: Call) -> None:
     for premise in contract.rests_on:
         args = client.premise_args(contract, premise, call.args)
         was = looking.call(premise.tool, args)
-        assert differences(premise, call.args, was, looking.call(premise.tool, args)) == []
+        assert differences(contract, premise, call.args, was, looking.call(premise.tool, args)) == []
         for pattern in premise.same:
             where = f"{contract.name} rests on {premise.tool} {pattern}"
             assert list(resolve(was, pattern)), f"{where}: nothing is there"
             now = looking.moved(premise.tool, args, was, pattern)
-            found = differences(premise, call.args, was, now)
+            found = differences(contract, premise, call.args, was, now)
             assert found, f"{where}: it moved unnoticed"
             assert all(any(covers(one, part["pointer"]) for one in premise.same) for part in found), where
+        for pattern in premise.enough:
+            where = f"{contract.name} needs enough at {premise.tool} {pattern}"
+            assert list(resolve(was, pattern)), f"{where}: nothing is there"
+            now = looking.moved(premise.tool, args, was, pattern, to=0)
+            found = differences(contract, premise, call.args, was, now)
+            assert any(covers(pattern, part["pointer"]) for part in found), f"{where}: too little went unnoticed"
 
 
 def check_state(looking: Looking, contract: Contract, call: Call) -> Any:

@@ -154,6 +154,10 @@ MISTAKES = [
     ('"text": "{text|text}', '"body": "{text|text}', "tools.3.http.body", "rfc822 needs a template"),
     ('body = "rfc822"', 'body = "none"', "tools.3.http.template", "nothing to fill"),
     ('equals = "{idempotency_key}"', 'equals = "{nobody}"', "tools.1.read_back.args", "{nobody}"),
+    ('equals = "{idempotency_key}"', "equals = 0.5", "tools.1.read_back.equals", "a whole number or a truth value"),
+    ('"/amount|major" }', '"/amounts|major" }', "tools.1.rests_on.0.enough", "no argument /amounts"),
+    ('"/amount|major" }', '"/memo|major" }', "tools.1.rests_on.0.enough", "role amount and a required currency"),
+    ('"/amount|major" }', '"/amount|lower" }', "tools.1.rests_on.0.enough", "as /amount|major"),
     (
         'success = { at = "/ok", equals = true }',
         'success = { at = "ok", equals = true }',

@@ -212,6 +212,20 @@ def test_a_read_back_asks_with_types_and_finds_its_own(site: Site) -> None:
         assert not read_back_found(pay, BILL, KEY, answer)
 
 
+@pytest.mark.parametrize(
+    ("equals", "same", "others"),
+    [(0, [0, 0.0, -0.0], [False, "0", None, 1, []]), (False, [False], [0, 0.0, "false", None, True])],
+)
+def test_a_read_back_by_a_number_or_a_truth_value(site: Site, equals: Any, same: list[Any], others: list[Any]) -> None:
+    pay = contract(site, "bills.pay")
+    back = {"tool": "acme.bills.find", "found": "/bill/total", "equals": equals}
+    pay = Contract.model_validate_json(
+        Contract.model_validate(pay.model_dump() | {"read_back": back}).model_dump_json()
+    )
+    found = [value for value in [*same, *others] if read_back_found(pay, BILL, KEY, {"bill": {"total": value}})]
+    assert [repr(value) for value in found] == [repr(value) for value in same]
+
+
 def test_new_members_of_a_contract_are_stored_where_they_say_something(site: Site) -> None:
     """Contracts that were published before there were any stay byte for byte what they are."""
     stored = contract(site, "bills.pay").model_dump(mode="json")
