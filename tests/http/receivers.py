@@ -49,7 +49,7 @@ class Receivers:
 
     def mailed(self, address: str) -> list[EmailMessage]:
         """What was mailed to one address, and to nobody else."""
-        pairs = zip(self.mails, self.recipients, strict=True)
+        pairs = zip(self.mails, self.recipients, strict=False)  # of one that arrives now, the mail is added last
         return [mail for mail, recipients in pairs if recipients == [address]]
 
     async def handle_DATA(self, _: Any, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
