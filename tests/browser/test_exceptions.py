@@ -28,7 +28,7 @@ def test_the_inbox_and_several_decided_together(browse: Browsing, fresh: Organis
         ok(fresh.owner.api.post(place, json=assigned, headers=once()))
         page = browse(fresh.owner, "/exceptions")
         row = page.get_by_role("row").filter(has_text="700.00 EUR")
-        payee = "to Northwind Paper GmbH, DE94000123450532013000 not in the directory"
+        payee = "to Northwind Paper GmbH, DE94000123450532013000 none of it in the directory"
         for told in ("Always needs a person", "payee unknown", payee, "left", "you", "Pay vendor bills"):
             expect(row).to_contain_text(told)
         expect(page.locator("[data-poll]")).to_have_text("4")

@@ -191,3 +191,15 @@ def test_an_instruction_is_somebodys_words_only_where_a_person_or_the_workflow_g
     """A program that starts a run may pass on whatever came in."""
     marked = {by: "Untrusted text" in render("instruction", "Pay", by) for by in ("user", "system", "service")}
     assert marked == {"user": False, "system": False, "service": True}
+
+
+def test_what_the_directory_does_not_know_is_told_apart_from_what_it_does() -> None:
+    """A name that only looks like a known one must not be taken for known because another text is marked."""
+    name, other, account = "Northwind", ("name", "N0rthwind"), ("account", "DE94")
+    for known, unknown, told in (
+        ([name], [account], ">not in the directory<"),
+        ([], [account], ">not in the directory<"),
+        ([], [other, account], ">none of it in the directory<"),
+        ([name], [other, account], ">the last 2 not in the directory<"),
+    ):
+        assert told in render("recipients", Recipients(known, [], unknown))
