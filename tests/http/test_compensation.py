@@ -178,7 +178,7 @@ def test_what_cannot_be_undone_says_so(agent: Agent, house: Organisation, world:
     paid = carried_out(house, agent, agent.propose(PAY, payment(1300)))
     answer = compensate(house.owner.api, paid["id"])
     assert refused(answer) == "irreversible"
-    assert "A refund is a payment of its own" in answer.json()["detail"]
+    assert "propose the tool that pays back, which is a payment of its own" in answer.json()["detail"]
     waiting = agent.propose(PAY, payment(1301))
     assert refused(compensate(agent.api, waiting["id"])) == "not_succeeded"
     assert compensate(house.approver.api, paid["id"]).status_code == 403
