@@ -1,6 +1,7 @@
 """Mails owners that a channel is dead, where no channel could tell it: else it would stand on the dashboard alone."""
 
 import asyncio
+import logging
 from typing import Any, Literal
 
 from api.auth import system
@@ -9,6 +10,7 @@ from api.db import database
 from api.notifications import mail, messages
 from api.notifications.messages import Told
 
+log = logging.getLogger("countersign.notifications")
 #: Seconds until it is tried again after nobody's mail was taken; the database gives it up after ten tries.
 AGAIN_SECONDS = 3600
 
@@ -23,7 +25,7 @@ async def tell_owners(item: dict[str, Any]) -> Literal["delivered", "retry", "de
     """What became of it: `delivered` when one owner's mail was taken or more, `dead` when none ever will be.
 
     `taken` when another instance has it, or it needs no mail any more. When this process dies after sending, it is
-    mailed again in an hour.
+    mailed again in an hour. That no owner's mail was taken is in the log, with the reasons: no page can tell it.
     """
     keeper = system(item["tenant_id"], "deliver_notifications")
     asked = {"id": item["id"], "again_seconds": AGAIN_SECONDS}
@@ -38,7 +40,10 @@ async def tell_owners(item: dict[str, Any]) -> Literal["delivered", "retry", "de
     addresses = [address for address in found["owners"] if mail.ADDRESS.fullmatch(address)]
     sent = await asyncio.gather(*(mail.send(each, subject, text, told.id, told.origin) for each in addresses))
     outcomes = {each.outcome for each in sent}
-    if "retry" in outcomes and "delivered" not in outcomes:
-        return "retry"
+    if "delivered" not in outcomes:
+        why = " ".join(sorted({each.error or "" for each in sent})) or "None of them has an address that can be mailed."
+        log.warning("no owner was mailed of alert %s: %s", item["id"], why)
+        if "retry" in outcomes:
+            return "retry"
     await database().call(keeper, "owners_told_v1", {"id": item["id"]})
     return "delivered" if "delivered" in outcomes else "dead"

@@ -399,3 +399,13 @@ def test_owners_are_mailed_that_the_only_channel_is_dead(world: World, receivers
     counts = deliver(world)
     assert (counts["gone"], counts["owners"], deliver(world)["owners"]) == (1, 0, 0)
     assert len(receivers.mailed(second.email)) == 1
+    alone = new_organisation(world, connected=False)
+    with world.database.connect("superuser") as connection:  # an address that is not good any more
+        connection.execute("update app.members set email = 'nobody@x.example' where tenant_id = %s", (alone.tenant_id,))
+    receivers.answers[path_of(in_use(alone.owner))] = [410]
+    an_alert(world, alone)
+    counts = deliver(world)
+    assert (counts["gone"], counts["owners"], counts["failed"]) == (1, 0, 0)
+    log = (world.stack.state / "api.log").read_text(errors="replace")
+    assert "no owner was mailed of alert" in log
+    assert "The mail server refused the address (550)." in log
