@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from math import ceil
@@ -157,7 +158,7 @@ async def _observe(
             "action_id": serves.action_id if serves else None,
             "purpose": serves.purpose if serves else None,
         }
-        claimed = await turns.claimed(principal, claim)
+        claimed = await turns.claimed(partial(_claim, principal, claim), serves.purpose if serves else None)
         if "credential" in claimed:
             return await _read(principal, read, claimed["credential"], once)
         if claimed.get("until"):
@@ -167,6 +168,10 @@ async def _observe(
             contract, grant = _granted(facts, body)
             read = _Read(read.id, read.keys, facts, contract, grant, body.args)
     raise Problem(409, "epoch_moved", "The rules changed twice while this was read; try again.")
+
+
+async def _claim(principal: Principal, claim: dict[str, Any]) -> dict[str, Any]:
+    return dict((await database().call(principal, "claim_observation_v1", claim)).result)
 
 
 def _held(claimed: dict[str, Any]) -> Problem:

@@ -3,11 +3,9 @@
 import asyncio
 import random
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
-
-from api.auth import Principal
-from api.db import database
 
 #: Seconds that a read around a write waits for its turn: three of them and the call fit into a lease.
 PATIENCE = 5.0
@@ -15,17 +13,17 @@ PATIENCE = 5.0
 _JITTER = 0.05
 
 
-async def claimed(principal: Principal, claim: dict[str, Any]) -> dict[str, Any]:
-    """What claim_observation_v1 answers to a claim, which may be a refusal: {reason, until}.
+async def claimed(claim: Callable[[], Awaitable[dict[str, Any]]], purpose: str | None) -> dict[str, Any]:
+    """What claim_observation_v1 answers to the claim of a read, which may be a refusal: {reason, until}.
 
     A read that serves an attempt waits for its turn. The attempt was counted when it was claimed, so that several
     claimed at once would otherwise use up what the provider allows, find no room for their reads, and do the same when
     they are tried again, for ever. What a person or an agent asks for is refused at once, as is what passes later.
     """
-    patience = PATIENCE if claim["purpose"] not in (None, "look") else 0.0
+    patience = PATIENCE if purpose not in (None, "look") else 0.0
     until = time.monotonic() + patience
     while True:
-        answer: dict[str, Any] = (await database().call(principal, "claim_observation_v1", claim)).result
+        answer = await claim()
         if answer.get("reason") != "rate_limited":
             return answer
         due = (datetime.fromisoformat(answer["until"]) - datetime.now(UTC)).total_seconds()
