@@ -95,7 +95,7 @@ async def _listed(who: Visitor, wanted: PageRequest, asked: Asked) -> tuple[dict
     listed = await service.list_exceptions(who.principal, wanted, asked)
     found = await service.recipients(who.principal, [each["id"] for each in listed["items"]])
     return listed, {
-        each["id"]: found[each["id"]].told(objection="counterparty" in each["stopped_by"])
+        each["id"]: found[each["id"]].told(objection=service.objected(each))
         for each in listed["items"] if each["id"] in found
     }  # fmt: skip
 

@@ -31,6 +31,14 @@ def recipients_of(rows: Iterable[Mapping[str, Any]]) -> dict[UUID, Recipients]:
     return found
 
 
+def objected(item: Mapping[str, Any]) -> bool:
+    """Whether the check of counterparties may have objected to an exception of the queue.
+
+    Of what is to be done by hand, `stopped_by` has only what denied it: what would have asked a person is not told.
+    """
+    return item["kind"] == "manual" or "counterparty" in item["stopped_by"]
+
+
 def _as_written(key: str, texts: Iterable[str]) -> str:
     """The text of the payload that the key was made of; where that is none of these, the key without its kind."""
     for text in texts:

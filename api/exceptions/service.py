@@ -15,6 +15,7 @@ from api.errors import Problem, from_database
 from api.exceptions import inbox
 from api.exceptions.models import Asked, NewComment, Recipients, Repropose, Verdict, Verdicts
 from api.exceptions.recipients import MOST, SIZE, recipients_of
+from api.exceptions.recipients import objected as objected
 from api.gate.models import HARD_GATES, Decision, Facts, Outcome, Proposal, Proposer
 from api.ids import new_id
 from api.pagination import PageRequest

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from api.exceptions.models import Recipients
-from api.exceptions.recipients import recipients_of
+from api.exceptions.recipients import objected, recipients_of
 
 ID = UUID(int=1)
 ACCOUNT, IBAN = "account:iban:NL91ABNA0417164300", "nl91 abna 0417 1643 00"
@@ -40,6 +40,8 @@ def test_a_name_that_is_spelt_otherwise_is_left_out_where_the_gate_took_it_for_t
     [found] = recipients_of(rows).values()
     assert found.told(objection=True).unknown == [("name", "Northwind Papers")]
     assert found.told(objection=False).unknown == []
+    items = [("approval", ["limits"]), ("approval", ["counterparty"]), ("manual", ["kill_switch"])]
+    assert [objected({"kind": kind, "stopped_by": by}) for kind, by in items] == [False, True, True]
 
 
 def test_bank_details_that_cool_off_are_not_trusted_by_the_name_beside_them() -> None:
