@@ -49,8 +49,6 @@ QUERYING = {
     "api.execution.undo_runs",
     # The steps of a loop, whose reads and proposals have idempotency keys of their own.
     "api.runs.loop.reading", "api.runs.loop.thinking",
-    # A read asks until it is its turn at the provider.
-    "api.runs.turns",
     # What was read is sealed under the keys that its run has.
     "api.privacy.sealing", "api.privacy.rotation", "api.model_providers.rotation", "api.hooks.rotation",
     # What channels are told is delivered by a scheduled function, and their secrets are wrapped by another.
