@@ -119,8 +119,8 @@ DONE = {
 TITLES = {
     400: "That cannot be read", 403: "That was refused", 404: "There is nothing here", 405: "That was refused",
     409: "Something has changed meanwhile", 412: "Something has changed meanwhile",
-    413: "That is too large", 415: "That cannot be read", 422: "That cannot be done as it is", 429: "That was too much at once",
-    503: "Nobody answers at the moment",
+    413: "That is too large", 415: "That cannot be read", 422: "That cannot be done as it is",
+    429: "That was too much at once", 503: "Nobody answers at the moment",
 }  # fmt: skip
 
 
