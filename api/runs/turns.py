@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-#: Seconds that a read around a write waits for its turn: three of them and the call fit into a lease.
+#: Seconds that a read around a write waits for its turn. Contracts ask for four before their call at most: 20 s of a
+#: lease of 60, after which nothing is sent.
 PATIENCE = 5.0
 #: The longest that those who wait for the same moment are apart, in seconds.
 _JITTER = 0.05

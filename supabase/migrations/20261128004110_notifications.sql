@@ -118,23 +118,33 @@ $$;
 create trigger channels_cancel_notifications after update on app.channels
     for each row when (old.status = 'active' and new.status <> 'active') execute function private.cancel_notifications();
 
--- What an alert says to a channel: no more than what it is, how bad, whose, and which. Nothing of its detail, which may name people.
+-- What is said of an alert: no more than what it is, how bad, whose, and which. Nothing of its detail, which may name people. A title, or
+-- then an owner's name, that looks like a credential is left out: neither is a reason to lose the alert.
 create function private.alert_content(p_alert app.alerts) returns jsonb
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select jsonb_build_object('alert_id', p_alert.id, 'kind', p_alert.kind, 'severity', p_alert.severity, 'title', p_alert.title,
-        'environment', p_alert.environment, 'status', p_alert.status, 'occurrences', p_alert.occurrences, 'raised_at', p_alert.raised_at,
-        'owner_id', p_alert.owner_id,
-        'owner_name', (select nullif(name, '') from app.members where tenant_id = p_alert.tenant_id and user_id = p_alert.owner_id))
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    v_content jsonb := jsonb_build_object('alert_id', p_alert.id, 'kind', p_alert.kind, 'severity', p_alert.severity,
+        'title', p_alert.title, 'environment', p_alert.environment, 'status', p_alert.status, 'occurrences', p_alert.occurrences,
+        'raised_at', p_alert.raised_at, 'owner_id', p_alert.owner_id,
+        'owner_name', (select nullif(name, '') from app.members where tenant_id = p_alert.tenant_id and user_id = p_alert.owner_id));
+begin
+    if not private.may_be_shown(v_content || '{"owner_name": null}') then
+        v_content := v_content || '{"title": "(withheld)"}';
+    end if;
+    if not private.may_be_shown(v_content) then
+        v_content := v_content || '{"owner_name": null}';
+    end if;
+    return v_content;
+end
 $$;
 
 -- Tells one channel of an alert, unless that would be a flood: of one matter, however often it comes and goes, four times an hour; of
 -- everything that is at least as bad 60 times an hour, of which the last says that there is more. So no flood of warnings hides what is
--- critical. A title, or then an owner's name, that looks like a credential is left out: neither is a reason to lose the alert.
+-- critical.
 create function private.tell_channel(p_channel app.channels, p_alert app.alerts, p_event text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_event text := p_event;
-    v_content jsonb := private.alert_content(p_alert);
     v_since constant timestamptz := clock_timestamp() - interval '1 hour';
     v_hour integer;
     v_more boolean;
@@ -153,14 +163,8 @@ begin
     elsif v_hour >= 59 then
         v_event := 'alert.more';
     end if;
-    if not private.may_be_shown(v_content || '{"owner_name": null}') then
-        v_content := v_content || '{"title": "(withheld)"}';
-    end if;
-    if not private.may_be_shown(v_content) then
-        v_content := v_content || '{"owner_name": null}';
-    end if;
     insert into app.notifications (tenant_id, channel_id, environment, event, alert_id, severity, content)
-    values (p_alert.tenant_id, p_channel.id, p_alert.environment, v_event, p_alert.id, p_alert.severity, v_content);
+    values (p_alert.tenant_id, p_channel.id, p_alert.environment, v_event, p_alert.id, p_alert.severity, private.alert_content(p_alert));
 end
 $$;
 

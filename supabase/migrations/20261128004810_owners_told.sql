@@ -46,7 +46,6 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     v_principal private.principal := private.require('notifications.deliver');
     v_alert app.alerts;
-    v_content jsonb;
 begin
     select * into v_alert from app.alerts where tenant_id = v_principal.tenant_id and id = (p_args ->> 'id')::uuid;
     if not found or not private.is_unheard(v_alert) then
@@ -59,14 +58,7 @@ begin
     if not found then
         return jsonb_build_object('claimed', false);
     end if;
-    v_content := private.alert_content(v_alert);
-    if not private.may_be_shown(v_content || '{"owner_name": null}') then
-        v_content := v_content || '{"title": "(withheld)"}';
-    end if;
-    if not private.may_be_shown(v_content) then
-        v_content := v_content || '{"owner_name": null}';
-    end if;
-    return jsonb_build_object('claimed', true, 'content', v_content, 'raised_at', v_alert.raised_at,
+    return jsonb_build_object('claimed', true, 'content', private.alert_content(v_alert), 'raised_at', v_alert.raised_at,
         'tenant_name', (select name from app.tenants where tenant_id = v_alert.tenant_id),
         'owners', (select coalesce(jsonb_agg(o.email), '[]') from (select email from app.members
             where tenant_id = v_alert.tenant_id and role = 'owner' order by created_at, user_id limit 5) o));
